@@ -1,0 +1,1 @@
+"""Nouns that everyone shares; no torch."""

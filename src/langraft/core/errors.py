@@ -1,0 +1,83 @@
+"""Everything that langraft raises on purpose, as one tree.
+
+    LangraftError
+    |-- UserError              the user can mend it; the CLI prints the message, exit status 2
+    |   |-- RecipeError        a recipe says something that cannot be done
+    |   |-- CorpusError        text is missing, broken beyond the limit, or too short
+    |   |-- ModelError         a base model cannot be read or grafted
+    |   |-- ArtifactError      a run folder is in use, damaged or cannot be written
+    |   |-- ExportError        no standard format holds the model, or the export differs
+    |   `-- MissingExtraError  an optional dependency is not installed
+    |-- TrainingError          a stage cannot go on (NaN loss, moved frozen weights); exit status 2
+    |-- InterruptedRunError    a signal asked the run to stop; progress is saved
+    `-- ShapeError             tensors disagree: a programmer's mistake
+
+A message says what was given, what is allowed and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LangraftError(Exception):
+    """Root of every error that langraft raises on purpose."""
+
+
+class UserError(LangraftError):
+    """A mistake that the user can mend; the CLI shows it without a traceback."""
+
+
+class RecipeError(UserError):
+    """A recipe that cannot be carried out as written."""
+
+
+class CorpusError(UserError):
+    """Text that is missing, broken beyond the limit or too short."""
+
+
+class ModelError(UserError):
+    """A base model or a graft that cannot be read or grafted."""
+
+
+class ArtifactError(UserError):
+    """A run folder or file that is in use, damaged or cannot be written."""
+
+
+class ExportError(UserError):
+    """A model that no standard format holds, or an export that differs from its graft."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency that is needed here and not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        """Name the missing package, what needs it and the command that installs it."""
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f'Run: pip install "langraft[{extra}]"'
+        )
+
+
+class TrainingError(LangraftError):
+    """A stage that cannot go on; says the step, the data and the last good checkpoint."""
+
+
+class InterruptedRunError(LangraftError):
+    """A signal stopped the run after its progress was saved."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        """Keep the signal so that the process can exit with 128 + its number."""
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class ShapeError(LangraftError):
+    """Tensors that do not fit together."""
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest allowed word, or an empty string."""
+    nearest = difflib.get_close_matches(given, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
