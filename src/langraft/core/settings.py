@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -40,12 +40,15 @@ def parse_count(given: object) -> object:
 Count = Annotated[int, BeforeValidator(parse_count)]
 
 
-def explain(error: ValidationError, model: type[BaseModel], origin: str) -> RecipeError:
+def explain(
+    error: ValidationError, model: type[BaseModel], data: object, origin: str
+) -> RecipeError:
     """Say every mistake of a recipe at once: path of the key, what was given, what is allowed."""
-    lines = [f"{origin}: {error.error_count()} mistake(s) in the recipe."]
+    lines = [f"{origin}: the recipe cannot be run."]
     for mistake in error.errors(include_url=False):
-        path = _dotted(mistake["loc"])
+        path = _dotted(mistake["loc"], data, mistake["type"] == "missing")
         given = mistake["input"]
+        context = mistake.get("ctx", {})
         if mistake["type"] == "extra_forbidden":
             key = str(mistake["loc"][-1])
             allowed = sorted(_keys_at(model, mistake["loc"][:-1]))
@@ -54,38 +57,53 @@ def explain(error: ValidationError, model: type[BaseModel], origin: str) -> Reci
             )
         elif mistake["type"] == "missing":
             lines.append(f"  {path}: this key is required.")
-        elif mistake["type"] == "literal_error":
-            expected = mistake.get("ctx", {}).get("expected", "")
+        elif mistake["type"] == "union_tag_not_found":
+            lines.append(f"  {path}: the key {context['discriminator']} is required.")
+        elif mistake["type"] in ("literal_error", "union_tag_invalid"):
+            expected = str(context.get("expected", context.get("expected_tags")))
+            given = context.get("tag", given)
             words = expected.replace("'", "").replace(" or ", ", ").split(", ")
             lines.append(
                 f"  {path}: given {given!r}; allowed: {expected}.{did_you_mean(str(given), words)}"
             )
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
+            message = mistake["msg"].removeprefix("Value error, ").rstrip(".")
             shown = "" if isinstance(given, Mapping | BaseModel) else f"given {given!r}; "
-            lines.append(f"  {path}: {shown}{message}.")
-    return RecipeError("\n".join(lines))
+            lines.append(f"  {path}{message}." if path == "" else f"  {path}: {shown}{message}.")
+    return RecipeError("\n".join(dict.fromkeys(lines)))
 
 
-def _dotted(location: Iterable[int | str]) -> str:
+def _dotted(location: Sequence[int | str], data: object, is_missing: bool) -> str:
+    """Write a pydantic location as the user's own keys, without pydantic's union tags."""
     path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return path.lstrip(".") or "recipe"
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            path += f"[{part}]"
+            data = data[part] if isinstance(data, list | tuple) and part < len(data) else None
+        elif isinstance(data, Mapping) and part in data:
+            path += f".{part}"
+            data = data[part]
+        elif is_missing and depth == len(location) - 1:
+            path += f".{part}"
+    return path.lstrip(".")
 
 
-def _keys_at(model: type[BaseModel], location: Iterable[int | str]) -> set[str]:
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> set[str]:
     """Return the keys that the settings at this location know."""
     found = [model]
     for part in location:
-        inner = [m for m in found if isinstance(part, str) and part in m.model_fields]
-        if inner:
-            found = [
-                child for m in inner for child in _models_in(m.model_fields[str(part)].annotation)
-            ]
-        elif isinstance(part, str):
-            found = [m for m in found if m.__name__ == part] or found
+        if isinstance(part, int):
+            continue
+        parents = [m for m in found if part in m.model_fields]
+        if parents:
+            found = [c for m in parents for c in _models_in(m.model_fields[part].annotation)]
+        else:  # a union tag: the name of a class, or the default of its discriminator
+            found = [m for m in found if part == m.__name__ or _has_default(m, part)]
     return {key for m in found for key in m.model_fields}
+
+
+def _has_default(model: type[BaseModel], tag: str) -> bool:
+    return any(field.default == tag for field in model.model_fields.values())
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

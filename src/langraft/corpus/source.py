@@ -5,20 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from pydantic import Field
-
 from langraft.core.document import BrokenRecord, Document
-from langraft.core.language import LanguageCode
-from langraft.core.settings import Settings
+from langraft.core.recipe import SourceSettings
 
 
-class AbstractSource(Settings, ABC):
+class AbstractSource(SourceSettings, ABC):
     """One entry of a recipe's ``corpus`` list."""
-
-    source: str = Field(description="Name of the source: a file in langraft/corpus/sources.")
-    languages: tuple[LanguageCode, ...] = Field(
-        min_length=1, description="Languages to read from this source."
-    )
 
     @abstractmethod
     def read(self, language: str) -> Iterator[Document | BrokenRecord]:

@@ -1,0 +1,143 @@
+"""Memory-mapped token shards of one language.
+
+A shard is three NumPy files: ``00000.tokens.npy`` (the documents' tokens, end to end),
+``00000.starts.npy`` (where each document starts, and the end) and ``00000.ids.npy`` (the
+documents' names, for error messages). Documents never cross shards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langraft.core.errors import ArtifactError
+
+SHARD_TOKENS = 2**26
+
+
+class ShardWriter:
+    """Collects tokenized documents and writes a shard whenever enough have come together."""
+
+    def __init__(self, folder: Path, vocab_size: int, shard_tokens: int = SHARD_TOKENS) -> None:
+        """Write into ``folder``, two bytes a token where the vocabulary allows it."""
+        self._folder = folder
+        self._dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
+        self._shard_tokens = shard_tokens
+        self._documents: list[NDArray[Any]] = []
+        self._ids: list[bytes] = []
+        self._buffered = 0
+        self.num_shards = 0
+        self.num_tokens = 0
+        self.num_documents = 0
+        self.token_counts = np.zeros(vocab_size, dtype=np.int64)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, tokens: NDArray[np.int64], document_id: str) -> None:
+        """Append one document."""
+        self._documents.append(tokens.astype(self._dtype))
+        self._ids.append(document_id.encode()[:200])
+        self._buffered += len(tokens)
+        self.num_tokens += len(tokens)
+        self.num_documents += 1
+        if self._buffered >= self._shard_tokens:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and how often each token of the vocabulary occurs."""
+        if self._documents:
+            self._flush()
+        np.save(self._folder / "token_counts.npy", self.token_counts)
+
+    def _flush(self) -> None:
+        tokens = np.concatenate(self._documents)
+        starts = np.cumsum([0, *(len(document) for document in self._documents)], dtype=np.int64)
+        stem = self._folder / f"{self.num_shards:05d}"
+        np.save(stem.with_suffix(".tokens.npy"), tokens)
+        np.save(stem.with_suffix(".starts.npy"), starts)
+        np.save(stem.with_suffix(".ids.npy"), np.array(self._ids))
+        self.token_counts += np.bincount(tokens, minlength=len(self.token_counts))
+        self.num_shards += 1
+        self._documents, self._ids, self._buffered = [], [], 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a language's token stream.
+
+    Attributes:
+        tokens: Token ids, shape (n,).
+        starts: Where documents start inside the span: offsets in 1..n-1, ascending.
+    """
+
+    tokens: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+class TokenShards:
+    """The token stream of one language: its shards end to end, read through memory maps."""
+
+    def __init__(self, folder: Path) -> None:
+        """Map the shards of ``folder``.
+
+        Raises:
+            ArtifactError: when there are none, or one is damaged.
+        """
+        paths = sorted(folder.glob("*.tokens.npy"))
+        if not paths:
+            raise ArtifactError(f"{folder} holds no token shards. Run the corpus step first.")
+        try:
+            self._tokens = [np.load(path, mmap_mode="r") for path in paths]
+            self._starts = [np.load(_sibling(path, "starts"), mmap_mode="r") for path in paths]
+            self._ids = [np.load(_sibling(path, "ids"), mmap_mode="r") for path in paths]
+            self.token_counts: NDArray[np.int64] = np.load(folder / "token_counts.npy")
+        except (OSError, ValueError, EOFError) as error:
+            raise ArtifactError(
+                f"The token shards in {folder} are damaged ({error}). "
+                "Delete the corpus folder and run again."
+            ) from error
+        self._first = np.cumsum([0, *(len(tokens) for tokens in self._tokens)], dtype=np.int64)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens in all shards."""
+        return int(self._first[-1])
+
+    def read(self, start: int, stop: int) -> Span:
+        """Return the tokens from ``start`` up to ``stop``, clipped at the end of the stream."""
+        stop = min(stop, self.num_tokens)
+        tokens = np.empty(max(stop - start, 0), dtype=np.int64)
+        starts: list[NDArray[np.int64]] = []
+        at = start
+        while at < stop:
+            shard = int(np.searchsorted(self._first, at, side="right")) - 1
+            first = int(self._first[shard])
+            end = min(stop, int(self._first[shard + 1]))
+            tokens[at - start : end - start] = self._tokens[shard][at - first : end - first]
+            bounds = self._starts[shard]
+            low, high = np.searchsorted(bounds[:-1], [at - first, end - first])
+            starts.append(np.asarray(bounds[low:high]) + (first - start))
+            at = end
+        inside = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
+        return Span(tokens=tokens, starts=inside[inside > 0])
+
+    def document_ids(self, start: int, stop: int) -> list[str]:
+        """Return the names of the documents that the tokens from start to stop belong to."""
+        names: list[str] = []
+        at, stop = start, min(stop, self.num_tokens)
+        while at < stop:
+            shard = int(np.searchsorted(self._first, at, side="right")) - 1
+            first, end = int(self._first[shard]), int(self._first[shard + 1])
+            bounds = self._starts[shard]
+            low = int(np.searchsorted(bounds, at - first, side="right")) - 1
+            high = int(np.searchsorted(bounds[:-1], min(stop, end) - first))
+            names += [bytes(name).decode(errors="replace") for name in self._ids[shard][low:high]]
+            at = end
+        return names
+
+
+def _sibling(tokens: Path, kind: str) -> Path:
+    return tokens.with_name(tokens.name.replace(".tokens.", f".{kind}."))

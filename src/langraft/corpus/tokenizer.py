@@ -1,0 +1,114 @@
+"""Text to token ids with the base's own tokenizer, in batches and on all cores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from langraft.core.artifacts import write_json
+from langraft.core.errors import CorpusError, ModelError
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+class DocumentTokenizer:
+    """Turns documents into token ids: [begin] text end-of-text, as the base saw its documents."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read ``tokenizer.json`` and the end-of-text token from a model's folder.
+
+        Raises:
+            ModelError: when the folder holds no fast tokenizer or names no end-of-text token.
+        """
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError(
+                f"{folder} has no tokenizer.json. Save the model's fast tokenizer there: "
+                "AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
+            )
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ModelError(f"{path} cannot be read: {error}.") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.end_of_text_id = self._end_of_text(folder)
+        begin: list[int] = self._tokenizer.encode("").ids
+        self._begin = [token for token in begin if token != self.end_of_text_id]
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the token ids of each text as one document."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        end = [self.end_of_text_id]
+        return [np.array([*self._begin, *e.ids, *end], dtype=np.int64) for e in encodings]
+
+    def _end_of_text(self, folder: Path) -> int:
+        config = _read_optional(folder / "tokenizer_config.json")
+        token = config.get("eos_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str) and (known := self._tokenizer.token_to_id(token)) is not None:
+            return known
+        number = _read_optional(folder / "config.json").get("eos_token_id")
+        number = number[0] if isinstance(number, list) else number
+        if isinstance(number, int):
+            return number
+        raise ModelError(
+            f"{folder} names no end-of-text token: neither `eos_token` in tokenizer_config.json "
+            "nor `eos_token_id` in config.json. Add one; documents are told apart by it."
+        )
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
+    """Train a byte-level BPE tokenizer and write it as ``transformers`` reads it.
+
+    Args:
+        texts: The sample to train on; its balance of languages decides who gets tokens.
+        vocab_size: Entries, the 256 bytes and the end-of-text token included.
+        folder: Where tokenizer.json and tokenizer_config.json go.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_nonempty(texts), trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(
+        folder / "tokenizer_config.json",
+        {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "eos_token": END_OF_TEXT,
+            "clean_up_tokenization_spaces": False,
+        },
+    )
+
+
+def _nonempty(texts: Iterable[str]) -> Iterator[str]:
+    count = 0
+    for count, text in enumerate(texts, start=1):  # noqa: B007 - counted for the check below
+        yield text
+    if not count:
+        raise CorpusError("There is no text to train a tokenizer on.")
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} is damaged: {error}.") from error
+    return found if isinstance(found, dict) else {}

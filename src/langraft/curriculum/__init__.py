@@ -1,0 +1,1 @@
+"""Shards to batches: whose turn it is, and when the shares change."""

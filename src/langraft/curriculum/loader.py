@@ -1,0 +1,113 @@
+"""Packed batches: rows of tokens that know their documents and languages.
+
+Shape suffixes: B = rows, S = tokens of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from langraft.corpus.shards import TokenShards
+from langraft.curriculum.index import MixtureIndex, Place
+
+IGNORED = -100
+Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows to train on.
+
+    Attributes:
+        input_ids: Token ids, (B, S).
+        labels: The token that follows each position in the same document, (B, S); -100 at a
+            document's last token. Already shifted: compare with the logits at the same place.
+        position_ids: Restart at 0 where a document starts, (B, S). With these and no mask,
+            transformers keeps attention inside documents.
+        language_ids: Index of each token's language in the run's languages, (B, S).
+    """
+
+    input_ids: Tensor
+    labels: Tensor
+    position_ids: Tensor
+    language_ids: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on another device."""
+        return Batch(
+            self.input_ids.to(device),
+            self.labels.to(device),
+            self.position_ids.to(device),
+            self.language_ids.to(device),
+        )
+
+
+class PackedLoader:
+    """Builds any batch of a stage from (seed, step) alone.
+
+    A row is a stretch of ``sequence_length`` tokens of one language's stream, documents end to
+    end. A document that a row's edge cuts goes on in another row with positions from 0.
+    """
+
+    def __init__(
+        self,
+        index: MixtureIndex,
+        shards: Mapping[str, TokenShards],
+        languages: Sequence[str],
+        sequence_length: int,
+    ) -> None:
+        """Read rows of ``sequence_length`` tokens; ``languages`` fixes the language ids."""
+        self.index = index
+        self.sequence_length = sequence_length
+        self._shards = shards
+        self._language_ids = {code: number for number, code in enumerate(languages)}
+
+    def rows(self, samples: range) -> Batch:
+        """Return the rows with these global sample numbers."""
+        rows = [self._row(self.index.locate(sample)) for sample in samples]
+        return Batch(*(torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True)))
+
+    def documents(self, samples: range) -> list[str]:
+        """Name the documents in these rows as ``language/id``, for error messages."""
+        names: list[str] = []
+        for place in (self.index.locate(sample) for sample in samples):
+            start = place.row * self.sequence_length
+            ids = self._shards[place.language].document_ids(start, start + self.sequence_length)
+            names += [f"{place.language}/{name}" for name in ids]
+        return names
+
+    def _row(self, place: Place) -> tuple[Array, Array, Array, Array]:
+        start = place.row * self.sequence_length
+        span = self._shards[place.language].read(start, start + self.sequence_length + 1)
+        language_id = self._language_ids[place.language]
+        return pack_row(span.tokens, span.starts, self.sequence_length, language_id)
+
+
+def pack_row(
+    tokens: Array, starts: Array, length: int, language_id: int
+) -> tuple[Array, Array, Array, Array]:
+    """Return input_ids, labels, position_ids and language_ids of one row, each (length,).
+
+    Args:
+        tokens: Up to ``length + 1`` tokens; the last one is only a label. Fewer are padded, and
+            padding has no labels.
+        starts: Offsets in 1..len(tokens)-1 where documents start.
+        length: S.
+        language_id: Of all tokens.
+    """
+    num_inputs = min(len(tokens), length)
+    input_ids = np.zeros(length, dtype=np.int64)
+    input_ids[:num_inputs] = tokens[:num_inputs]
+    labels = np.full(length, IGNORED, dtype=np.int64)
+    labels[: len(tokens) - 1] = tokens[1:]
+    labels[starts - 1] = IGNORED
+    positions = np.arange(length)
+    for begin in [*starts[starts < length], num_inputs]:
+        positions[begin:] = np.arange(length - begin)
+    return input_ids, labels, positions, np.full(length, language_id, dtype=np.int64)

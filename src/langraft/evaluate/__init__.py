@@ -1,0 +1,1 @@
+"""Gain and forgetting: bits per byte, probes, routing statistics, scorecards."""

@@ -1,0 +1,125 @@
+"""Gain and forgetting are one pair of numbers: a scorecard needs what was before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from langraft.core.language import Role
+from langraft.core.recipe import Languages
+from langraft.evaluate.evaluation import Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageScore:
+    """Bits per byte of one language before and after; lower is better."""
+
+    role: Role
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """Sizes of a model: all weights, those a token meets, those that trained in some stage."""
+
+    total: int
+    active: int
+    trainable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What it took.
+
+    Attributes:
+        tokens: Trained on, over all stages.
+        training_flops: Floating-point operations of all stages.
+        seconds: Of training, over all stages.
+        parameters: Sizes of the grafted model.
+    """
+
+    tokens: int
+    training_flops: float
+    seconds: float
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorecard:
+    """What a run gained and what it lost. Made by ``compare`` alone, from two evaluations.
+
+    Attributes:
+        gain: Mean over new languages of bits per byte before minus after.
+        retention: Mean over original languages of before over after; 1 means nothing lost.
+        forgetting: Mean over original languages of after minus before, where that is positive.
+        transfer: Like gain, over languages that no stage trained on; None without any.
+        probes: Suite, language, group: accuracy ``before`` and ``after``, ``chance``, ``items``.
+    """
+
+    method: str
+    seed: int
+    tokens: int
+    gain: float
+    retention: float
+    forgetting: float
+    transfer: float | None
+    bits_per_byte: Mapping[str, LanguageScore]
+    probes: Mapping[str, Any]
+    parameters: Parameters
+    training_flops: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published form of ``scorecard.json``."""
+        return asdict(self)
+
+
+def compare(
+    before: Evaluation,
+    after: Evaluation,
+    *,
+    languages: Languages,
+    method: str,
+    seed: int,
+    cost: Cost,
+) -> Scorecard:
+    """Set a grafted model against its own base on the same text."""
+    scores = {
+        code: LanguageScore(
+            role=languages.role(code),
+            before=before.heldout[code].bits_per_byte,
+            after=after.heldout[code].bits_per_byte,
+        )
+        for code in languages.all
+    }
+    original = [scores[code] for code in languages.original]
+    gains = {code: score.before - score.after for code, score in scores.items()}
+    return Scorecard(
+        method=method,
+        seed=seed,
+        tokens=cost.tokens,
+        gain=fmean(gains[code] for code in languages.new),
+        retention=fmean(score.before / score.after for score in original),
+        forgetting=fmean(max(0.0, score.after - score.before) for score in original),
+        transfer=fmean(gains[c] for c in languages.transfer) if languages.transfer else None,
+        bits_per_byte=scores,
+        probes=_pair(before.probes, after.probes),
+        parameters=cost.parameters,
+        training_flops=cost.training_flops,
+        seconds=cost.seconds,
+    )
+
+
+def _pair(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two nested dictionaries of probe results: accuracy becomes before and after."""
+    if "accuracy" in before:
+        return {
+            "before": before["accuracy"],
+            "after": after["accuracy"],
+            "chance": before["chance"],
+            "items": before["items"],
+        }
+    return {key: _pair(before[key], after[key]) for key in before}

@@ -1,0 +1,1 @@
+"""Families with an exact standard MoE twin, one file each, named by their model_type."""

@@ -1,0 +1,218 @@
+"""Where a decoder's FFNs are, found by structure and proven by a probe.
+
+Three structures are recognised, whatever the architecture calls them:
+
+    gated   down(act(gate(x)) * up(x))        Llama, Mistral, Qwen, Gemma, OLMo, ...
+    fused   down(act(a) * b), (a, b) = both halves of gate_up(x)      Phi-3, GLM-4
+    plain   down(act(up(x)))                  GPT-2, GPT-NeoX, StarCoder2, ...
+
+A guess from names and shapes is then run: the module and the formula must give the same output.
+
+Shape suffixes: T = tokens, D = model width, F = FFN width.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from langraft.core.errors import ModelError
+
+Kind = Literal["gated", "fused", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FFNSite:
+    """One FFN of a decoder layer and how it computes.
+
+    Attributes:
+        layer: Index of its decoder layer.
+        path: Dotted name in the model, for example ``model.layers.0.mlp``.
+        parent: Module that holds it.
+        attribute: Its name there.
+        module: The FFN itself: tensor in, tensor out.
+        kind: Which of the three structures it has.
+        width: F, the inner width.
+        gate: Name of the gate projection (gated), or of the fused one; empty for plain.
+        up: Name of the up projection; for fused the same as ``gate``.
+        down: Name of the down projection.
+        activation: The nonlinearity, stateless.
+    """
+
+    layer: int
+    path: str
+    parent: nn.Module
+    attribute: str
+    module: nn.Module
+    kind: Kind
+    width: int
+    gate: str
+    up: str
+    down: str
+    activation: Callable[[Tensor], Tensor]
+
+    def weights_in(self) -> tuple[Tensor, Tensor | None]:
+        """Return the inner projection: weight (2F, D), gate first, or (F, D), and its bias."""
+        names = [self.gate, self.up] if self.kind == "gated" else [self.up]
+        parts = [_weight_and_bias(self.module.get_submodule(name)) for name in names]
+        biases = [bias for _, bias in parts if bias is not None]
+        return torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None
+
+    def weights_out(self) -> tuple[Tensor, Tensor | None]:
+        """Return the outer projection: weight (D, F) and its bias."""
+        return _weight_and_bias(self.module.get_submodule(self.down))
+
+
+def apply_activation(
+    hidden_TG: Tensor, activation: Callable[[Tensor], Tensor], is_gated: bool
+) -> Tensor:
+    """Return the (T, F) input of the outer projection from the (T, 2F) or (T, F) inner output."""
+    if not is_gated:
+        return activation(hidden_TG)
+    gate_TF, up_TF = hidden_TG.chunk(2, dim=-1)
+    return activation(gate_TF) * up_TF
+
+
+def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
+    """Return the name and the list of the model's decoder layers.
+
+    Raises:
+        ModelError: when no list of modules has as many entries as the config has layers.
+    """
+    num_layers = getattr(model.config, "num_hidden_layers", None)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == num_layers:
+            return name, module
+    raise ModelError(
+        f"{type(model).__name__} has no list of {num_layers} decoder layers, so its FFNs cannot "
+        "be found. Models built of a plain list of decoder layers can be grafted."
+    )
+
+
+def find_ffn_sites(model: nn.Module, *, is_probed: bool = True) -> list[FFNSite]:
+    """Find the FFN of every decoder layer.
+
+    Args:
+        model: Any Hugging Face causal language model.
+        is_probed: Run each FFN against its formula; leave off only for models without weights.
+
+    Returns:
+        One site a layer, in order of depth. Widths may differ between layers.
+
+    Raises:
+        ModelError: when a layer has no FFN of a known structure; says what was found instead.
+    """
+    prefix, layers = decoder_layers(model)
+    sites: list[FFNSite] = []
+    for number, layer in enumerate(layers):
+        found = [
+            site
+            for name, module in layer.named_children()
+            if (site := _recognise(number, f"{prefix}.{number}", layer, name, module)) is not None
+        ]
+        if len(found) != 1:
+            children = ", ".join(f"{n} ({type(m).__name__})" for n, m in layer.named_children())
+            raise ModelError(
+                f"Layer {number} of {type(model).__name__} has {len(found)} FFNs of a known "
+                f"structure (gated, fused gated or plain, tensor in, tensor out); its parts are "
+                f"{children}. Models with one such FFN a layer can be grafted."
+            )
+        if is_probed:
+            _probe(found[0])
+        sites.append(found[0])
+    return sites
+
+
+def _recognise(
+    layer: int, prefix: str, parent: nn.Module, name: str, module: nn.Module
+) -> FFNSite | None:
+    shapes = {
+        child_name: tuple(_weight_and_bias(child)[0].shape)
+        for child_name, child in module.named_children()
+        if isinstance(child, nn.Linear | Conv1D)
+    }
+    activation = _activation(module)
+    if activation is None or not _is_tensor_to_tensor(module):
+        return None
+    outer = [n for n, (rows, columns) in shapes.items() if "down" in n or rows < columns]
+    inner = [n for n in shapes if n not in outer]
+    if len(outer) != 1:
+        return None
+    model_width, width = shapes[outer[0]]
+    kind: Kind
+    if len(inner) == 2 and all(shapes[n] == (width, model_width) for n in inner):
+        gates = [n for n in inner if "gate" in n or n == "w1"]
+        if len(gates) != 1:
+            return None
+        kind, gate, up = "gated", gates[0], next(n for n in inner if n != gates[0])
+    elif len(inner) == 1 and shapes[inner[0]] == (2 * width, model_width):
+        kind, gate, up = "fused", inner[0], inner[0]
+    elif len(inner) == 1 and shapes[inner[0]] == (width, model_width):
+        kind, gate, up = "plain", "", inner[0]
+    else:
+        return None
+    return FFNSite(
+        layer=layer,
+        path=f"{prefix}.{name}",
+        parent=parent,
+        attribute=name,
+        module=module,
+        kind=kind,
+        width=width,
+        gate=gate,
+        up=up,
+        down=outer[0],
+        activation=activation,
+    )
+
+
+def _weight_and_bias(projection: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return weight as (out, in), and bias; GPT-2's Conv1D stores it as (in, out)."""
+    weight, bias = projection.weight, projection.bias
+    assert isinstance(weight, Tensor)
+    assert bias is None or isinstance(bias, Tensor)
+    return (weight.T if isinstance(projection, Conv1D) else weight), bias
+
+
+def _activation(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    for name in ("act_fn", "activation_fn", "act", "activation"):
+        found: Any = getattr(module, name, None)
+        if isinstance(found, nn.Module) or inspect.isfunction(found) or inspect.isbuiltin(found):
+            activation: Any = found
+            return activation
+    return None
+
+
+def _is_tensor_to_tensor(module: nn.Module) -> bool:
+    required = [
+        parameter
+        for parameter in inspect.signature(module.forward).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+    ]
+    return len(required) == 1
+
+
+@torch.no_grad()
+def _probe(site: FFNSite) -> None:
+    """Compare the module with the formula of its recognised structure on one random token."""
+    (weight_in, bias_in), (weight_out, bias_out) = site.weights_in(), site.weights_out()
+    generator = torch.Generator().manual_seed(0)
+    x_TD = torch.randn(1, weight_in.shape[1], generator=generator).to(weight_in)
+    was_training = site.module.training
+    expected = site.module.eval()(x_TD)
+    site.module.train(was_training)
+    hidden = nn.functional.linear(x_TD, weight_in, bias_in)
+    hidden = apply_activation(hidden, site.activation, site.kind != "plain")
+    computed = nn.functional.linear(hidden, weight_out, bias_out)
+    tolerance = 1e-4 if weight_in.dtype == torch.float32 else 5e-2
+    if not torch.allclose(computed, expected, atol=tolerance * expected.abs().max().item()):
+        raise ModelError(
+            f"{site.path} ({type(site.module).__name__}) has the parts of a {site.kind} FFN but "
+            "computes something else, so copies of it would not be copies. It cannot be grafted."
+        )

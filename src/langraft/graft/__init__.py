@@ -1,0 +1,1 @@
+"""Model surgery: experts, router, freezing; the methods."""

@@ -1,0 +1,95 @@
+"""The contract of a method: what it puts into a model, what may train, which losses it has."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from langraft.core.errors import did_you_mean
+from langraft.core.recipe import MethodSettings, Share, Stage
+from langraft.graft.losses import SideLoss
+from langraft.graft.recorder import RoutingRecorder
+from langraft.graft.token_rows import DEFAULT_SHARE
+
+EVERYTHING: Literal["everything"] = "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class StageDefaults:
+    """What a stage of a known name trains and adds to the loss."""
+
+    trains: Literal["everything"] | tuple[str, ...]
+    losses: Mapping[str, float]
+
+
+class AbstractMethod(MethodSettings, ABC):
+    """One way to teach a model new languages; a file in ``methods/`` is its registration."""
+
+    paper: ClassVar[str]
+    groups: ClassVar[tuple[str, ...]]  # parameter groups its stages may train
+
+    token_rows: Literal["frozen", "rare", "all"] = Field(
+        default="frozen",
+        description="Which rows of the embedding and output matrices may train.",
+    )
+    token_rows_share: Share = Field(
+        default=DEFAULT_SHARE,
+        description="With rare: share of original-language tokens that the trained rows may hold.",
+    )
+
+    @property
+    @abstractmethod
+    def stage_defaults(self) -> Mapping[str, StageDefaults]:
+        """Return defaults by stage name; the name "*" stands for every other."""
+
+    @abstractmethod
+    def side_losses(self) -> Mapping[str, SideLoss]:
+        """Return the side losses that a stage may weigh, each for one layer's logits."""
+
+    @abstractmethod
+    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+        """Put the method's modules into a model, in place; the function must not change.
+
+        Raises:
+            ModelError: when the model's structure does not allow it.
+        """
+
+    def complete_stage(self, stage: Stage) -> Stage:
+        """Fill in what the stage leaves open and refuse what the method does not have.
+
+        Raises:
+            ValueError: "trains: ..." or "losses: ..." with what is allowed.
+        """
+        defaults = self.stage_defaults.get(stage.name) or self.stage_defaults.get("*")
+        trains = stage.trains
+        if trains is None:
+            if defaults is None:
+                known = ", ".join(self.stage_defaults)
+                raise ValueError(
+                    f"trains: {self.name} has defaults for stages named {known}; for a stage named "
+                    f"{stage.name!r} say what trains: {EVERYTHING} or some of "
+                    f"{', '.join(self.groups)}"
+                )
+            trains = defaults.trains
+        losses = stage.losses
+        if losses is None:
+            losses = dict(defaults.losses) if defaults else {}
+        self._refuse_unknown("trains", () if trains == EVERYTHING else trains, self.groups)
+        self._refuse_unknown("losses", tuple(losses), tuple(self.side_losses()))
+        if "token_rows" in trains and self.token_rows == "frozen":
+            raise ValueError(
+                "trains: token_rows are named here, but method.token_rows is frozen; set it to rare"
+            )
+        return stage.model_copy(update={"trains": trains, "losses": losses})
+
+    def _refuse_unknown(self, key: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+        for word in given:
+            if word not in allowed:
+                raise ValueError(
+                    f"{key}: given {word!r}; {self.name} has: {', '.join(allowed) or 'none'}."
+                    f"{did_you_mean(word, allowed)}"
+                )

@@ -1,0 +1,104 @@
+"""MoE-LPR: every FFN becomes a mixture of experts; the original stays frozen as expert 0.
+
+Zhou et al., "MoE-LPR: Multilingual Extension of Large Language Models through Mixture-of-Experts
+with Language Priors Routing", arXiv:2408.11396, AAAI 2025.
+
+    upcycle   In every decoder layer the FFN F0 is joined by N exact copies F1..FN and a router
+              (section 3.1):  y = sum over the top K of  p_i / sum(p_top) * F_i(x),
+              p = softmax(x W) over all N + 1 experts. Equal to the base at step 0.
+    extend    Stage 1 trains the new experts and routers on new languages only, with a load
+              balancing loss (eq. 5-7, weight 0.01).
+    review    Stage 2 trains the routers alone on a little text of all languages, with the
+              language prior loss (eq. 9-10, weight 0.1) that sends original languages to F0.
+
+Attention, norms, embeddings, head and F0 are frozen throughout; every stage proves it by
+fingerprints. Deviations: losses are means (see graft/losses.py); ``token_rows: rare`` may train
+the embedding and output rows that original languages hardly use (see graft/token_rows.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from langraft.core.recipe import Languages, Stage
+from langraft.families.sites import find_ffn_sites
+from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.graft.losses import SideLoss, balance_loss, language_prior_loss
+from langraft.graft.method import AbstractMethod, StageDefaults
+from langraft.graft.recorder import RoutingRecorder
+
+# 150K documents of original and 300K of new languages, against 72B tokens of stage 1; a third of
+# the review is replay.
+_REVIEW_SHARE = 0.017
+_REVIEW_WEIGHT_OF_NEW = 2.0
+
+
+class MoELPR(AbstractMethod):
+    """Frozen original expert, new experts by upcycling, a language prior for the router."""
+
+    paper: ClassVar[str] = "arXiv:2408.11396"
+    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
+
+    name: Literal["moe_lpr"] = "moe_lpr"
+    new_experts: int = Field(default=5, ge=1, description="N, beside the frozen original.")
+    experts_per_token: int = Field(default=2, description="K, the original included.")
+
+    @model_validator(mode="after")
+    def _top_k_fits(self) -> MoELPR:
+        num_experts = self.new_experts + 1
+        if self.experts_per_token == 1:
+            raise ValueError(
+                "experts_per_token 1 cannot work: the one renormalised weight is a constant 1, so "
+                "the router gets no gradient and never learns; use 2"
+            )
+        if not 2 <= self.experts_per_token <= num_experts:
+            raise ValueError(
+                f"experts_per_token: given {self.experts_per_token}; allowed: 2..{num_experts} "
+                f"(new_experts {self.new_experts} and the original)"
+            )
+        return self
+
+    @property
+    def stage_defaults(self) -> Mapping[str, StageDefaults]:
+        """Return the paper's two stages."""
+        rows = () if self.token_rows == "frozen" else ("token_rows",)
+        return {
+            "extend": StageDefaults(("experts", "routers", *rows), {"balance": 0.01}),
+            "review": StageDefaults(("routers",), {"prior": 0.1}),
+        }
+
+    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
+        """Return the paper's two stages in its proportions."""
+        review_tokens = max(1, round(tokens * _REVIEW_SHARE))
+        replay = dict.fromkeys(languages.original, 1.0)
+        again = dict.fromkeys(languages.new, _REVIEW_WEIGHT_OF_NEW)
+        new = dict.fromkeys(languages.new, 1.0)
+        return (
+            Stage(name="extend", tokens=max(1, tokens - review_tokens), mixture=new),
+            Stage(name="review", tokens=review_tokens, mixture=replay | again),
+        )
+
+    def side_losses(self) -> Mapping[str, SideLoss]:
+        """Return the load balancing loss and the language prior loss."""
+        return {
+            "balance": lambda logits, roles: balance_loss(
+                logits, roles.is_token_T, self.experts_per_token
+            ),
+            "prior": lambda logits, roles: language_prior_loss(logits, roles.is_original_T),
+        }
+
+    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+        """Replace every FFN by an ``ExpandedFFN`` around it."""
+        recorder.top_k = self.experts_per_token
+        for site in find_ffn_sites(model):
+            expanded = ExpandedFFN(
+                site,
+                num_new_experts=self.new_experts,
+                top_k=self.experts_per_token,
+                recorder=recorder,
+                seed=seed,
+            )
+            setattr(site.parent, site.attribute, expanded)

@@ -1,0 +1,151 @@
+"""The small form of a graft: its own tensors and a reference to the base.
+
+graft.json           method, base (path and fingerprint), versions
+graft.safetensors    new tensors only; all tensors where a stage trained the base itself
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
+from langraft.core.errors import ArtifactError, ModelError
+from langraft.families.load import check_base, load_model, resolve_base
+from langraft.graft.freeze import parameter_groups
+from langraft.graft.methods import METHODS
+from langraft.graft.surgery import graft, graft_info
+
+GRAFT_JSON = "graft.json"
+GRAFT_TENSORS = "graft.safetensors"
+_RARE_TOKENS = "langraft.rare_tokens"
+
+
+def fingerprint_base(folder: Path) -> str:
+    """Return a hash over the config and every byte of the weights of a base."""
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
+    if not files:
+        raise ModelError(f"{folder} holds no weights (*.safetensors).")
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    for path in files:
+        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
+    """Return the parameters that the base does not give: ours, or all when the base trained."""
+    groups = parameter_groups(model)
+    if not graft_info(model).is_base_changed:
+        groups.pop("base", None)
+    return {name: p for parameters in groups.values() for name, p in parameters.items()}
+
+
+def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
+    """Write a graft in its small form.
+
+    Args:
+        model: A grafted model.
+        folder: Where to write; made when missing.
+        base: Folder or hub name of the base the model was grafted on.
+
+    Raises:
+        ArtifactError: when the folder cannot be written or the disk is full.
+    """
+    info, folder = graft_info(model), Path(folder)
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {n: p.detach().cpu().contiguous() for n, p in graft_tensors(model).items()}
+        tensors[_RARE_TOKENS] = torch.tensor(info.rare_tokens, dtype=torch.int64)
+        partial = folder / f".{GRAFT_TENSORS}.partial"
+        save_file(tensors, partial, metadata={"format": "pt"})
+        partial.replace(folder / GRAFT_TENSORS)
+        write_json(
+            folder / GRAFT_JSON,
+            {
+                "format": 1,
+                "method": info.method.model_dump(mode="json"),
+                "seed": info.seed,
+                "is_base_changed": info.is_base_changed,
+                "base": {
+                    "reference": str(base),
+                    "fingerprint": fingerprint_base(resolve_base(str(base))),
+                },
+            },
+        )
+
+
+def load(
+    folder: Path | str, *, base: Path | str | None = None, dtype: torch.dtype = torch.float32
+) -> Any:
+    """Load a graft onto its base.
+
+    Args:
+        folder: What ``save`` wrote.
+        base: Where the base is now, if not where it was.
+        dtype: Precision of the frozen base.
+
+    Returns:
+        The grafted model, ready to generate or to train on.
+
+    Raises:
+        ArtifactError: when the graft is damaged.
+        ModelError: when the base is missing or not the one the graft was made on.
+    """
+    folder = Path(folder)
+    described = read_json(folder / GRAFT_JSON)
+    reference = str(base or described["base"]["reference"])
+    base_folder = resolve_base(reference)
+    check_base(base_folder)
+    found = fingerprint_base(base_folder)
+    if found != described["base"]["fingerprint"]:
+        raise ModelError(
+            f"{folder} was grafted on another base than {base_folder}: its fingerprint is "
+            f"{described['base']['fingerprint'][:12]}, this base has {found[:12]}. Give the "
+            f"original base ({described['base']['reference']}); on any other the graft is noise."
+        )
+    tensors = read_tensors(folder / GRAFT_TENSORS)
+    rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
+    settings = described["method"]
+    method = METHODS[settings["name"]].model_validate(settings)
+    model = graft(
+        load_model(base_folder, dtype), method, rare_tokens=rare_tokens, seed=described["seed"]
+    )
+    graft_info(model).is_base_changed = described["is_base_changed"]
+    load_tensors(model, tensors, folder / GRAFT_TENSORS)
+    return model.eval()
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        ArtifactError: when it is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} does not exist; the folder is incomplete.") from None
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is damaged: {error}. Write it again.") from error
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, torch.Tensor], origin: Path) -> None:
+    """Copy tensors into the parameters of the same names.
+
+    Raises:
+        ArtifactError: when a tensor has no parameter of its name and shape.
+    """
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        if name not in parameters or parameters[name].shape != tensor.shape:
+            raise ArtifactError(
+                f"{origin}: the tensor {name} {tuple(tensor.shape)} does not fit the model. "
+                "The file belongs to another base or method."
+            )
+        parameters[name].data = tensor.to(parameters[name].device)

@@ -1,0 +1,125 @@
+"""Rare token rows: the embedding and output rows that original languages hardly use.
+
+MoE-LPR freezes embeddings and head, so a weakly covered language learns through FFNs alone. Here
+the rows of tokens that carry almost nothing of the original languages may train, as a small
+tensor of their own on top of the frozen matrices (ours; related: Source-Shielded Updates,
+arXiv:2512.04844).
+
+Shape suffixes: V = vocabulary, D = model width, R = rare rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from langraft.core.errors import ModelError
+
+DEFAULT_SHARE = 0.02
+
+
+def rare_tokens(counts: Sequence[NDArray[np.int64]], share: float = DEFAULT_SHARE) -> list[int]:
+    """Choose the rarest tokens that together hold at most ``share`` of original-language text.
+
+    Args:
+        counts: For each original language, how often each token occurs, (V,). Languages weigh
+            the same, however much text each has.
+        share: Of the original languages' token mass, 0..1.
+
+    Returns:
+        Token ids in ascending order. Tokens that never occur are always among them.
+    """
+    mass_V = np.mean([count / max(count.sum(), 1) for count in counts], axis=0)
+    order = np.argsort(mass_V, kind="stable")
+    num_rare = int(np.searchsorted(np.cumsum(mass_V[order]), share + 1e-12, side="right"))
+    return sorted(order[:num_rare].tolist())
+
+
+class RowDeltas(nn.Module):
+    """Additions to the rows of chosen tokens; zero at first, so the base is unchanged."""
+
+    group: ClassVar[str] = "token_rows"
+
+    def __init__(self, tokens: Sequence[int], vocab_size: int, width: int) -> None:
+        """Make room for (R, D) additions.
+
+        Raises:
+            ModelError: when a token is outside the vocabulary.
+        """
+        super().__init__()
+        if tokens and max(tokens) >= vocab_size:
+            raise ModelError(
+                f"Token {max(tokens)} is outside the base's vocabulary of {vocab_size}; the corpus "
+                "was tokenized with another tokenizer."
+            )
+        self.delta = nn.Parameter(torch.zeros(len(tokens), width))
+        self.tokens: Tensor
+        self.row_of_token: Tensor
+        row_of_token = torch.full((vocab_size,), len(tokens))
+        row_of_token[list(tokens)] = torch.arange(len(tokens))
+        self.register_buffer("tokens", torch.tensor(tokens, dtype=torch.long), persistent=False)
+        self.register_buffer("row_of_token", row_of_token, persistent=False)
+
+    def rows(self, input_ids: Tensor) -> Tensor:
+        """Return the addition for each token: (..., D), zero for tokens that are not rare."""
+        zero_row = self.delta.new_zeros(1, self.delta.shape[1])
+        return nn.functional.embedding(
+            self.row_of_token[input_ids], torch.cat([self.delta, zero_row])
+        )
+
+
+class RareRowEmbedding(nn.Module):
+    """A frozen embedding with row additions."""
+
+    def __init__(self, base: nn.Module, deltas: RowDeltas) -> None:
+        """Wrap an embedding."""
+        super().__init__()
+        self.base = base
+        self.deltas = deltas
+
+    @property
+    def weight(self) -> Any:
+        """The frozen matrix, (V, D), for code that asks for its dtype or device."""
+        return self.base.weight
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Embed tokens."""
+        embedded = self.base(input_ids)
+        return embedded + self.deltas.rows(input_ids).to(embedded.dtype)
+
+
+class RareRowHead(nn.Module):
+    """A frozen output matrix with row additions: rare tokens get a corrected logit."""
+
+    def __init__(self, base: nn.Module, deltas: RowDeltas) -> None:
+        """Wrap an output projection."""
+        super().__init__()
+        self.base = base
+        self.deltas = deltas
+
+    @property
+    def weight(self) -> Any:
+        """The frozen matrix, (V, D), for code that asks for its dtype or device."""
+        return self.base.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits (..., V)."""
+        logits = self.base(hidden)
+        rare = nn.functional.linear(hidden, self.deltas.delta.to(hidden.dtype))
+        return logits.index_add(-1, self.deltas.tokens, rare.to(logits.dtype))
+
+
+def add_token_rows(model: Any, tokens: Sequence[int]) -> None:
+    """Put row additions on a model's embedding and head, in place; tied matrices share them."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    vocab_size, width = embedding.weight.shape
+    deltas = RowDeltas(tokens, vocab_size, width)
+    is_tied = head.weight is embedding.weight
+    model.set_input_embeddings(RareRowEmbedding(embedding, deltas))
+    own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
+    model.set_output_embeddings(RareRowHead(head, own))

@@ -1,0 +1,1 @@
+"""One stage: loop, loss, optimizer, sharding, checkpoints."""

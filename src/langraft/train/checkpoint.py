@@ -1,0 +1,139 @@
+"""Checkpoints: what trains and its optimizer state, whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict_loader import load as load_state
+from torch.distributed.checkpoint.state_dict_saver import save as save_state
+
+from langraft.core.artifacts import (
+    explain_disk_errors,
+    file_sha256,
+    fingerprint,
+    read_json,
+    write_json,
+)
+from langraft.core.errors import ArtifactError
+from langraft.train.parallel import Processes
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+_DESCRIPTION = "checkpoint.json"
+_KEPT = 2
+
+
+class Checkpoints:
+    """The checkpoints of one stage, in a folder of their own.
+
+    A checkpoint holds trained parameters only, so a review stage's holds routers and nothing
+    else. It is written beside its final name, hashed, then renamed; the two newest are kept.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: Mapping[str, nn.Parameter],
+        optimizer: torch.optim.Optimizer,
+        processes: Processes,
+    ) -> None:
+        """Save and restore these parameters and the optimizer's state of them."""
+        self._folder = folder
+        self._parameters = parameters
+        self._optimizer = optimizer
+        self._processes = processes
+
+    def latest(self) -> Path | None:
+        """Return the newest finished checkpoint."""
+        finished = sorted(self._folder.glob("step-*/" + _DESCRIPTION))
+        return finished[-1].parent if finished else None
+
+    def save(self, step: int, progress: Mapping[str, Any]) -> Path:
+        """Write the state after ``step`` steps.
+
+        Args:
+            step: Steps finished.
+            progress: JSON-able; comes back from ``restore``.
+
+        Raises:
+            ArtifactError: when the disk is full or the folder cannot be written.
+        """
+        final = self._folder / f"step-{step:08d}"
+        partial = self._folder / f".{final.name}.partial"
+        with explain_disk_errors(self._folder):
+            if self._processes.is_leader:
+                shutil.rmtree(partial, ignore_errors=True)
+                shutil.rmtree(final, ignore_errors=True)
+                partial.mkdir(parents=True)
+            self._processes.barrier()
+            is_alone = self._processes.world_size == 1
+            save_state(self._state(), checkpoint_id=partial, no_dist=is_alone)
+            if self._processes.is_leader:
+                description: dict[str, Any] = {
+                    "step": step,
+                    "progress": dict(progress),
+                    "files": {
+                        p.name: file_sha256(p) for p in sorted(partial.iterdir()) if p.is_file()
+                    },
+                }
+                description["sha256"] = fingerprint(description)
+                write_json(partial / _DESCRIPTION, description)
+                partial.rename(final)
+                for old in sorted(self._folder.glob("step-*"))[:-_KEPT]:
+                    shutil.rmtree(old)
+            self._processes.barrier()
+        return final
+
+    def restore(self) -> tuple[int, dict[str, Any]]:
+        """Load the newest checkpoint into parameters and optimizer.
+
+        Returns:
+            Steps finished and the progress saved with them; (0, {}) when there is none.
+
+        Raises:
+            ArtifactError: when the newest checkpoint is damaged.
+        """
+        found = self.latest()
+        if found is None:
+            return 0, {}
+        description = read_json(found / _DESCRIPTION)
+        self._verify(found, description)
+        state = self._state()
+        load_state(state, checkpoint_id=found, no_dist=self._processes.world_size == 1)
+        for name, parameter in self._parameters.items():
+            parameter.data.copy_(state["parameters"][name])
+        return description["step"], description["progress"]
+
+    def _verify(self, folder: Path, description: dict[str, Any]) -> None:
+        claimed = description.pop("sha256", None)
+        damaged = [] if claimed == fingerprint(description) else [_DESCRIPTION]
+        for name, sha256 in description.get("files", {}).items():
+            path = folder / name
+            if not path.is_file() or file_sha256(path) != sha256:
+                damaged.append(name)
+        if damaged:
+            others = [p.name for p in sorted(self._folder.glob("step-*")) if p != folder]
+            instead = f"goes on from {others[-1]}" if others else "starts this stage again"
+            raise ArtifactError(
+                f"The checkpoint {folder} is damaged: {', '.join(damaged)} changed after it was "
+                f"written. Delete that folder and run again; the run then {instead}."
+            )
+
+    def _state(self) -> dict[str, Any]:
+        """Return parameters, moments and step counts by name, moments made where still missing."""
+        state: dict[str, Any] = {"parameters": {}, "step": {}} | {m: {} for m in _MOMENTS}
+        for name, parameter in self._parameters.items():
+            of_parameter = self._optimizer.state[parameter]
+            if not of_parameter:
+                of_parameter["step"] = torch.tensor(0.0)
+                for moment in _MOMENTS:
+                    of_parameter[moment] = torch.zeros_like(parameter.data)
+            state["parameters"][name] = parameter.data
+            state["step"][name] = of_parameter["step"]
+            for moment in _MOMENTS:
+                state[moment][name] = of_parameter[moment]
+        return state

@@ -1,0 +1,347 @@
+"""One stage of training, top to bottom.
+
+Shape suffixes: T = tokens of a micro-batch, E = experts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+import zlib
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+from torch import Tensor
+
+from langraft.core.artifacts import explain_disk_errors
+from langraft.core.errors import InterruptedRunError, TrainingError
+from langraft.core.recipe import Languages, Stage, Training
+from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
+from langraft.graft.freeze import fingerprint_frozen, set_trainable
+from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
+from langraft.graft.surgery import graft_info
+from langraft.train.checkpoint import Checkpoints
+from langraft.train.log import StageLog
+from langraft.train.loss import token_losses
+from langraft.train.optimizer import learning_rate, make_optimizer
+from langraft.train.parallel import Processes, shard_model, whole
+
+WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """What a finished stage did.
+
+    Attributes:
+        num_steps: Optimizer steps.
+        num_tokens: Tokens trained on.
+        num_trained: Trained parameters.
+        frozen_fingerprint: Of all frozen tensors, the same before and after.
+        seconds: Wall time of training over all sessions.
+    """
+
+    num_steps: int
+    num_tokens: int
+    num_trained: int
+    frozen_fingerprint: str
+    seconds: float
+
+
+def num_steps(stage: Stage, training: Training) -> int:
+    """Return the steps of a stage: its tokens, rounded up to whole steps."""
+    return math.ceil(stage.tokens / (training.batch_rows * training.sequence_length))
+
+
+def train_stage(
+    model: Any,
+    *,
+    stage: Stage,
+    training: Training,
+    languages: Languages,
+    loader: PackedLoader,
+    seed: int,
+    folder: Path,
+    processes: Processes,
+    console: Console,
+) -> StageResult:
+    """Train a grafted model for one stage, from its last checkpoint if there is one.
+
+    Leaves ``weights.safetensors`` (what trained), ``log.jsonl`` and, until it is finished,
+    ``checkpoints/`` in the folder.
+
+    Args:
+        model: Grafted, in the state in which the stage begins; changed in place.
+        stage: Complete: ``trains`` and ``losses`` are filled in.
+        training: Batch shape, precision, optimizer.
+        languages: Fixes language ids and roles.
+        loader: Of the stage's mixture.
+        seed: Of the run.
+        folder: Owned by the stage.
+        processes: All of them call this together.
+        console: Where the progress bar goes.
+
+    Raises:
+        TrainingError: when the loss is not finite, or a frozen tensor moved.
+        InterruptedRunError: on SIGTERM or SIGINT, after a checkpoint.
+        ArtifactError: when the last checkpoint is damaged, or the disk is full.
+    """
+    info = graft_info(model)
+    assert stage.trains is not None
+    assert stage.losses is not None
+    if training.batch_rows % (training.micro_rows * processes.world_size):
+        raise TrainingError(
+            f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
+            f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
+        )
+    device, dtype = processes.device, getattr(torch, training.dtype)
+    total_steps = num_steps(stage, training)
+    model.to(device).train()
+    trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
+    info.is_base_changed |= stage.trains == "everything"
+    num_trained = sum(parameter.numel() for parameter in trained.values())
+    if training.activation_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    shard_model(model, processes, dtype)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    frozen_before = fingerprint_frozen(model)
+    optimizer = make_optimizer(trained, stage, training)
+    checkpoints = Checkpoints(folder / "checkpoints", trained, optimizer, processes)
+    first_step, progress = checkpoints.restore()
+    log = StageLog(
+        folder,
+        f"{info.method.name} {stage.name}",
+        total_steps,
+        has_tensorboard=training.tensorboard,
+        console=console if processes.is_leader else Console(quiet=True),
+    )
+    if processes.is_leader:
+        log.rewind(first_step)
+    losses = {name: (info.method.side_losses()[name], w) for name, w in stage.losses.items() if w}
+    is_original = torch.tensor([languages.role(c) == "original" for c in languages.all]).to(device)
+    seconds_before = progress.get("seconds", 0.0)
+    started = time.monotonic()
+
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_stop_signals())
+        writer = stack.enter_context(log) if processes.is_leader else None
+        for step in range(first_step, total_steps):
+            step_started = time.monotonic()
+            torch.manual_seed(_step_seed(seed, stage.name, step))
+            rate = learning_rate(step, total_steps, stage)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
+            meter = _Meter(len(languages.all), device)
+            batches = _micro_batches(loader, samples, training.micro_rows, processes)
+            num_labels = processes.sum(
+                torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
+            )
+            for batch in batches:
+                loss = _micro_loss(
+                    model,
+                    batch.to(device),
+                    losses,
+                    is_original,
+                    num_labels=num_labels / processes.world_size,
+                    num_micro=len(batches),
+                    dtype=dtype,
+                    meter=meter,
+                )
+                loss.backward()
+            gradient_norm = torch.nn.utils.clip_grad_norm_(
+                trained.values(), training.clip_norm, foreach=True
+            )
+            gradient_norm = float(whole(gradient_norm))
+            record = meter.record(processes, languages.all)
+            if not (math.isfinite(record["loss"]) and math.isfinite(gradient_norm)):
+                raise _not_finite(
+                    record["loss"], gradient_norm, step, stage, loader, samples, checkpoints
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+
+            seconds = seconds_before + time.monotonic() - started
+            num_tokens = (step + 1) * training.batch_rows * training.sequence_length
+            if writer is not None:
+                speed = len(samples) * training.sequence_length / (time.monotonic() - step_started)
+                record |= {
+                    "step": step + 1,
+                    "tokens": num_tokens,
+                    "lr": rate,
+                    "gradient_norm": gradient_norm,
+                    "tokens_per_second": round(speed, 1),
+                    "seconds": round(seconds, 3),
+                }
+                with explain_disk_errors(folder):
+                    writer.write(record)
+            is_stopping = processes.any(stop.number is not None)
+            is_due = (step + 1) % training.checkpoint_every == 0 and step + 1 < total_steps
+            if is_due or is_stopping:
+                saved = checkpoints.save(step + 1, {"seconds": seconds})
+                if is_stopping:
+                    raise InterruptedRunError(
+                        stop.number or signal.SIGTERM,
+                        f"Stopped after step {step + 1} of {total_steps} of stage {stage.name!r}; "
+                        f"saved in {saved}. Run the same command again to go on.",
+                    )
+
+    if fingerprint_frozen(model) != frozen_before:
+        raise TrainingError(
+            f"A frozen tensor changed during stage {stage.name!r}. This is a bug of langraft or of "
+            f"a library under it; the stage's result is not used. It trained: {stage.trains}."
+        )
+    tensors = {name: whole(parameter).cpu().contiguous() for name, parameter in trained.items()}
+    if processes.is_leader:
+        with explain_disk_errors(folder):
+            save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    model.eval()
+    return StageResult(
+        num_steps=total_steps,
+        num_tokens=total_steps * training.batch_rows * training.sequence_length,
+        num_trained=num_trained,
+        frozen_fingerprint=frozen_before,
+        seconds=round(seconds_before + time.monotonic() - started, 3),
+    )
+
+
+def _micro_batches(
+    loader: PackedLoader, samples: range, micro_rows: int, processes: Processes
+) -> list[Batch]:
+    """Cut a step's samples into micro-batches and keep this process's share of them."""
+    cuts = [samples[at : at + micro_rows] for at in range(0, len(samples), micro_rows)]
+    mine = cuts[processes.rank :: processes.world_size]
+    return [loader.rows(cut) for cut in mine]
+
+
+def _micro_loss(
+    model: Any,
+    batch: Batch,
+    side_losses: dict[str, tuple[SideLoss, float]],
+    is_original: Tensor,
+    *,
+    num_labels: Tensor,
+    num_micro: int,
+    dtype: torch.dtype,
+    meter: _Meter,
+) -> Tensor:
+    """Return one micro-batch's part of the step's loss.
+
+    Next-token losses are a mean over all labels of the step; side losses, which are means over
+    tokens already, a mean over its micro-batches.
+    """
+    recorder = graft_info(model).recorder
+    autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
+    with recorder.recording() as logits_by_layer, autocast:
+        nats_T = token_losses(model, batch)
+        loss = nats_T.sum() / num_labels
+        languages_T = batch.language_ids.flatten()
+        roles = TokenRoles(
+            is_token_T=torch.ones_like(languages_T, dtype=torch.bool),
+            is_original_T=is_original[languages_T],
+        )
+        for name, (side_loss, weight) in side_losses.items():
+            value = mean_over_layers(side_loss, logits_by_layer, roles)
+            loss = loss + weight * value / num_micro
+            meter.add_side_loss(name, value.detach(), num_micro)
+        meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
+        meter.add_routing(logits_by_layer, languages_T)
+    return loss
+
+
+class _Meter:
+    """Sums of one step, by language, on the device; read once at the step's end."""
+
+    def __init__(self, num_languages: int, device: torch.device) -> None:
+        self._zeros = torch.zeros(num_languages, dtype=torch.float64, device=device)
+        self._nats = self._zeros.clone()
+        self._labels = self._zeros.clone()
+        self._expert_0 = self._zeros.clone()
+        self._routed = self._zeros.clone()
+        self._side_losses: dict[str, Tensor] = {}
+
+    def add_side_loss(self, name: str, value: Tensor, num_micro: int) -> None:
+        self._side_losses[name] = self._side_losses.get(name, 0) + value.double() / num_micro
+
+    def add_tokens(self, nats_T: Tensor, labels_T: Tensor, languages_T: Tensor) -> None:
+        self._nats.index_add_(0, languages_T, nats_T.double())
+        self._labels.index_add_(0, languages_T, (labels_T != IGNORED).double())
+
+    def add_routing(self, logits_by_layer: dict[int, Tensor], languages_T: Tensor) -> None:
+        for logits_TE in logits_by_layer.values():
+            share_T = logits_TE.detach().softmax(-1)[:, 0].double()
+            self._expert_0.index_add_(0, languages_T, share_T)
+            self._routed.index_add_(0, languages_T, torch.ones_like(share_T))
+
+    def record(self, processes: Processes, codes: tuple[str, ...]) -> dict[str, Any]:
+        names = list(self._side_losses)
+        sums = torch.stack([self._nats, self._labels, self._expert_0, self._routed])
+        nats, labels, expert_0, routed = processes.sum(sums).tolist()
+        side = [processes.sum(v) / processes.world_size for v in self._side_losses.values()]
+        return {
+            "loss": sum(nats) / max(1.0, sum(labels)),
+            "loss_by_language": {
+                c: n / m for c, n, m in zip(codes, nats, labels, strict=True) if m
+            },
+            "side_losses": {n: float(v) for n, v in zip(names, side, strict=True)},
+            "expert_0": {c: n / m for c, n, m in zip(codes, expert_0, routed, strict=True) if m},
+        }
+
+
+def _not_finite(
+    loss: float,
+    gradient_norm: float,
+    step: int,
+    stage: Stage,
+    loader: PackedLoader,
+    samples: range,
+    checkpoints: Checkpoints,
+) -> TrainingError:
+    good = checkpoints.latest()
+    documents = loader.documents(samples)
+    shown = ", ".join(documents[:20]) + (", ..." if len(documents) > 20 else "")
+    return TrainingError(
+        f"Stage {stage.name!r}, step {step + 1}: loss {loss}, gradient norm {gradient_norm}. "
+        f"The step was not taken. Its {len(documents)} documents: {shown}. Last good checkpoint: "
+        f"{good or 'none, the stage began with finite weights'}. Lower the stage's lr, raise its "
+        "warmup, or look at these documents; then run again."
+    )
+
+
+class _StopSignal:
+    """The signal that asked for a stop, once one has."""
+
+    number: int | None = None
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Generator[_StopSignal]:
+    """Note SIGTERM and SIGINT instead of dying, so that the step can finish and be saved."""
+    seen = _StopSignal()
+
+    def note(number: int, frame: object) -> None:
+        del frame
+        seen.number = number
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not the main thread: the caller handles signals
+        yield seen
+        return
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _step_seed(seed: int, stage: str, step: int) -> int:
+    """Seed dropout by (seed, stage, step), so that a resumed step draws what it would have."""
+    return zlib.crc32(f"{seed}/{stage}/{step}".encode())

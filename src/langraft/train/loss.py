@@ -1,0 +1,55 @@
+"""Next-token loss by chunks, so that logits of a large vocabulary are never held at once.
+
+Shape suffixes: B = rows, S = tokens of a row, T = B * S, D = model width, V = vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from langraft.curriculum.loader import IGNORED, Batch
+
+_CHUNK_LOGITS = 2**26  # logits held at once: 256 MB in float32
+
+
+def token_losses(model: Any, batch: Batch) -> Tensor:
+    """Return each position's next-token loss in nats, (T,), float32; 0 where there is no label."""
+    labels_T = batch.labels.flatten()
+    vocab_size = model.config.vocab_size
+    if labels_T.numel() * vocab_size <= _CHUNK_LOGITS or not _head_is_plain(model):
+        logits = model(
+            input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
+        ).logits
+        return _cross_entropy(logits.flatten(0, 1), labels_T)
+    hidden = model.base_model(
+        input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False
+    ).last_hidden_state
+    head: nn.Module = model.get_output_embeddings()
+    rows = max(1, _CHUNK_LOGITS // vocab_size)
+    pieces = zip(hidden.flatten(0, 1).split(rows), labels_T.split(rows), strict=True)
+    losses: list[Any] = [
+        checkpoint(_head_cross_entropy, head, hidden_TD, labels, use_reentrant=False)
+        for hidden_TD, labels in pieces
+    ]
+    return torch.cat(losses)
+
+
+def _head_cross_entropy(head: nn.Module, hidden_TD: Tensor, labels_T: Tensor) -> Tensor:
+    return _cross_entropy(head(hidden_TD), labels_T)
+
+
+def _cross_entropy(logits_TV: Tensor, labels_T: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(
+        logits_TV.float(), labels_T, ignore_index=IGNORED, reduction="none"
+    )
+
+
+def _head_is_plain(model: Any) -> bool:
+    """Say whether logits are just head(hidden): some families scale or cap them afterwards."""
+    config = model.config
+    names = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+    return all(getattr(config, name, None) in (None, 1, 1.0) for name in names)

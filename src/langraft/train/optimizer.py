@@ -1,0 +1,52 @@
+"""AdamW and the learning rate of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from langraft.core.recipe import Stage, Training
+
+
+def make_optimizer(
+    parameters: Mapping[str, nn.Parameter], stage: Stage, training: Training
+) -> torch.optim.AdamW:
+    """Return AdamW over the trained parameters alone; norms and biases do not decay."""
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for name, parameter in parameters.items():
+        is_matrix = parameter.ndim >= 2 and "bias" not in name
+        (matrices if is_matrix else vectors).append(parameter)
+    groups = [
+        {"params": matrices, "weight_decay": training.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=stage.lr,
+        betas=training.betas,
+        foreach=True,
+    )
+
+
+def learning_rate(step: int, num_steps: int, stage: Stage) -> float:
+    """Return the rate of a step (from 0): linear warm-up, then the stage's schedule.
+
+    cosine   from the peak to ``final_lr`` of it over all remaining steps
+    wsd      warm-up, stable, then linear decay over the last ``decay`` share of steps
+    constant the peak to the end
+    """
+    num_warmup = math.ceil(stage.warmup * num_steps)
+    if step < num_warmup:
+        return stage.lr * (step + 1) / num_warmup
+    if stage.schedule == "constant":
+        return stage.lr
+    num_falling = num_steps - num_warmup
+    if stage.schedule == "wsd":
+        num_falling = min(num_falling, math.ceil(stage.decay * num_steps))
+    done = max(0.0, (step + 1 - (num_steps - num_falling)) / max(1, num_falling))
+    remaining = 0.5 * (1 + math.cos(math.pi * done)) if stage.schedule == "cosine" else 1 - done
+    return stage.lr * (stage.final_lr + (1 - stage.final_lr) * remaining)
