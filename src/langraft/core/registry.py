@@ -9,28 +9,28 @@ from typing import Any, Generic, TypeVar
 
 from langraft.core.errors import RecipeError, did_you_mean
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Registry(Generic[T]):
+class Registry(Generic[T_co]):
     """The classes that the modules of one package define, found by module name.
 
     A module ``methods/moe_lpr.py`` registers as ``moe_lpr`` the one class in it that subclasses
     ``kind``. Nothing is imported before it is asked for.
     """
 
-    def __init__(self, package: str, kind: type[T], noun: str) -> None:
+    def __init__(self, package: str, kind: type[T_co], noun: str) -> None:
         """Look in ``package`` for subclasses of ``kind``; errors call one a ``noun``."""
-        self.package = package
-        self.kind = kind
-        self.noun = noun
+        self._package = package
+        self._kind = kind
+        self._noun = noun
 
     def __iter__(self) -> Iterator[str]:
         """Yield the registered names in alphabetical order."""
-        path = importlib.import_module(self.package).__path__
+        path = importlib.import_module(self._package).__path__
         return iter(sorted(module.name for module in pkgutil.iter_modules(path)))
 
-    def __getitem__(self, name: str) -> type[T]:
+    def __getitem__(self, name: str) -> type[T_co]:
         """Return the class registered under ``name``.
 
         Raises:
@@ -39,16 +39,16 @@ class Registry(Generic[T]):
         names = list(self)
         if name not in names:
             raise RecipeError(
-                f"Unknown {self.noun} {name!r}.{did_you_mean(name, names)} "
+                f"Unknown {self._noun} {name!r}.{did_you_mean(name, names)} "
                 f"Known: {', '.join(names)}."
             )
-        module = importlib.import_module(f"{self.package}.{name}")
+        module = importlib.import_module(f"{self._package}.{name}")
         found: list[type[Any]] = [
             value
             for value in vars(module).values()
             if isinstance(value, type)
-            and issubclass(value, self.kind)
+            and issubclass(value, self._kind)
             and value.__module__ == module.__name__
         ]
-        assert len(found) == 1, f"{module.__name__} must define exactly one {self.kind.__name__}"
+        assert len(found) == 1, f"{module.__name__} must define exactly one {self._kind.__name__}"
         return found[0]

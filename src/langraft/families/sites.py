@@ -95,12 +95,11 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     )
 
 
-def find_ffn_sites(model: nn.Module, *, is_probed: bool = True) -> list[FFNSite]:
+def find_ffn_sites(model: nn.Module) -> list[FFNSite]:
     """Find the FFN of every decoder layer.
 
     Args:
-        model: Any Hugging Face causal language model.
-        is_probed: Run each FFN against its formula; leave off only for models without weights.
+        model: Any Hugging Face causal language model; on the meta device nothing is probed.
 
     Returns:
         One site a layer, in order of depth. Widths may differ between layers.
@@ -123,8 +122,7 @@ def find_ffn_sites(model: nn.Module, *, is_probed: bool = True) -> list[FFNSite]
                 f"structure (gated, fused gated or plain, tensor in, tensor out); its parts are "
                 f"{children}. Models with one such FFN a layer can be grafted."
             )
-        if is_probed:
-            _probe(found[0])
+        _probe(found[0])
         sites.append(found[0])
     return sites
 
@@ -202,6 +200,8 @@ def _is_tensor_to_tensor(module: nn.Module) -> bool:
 def _probe(site: FFNSite) -> None:
     """Compare the module with the formula of its recognised structure on one random token."""
     (weight_in, bias_in), (weight_out, bias_out) = site.weights_in(), site.weights_out()
+    if weight_in.is_meta:
+        return
     generator = torch.Generator().manual_seed(0)
     x_TD = torch.randn(1, weight_in.shape[1], generator=generator).to(weight_in)
     was_training = site.module.training

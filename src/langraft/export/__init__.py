@@ -1,0 +1,1 @@
+"""A grafted model to a standard Hugging Face folder, proved equal."""

@@ -1,0 +1,1 @@
+"""Packaged recipes, and the run that carries one out from text to an exported model."""

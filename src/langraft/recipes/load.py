@@ -1,0 +1,123 @@
+"""A recipe from a file, a packaged name and --set overrides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from langraft.core.errors import RecipeError, did_you_mean
+from langraft.core.recipe import Recipe, parse_recipe
+from langraft.corpus.sources import SOURCES
+from langraft.evaluate.suites import SUITES
+from langraft.graft.methods import METHODS
+
+_PACKAGE = "langraft.recipes"
+
+
+def packaged_recipes() -> list[str]:
+    """Return the names of the recipes that come with langraft."""
+    folder = resources.files(_PACKAGE)
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        path: A YAML file, or the name of a packaged recipe such as ``quickstart``.
+        overrides: ``key=value`` with a dotted key (``stages[0].lr=1e-4``) and a YAML value.
+
+    Raises:
+        RecipeError: when the file is missing, is no YAML, or cannot be carried out as written.
+    """
+    data = _read_yaml(path)
+    for override in overrides:
+        _override(data, override)
+    recipe = parse_recipe(data, SOURCES, METHODS, path)
+    for number, suite in enumerate(recipe.evaluate.suites):
+        if suite not in list(SUITES):
+            raise RecipeError(
+                f"{path}: evaluate.suites[{number}]: given {suite!r}; known: {', '.join(SUITES)}."
+                f"{did_you_mean(suite, SUITES)}"
+            )
+    return recipe
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return a recipe as YAML with every default written out; reading it gives it back."""
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def _read_yaml(path: Path | str) -> dict[str, Any]:
+    file = Path(path)
+    packaged = resources.files(_PACKAGE) / f"{path}.yaml"
+    if file.is_file():
+        text = file.read_text(encoding="utf-8")
+    elif re.fullmatch(r"\w+", str(path)) and packaged.is_file():
+        text = packaged.read_text(encoding="utf-8")
+    else:
+        names = packaged_recipes()
+        raise RecipeError(
+            f"There is no recipe {path}: no such file, and the packaged recipes are "
+            f"{', '.join(names)}.{did_you_mean(str(path), names)}"
+        )
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{path} holds {type(data).__name__}, not keys and values. A recipe begins with name:."
+        )
+    return data
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = [p for p in re.split(r"\.|\[(\d+)\]", key.strip()) if p]
+    if not separator or not parts:
+        raise RecipeError(f"--set {override}: expected key=value, for example stages[0].lr=1e-4.")
+    try:
+        value = _number(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not valid YAML: {error}") from None
+    target: Any = data
+    for part in parts[:-1]:
+        if isinstance(target, list):
+            target = target[_position(target, part, override)]
+        elif isinstance(target, dict):
+            if not isinstance(target.get(part), dict | list):
+                target[part] = {} if part not in target else _expand(target[part])
+            target = target[part]
+    if isinstance(target, list):
+        target[_position(target, parts[-1], override)] = value
+    else:
+        target[parts[-1]] = value
+
+
+def _expand(value: Any) -> dict[str, Any]:
+    """Turn a bare method name into the group of keys it stands for."""
+    return {"name": value}
+
+
+def _position(items: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise RecipeError(
+            f"--set {override}: {part!r} is not a place in a list of {len(items)} entries (from 0)."
+        )
+    return int(part)
+
+
+def _number(value: Any) -> Any:
+    """Read 1e-4 as the number it is meant to be; YAML 1.1 wants 1.0e-4."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
+        return float(value)
+    return value

@@ -1,0 +1,226 @@
+"""A run, top to bottom: from a recipe to a grafted, evaluated, exported, reported model.
+
+    tokenizer -> corpus -> base -> evaluate-base -> for each stage: train-NAME, evaluate-NAME
+              -> graft -> export -> scorecard -> the same stages for each baseline -> report
+
+Each step owns a folder of the run; finished steps are skipped, changed ones run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from langraft.core.artifacts import Manifest, Solo, lock, perform, write_json, write_text
+from langraft.core.recipe import Recipe
+from langraft.evaluate.evaluation import Evaluation
+from langraft.evaluate.scorecard import Cost, Scorecard, compare
+from langraft.graft.method import AbstractMethod
+from langraft.recipes import steps
+from langraft.recipes.load import dump_recipe
+
+Until = Literal["corpus", "train", "evaluate", "export", "report"]
+_ORDER: tuple[Until, ...] = ("corpus", "train", "evaluate", "export", "report")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """Where a run left things.
+
+    Attributes:
+        folder: The run's.
+        scorecards: By method, the recipe's own first; empty when the run stopped earlier.
+        report: The HTML page, when it was reached.
+    """
+
+    folder: Path
+    scorecards: dict[str, Scorecard] = field(default_factory=dict[str, Scorecard])
+    report: Path | None = None
+
+
+def run(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    until: Until = "report",
+    console: Console | None = None,
+) -> RunResult:
+    """Carry out a recipe, or go on where an earlier run of it stopped.
+
+    Args:
+        recipe: From ``load_recipe``.
+        out: The run's folder.
+        until: Stop after this verb's work.
+        console: Where progress goes; standard error by default.
+
+    Raises:
+        LangraftError: whatever a step has to say; finished steps and checkpoints are kept.
+    """
+    folder = Path(out)
+    steps.check_before_running(recipe)
+    processes = steps.join_processes()
+    console = console or Console(stderr=True, quiet=not processes.is_leader)
+    if processes.is_leader:
+        with lock(folder):
+            return _Run(recipe, folder, processes, console).carry_out(until)
+    return _Run(recipe, folder, processes, console).carry_out(until)
+
+
+class _Run:
+    """The state of a run: what is fixed for all its steps."""
+
+    def __init__(self, recipe: Recipe, folder: Path, processes: Any, console: Console) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.processes = processes
+        self.console = console
+
+    def carry_out(self, until: Until) -> RunResult:
+        recipe, folder = self.recipe, self.folder
+        if self.processes.is_leader:
+            write_text(folder / "recipe.yaml", dump_recipe(recipe))
+        source = steps.BaseSource(recipe, folder)
+        tokenizer = self.step(
+            "tokenizer", folder / "tokenizer", source.tokenizer_inputs(), source.make_tokenizer
+        )
+        corpus = self.step(
+            "corpus",
+            folder / "corpus",
+            steps.corpus_inputs(recipe, tokenizer),
+            lambda path: steps.make_corpus(recipe, folder / "tokenizer", path, self.console),
+        )
+        if until == "corpus":
+            return RunResult(folder=folder)
+        base = self.step(
+            "base",
+            folder / "base",
+            source.base_inputs(corpus),
+            lambda path: source.make_base(path, self.processes, self.console),
+            is_resumable=True,
+            is_collective=True,
+        )
+        scorecards = {recipe.method.name: self.method(recipe.method, folder, corpus, base, until)}
+        for baseline in recipe.baselines:
+            at = folder / "baselines" / baseline.name
+            scorecards[baseline.name] = self.method(baseline, at, corpus, base, until)
+        found = {name: card for name, card in scorecards.items() if card is not None}
+        if self.processes.is_leader and found:
+            methods = {name: card.to_json() for name, card in found.items()}
+            write_json(folder / "comparison.json", {"methods": methods})
+        if until != "report":
+            return RunResult(folder=folder, scorecards=found)
+        self.step(
+            "report",
+            folder / "report",
+            steps.report_inputs(folder),
+            lambda path: steps.make_report(folder, path),
+        )
+        return RunResult(folder=folder, scorecards=found, report=folder / "report.html")
+
+    def method(
+        self, method: Any, folder: Path, corpus: Manifest, base: Manifest, until: Until
+    ) -> Scorecard | None:
+        """Train, evaluate and, for the recipe's own method, export one method."""
+        recipe = self.recipe
+        assert isinstance(method, AbstractMethod)
+        trainer = steps.MethodTrainer(
+            recipe, method, self.folder, folder, self.processes, self.console
+        )
+        evaluated = self.evaluate("base", self.folder, base, corpus, trainer, until)
+        trained = base
+        for number, stage in enumerate(trainer.stages):
+            trained = self.step(
+                f"train-{stage.name}",
+                folder / f"train-{stage.name}",
+                trainer.stage_inputs(number, trained, corpus),
+                lambda path, number=number: trainer.train(number, path),
+                is_resumable=True,
+                is_collective=True,
+            )
+            evaluated = self.evaluate(stage.name, folder, trained, corpus, trainer, until)
+        if until == "train":
+            return None
+        graft = self.step(
+            "graft", folder / "graft", {"trained": trained.fingerprint}, trainer.save_graft
+        )
+        scorecard = self.scorecard(method, folder, trainer, evaluated)
+        is_own = method is recipe.method
+        if is_own and recipe.export.format != "none" and until in ("export", "report"):
+            self.step(
+                "export",
+                folder / "export",
+                {"graft": graft.fingerprint, "export": recipe.export.model_dump(mode="json")},
+                lambda path: steps.make_export(recipe, folder / "graft", path),
+            )
+        return scorecard
+
+    def evaluate(
+        self,
+        name: str,
+        folder: Path,
+        model: Manifest,
+        corpus: Manifest,
+        trainer: steps.MethodTrainer,
+        until: Until,
+    ) -> Path:
+        """Evaluate the model that a step left; returns the evaluation's folder."""
+        path = folder / f"evaluate-{name}"
+        if until != "train":
+            self.step(
+                f"evaluate-{name}",
+                path,
+                steps.evaluation_inputs(self.recipe, model, corpus),
+                lambda at: trainer.evaluate(name, at),
+            )
+        return path
+
+    def scorecard(
+        self, method: AbstractMethod, folder: Path, trainer: steps.MethodTrainer, after: Path
+    ) -> Scorecard:
+        plan, seconds = trainer.plan(), trainer.seconds()
+        scorecard = compare(
+            Evaluation.read(self.folder / "evaluate-base"),
+            Evaluation.read(after),
+            languages=self.recipe.languages,
+            method=method.name,
+            seed=self.recipe.seed,
+            cost=Cost(
+                tokens=sum(stage.tokens for stage in plan.stages),
+                training_flops=sum(stage.training_flops for stage in plan.stages),
+                seconds=seconds,
+                parameters=plan.parameters,
+            ),
+        )
+        if self.processes.is_leader:
+            write_json(folder / "scorecard.json", scorecard.to_json())
+        return scorecard
+
+    def step(
+        self,
+        name: str,
+        folder: Path,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], Mapping[str, Any]],
+        *,
+        is_resumable: bool = False,
+        is_collective: bool = False,
+    ) -> Manifest:
+        """Perform a step and say so."""
+
+        def build_aloud(path: Path) -> Mapping[str, Any]:
+            self.console.print(f"[bold]{name}[/bold]  {folder}")
+            return build(path)
+
+        return perform(
+            name,
+            folder,
+            inputs,
+            build_aloud,
+            is_resumable=is_resumable,
+            is_collective=is_collective,
+            team=self.processes if self.processes.world_size > 1 else Solo(),
+        )

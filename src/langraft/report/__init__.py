@@ -1,0 +1,1 @@
+"""Scorecards and manifests to one HTML page and a model card."""
