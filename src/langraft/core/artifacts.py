@@ -149,16 +149,16 @@ def perform(
     """
     team = team or Solo()
     wanted = fingerprint(inputs)
-    if team.is_leader and _finished(folder, wanted) is None:
+    if team.is_leader and finished(folder, inputs) is None:
         _prepare(folder, wanted, inputs, is_resumable)
     team.barrier()
-    finished = _finished(folder, wanted)
-    if finished is None and team.is_leader:
-        finished = _build(step, folder, wanted, inputs, build)
-    elif finished is None and is_collective:
+    found = finished(folder, inputs)
+    if found is None and team.is_leader:
+        found = _build(step, folder, wanted, inputs, build)
+    elif found is None and is_collective:
         build(folder)
     team.barrier()
-    return finished or read_manifest(folder)
+    return found or read_manifest(folder)
 
 
 def _prepare(folder: Path, wanted: str, inputs: Mapping[str, Any], is_resumable: bool) -> None:
@@ -201,7 +201,20 @@ def _build(
     return manifest
 
 
-def _finished(folder: Path, wanted: str) -> Manifest | None:
+def planned(step: str, inputs: Mapping[str, Any]) -> Manifest:
+    """Return what a step's manifest would say of its inputs, for dry runs."""
+    return Manifest(
+        step=step,
+        fingerprint=fingerprint(inputs),
+        inputs=dict(inputs),
+        counts={},
+        files={},
+        versions={},
+        seconds=0.0,
+    )
+
+
+def finished(folder: Path, inputs: Mapping[str, Any]) -> Manifest | None:
     """Return the manifest when the step is done with these inputs and its files are all there."""
     if not (folder / MANIFEST).is_file():
         return None
@@ -209,7 +222,7 @@ def _finished(folder: Path, wanted: str) -> Manifest | None:
         manifest = read_manifest(folder)
     except (ArtifactError, TypeError):
         return None
-    if manifest.fingerprint != wanted:
+    if manifest.fingerprint != fingerprint(inputs):
         return None
     for name, facts in manifest.files.items():
         path = folder / name

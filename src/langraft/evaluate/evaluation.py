@@ -46,7 +46,7 @@ class Evaluation:
         return cls(heldout=heldout, probes=found["probes"], samples=found["samples"])
 
 
-def evaluate(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path) -> Evaluation:
+def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path) -> Evaluation:
     """Measure a model as a recipe says.
 
     Args:

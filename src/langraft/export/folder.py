@@ -68,7 +68,7 @@ def twin_of(config: dict[str, Any]) -> AbstractFamily:
     return family
 
 
-def export(
+def export_model(
     graft_folder: Path | str,
     out: Path | str,
     *,

@@ -20,7 +20,7 @@ from langraft.core.errors import ArtifactError, ModelError
 from langraft.families.load import check_base, load_model, resolve_base
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.methods import METHODS
-from langraft.graft.surgery import graft, graft_info
+from langraft.graft.surgery import graft_info, graft_model
 
 GRAFT_JSON = "graft.json"
 GRAFT_TENSORS = "graft.safetensors"
@@ -113,7 +113,7 @@ def load(
     rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
     settings = described["method"]
     method = METHODS[settings["name"]].model_validate(settings)
-    model = graft(
+    model = graft_model(
         load_model(base_folder, dtype), method, rare_tokens=rare_tokens, seed=described["seed"]
     )
     graft_info(model).is_base_changed = described["is_base_changed"]

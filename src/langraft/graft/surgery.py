@@ -31,7 +31,7 @@ class GraftInfo:
     is_base_changed: bool = False
 
 
-def graft(
+def graft_model(
     model: Any, method: AbstractMethod, *, rare_tokens: Sequence[int] = (), seed: int = 0
 ) -> Any:
     """Graft a method into a Hugging Face decoder, in place; its function does not change.

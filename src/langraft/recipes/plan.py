@@ -46,11 +46,12 @@ class StagePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a method costs on a base."""
+    """What a method costs on a base; notes say where the figures are bounds."""
 
     method: str
     parameters: Parameters
     stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, with totals."""

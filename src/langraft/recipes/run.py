@@ -15,7 +15,16 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from langraft.core.artifacts import Manifest, Solo, lock, perform, write_json, write_text
+from langraft.core.artifacts import (
+    Manifest,
+    Solo,
+    finished,
+    lock,
+    perform,
+    planned,
+    write_json,
+    write_text,
+)
 from langraft.core.recipe import Recipe
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.scorecard import Cost, Scorecard, compare
@@ -24,7 +33,6 @@ from langraft.recipes import steps
 from langraft.recipes.load import dump_recipe
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
-_ORDER: tuple[Until, ...] = ("corpus", "train", "evaluate", "export", "report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +41,13 @@ class RunResult:
 
     Attributes:
         folder: The run's.
+        steps: By name, ``ran`` or ``finished`` (before this call); of a dry run ``would run``.
         scorecards: By method, the recipe's own first; empty when the run stopped earlier.
         report: The HTML page, when it was reached.
     """
 
     folder: Path
+    steps: dict[str, str] = field(default_factory=dict[str, str])
     scorecards: dict[str, Scorecard] = field(default_factory=dict[str, Scorecard])
     report: Path | None = None
 
@@ -47,6 +57,7 @@ def run(
     out: Path | str,
     *,
     until: Until = "report",
+    is_dry: bool = False,
     console: Console | None = None,
 ) -> RunResult:
     """Carry out a recipe, or go on where an earlier run of it stopped.
@@ -55,6 +66,7 @@ def run(
         recipe: From ``load_recipe``.
         out: The run's folder.
         until: Stop after this verb's work.
+        is_dry: Check everything and say which steps would run; write nothing.
         console: Where progress goes; standard error by default.
 
     Raises:
@@ -64,16 +76,22 @@ def run(
     steps.check_before_running(recipe)
     processes = steps.join_processes()
     console = console or Console(stderr=True, quiet=not processes.is_leader)
-    if processes.is_leader:
-        with lock(folder):
-            return _Run(recipe, folder, processes, console).carry_out(until)
-    return _Run(recipe, folder, processes, console).carry_out(until)
+    going = _Run(recipe, folder, processes, console, is_dry)
+    if is_dry or not processes.is_leader:
+        return going.carry_out(until)
+    with lock(folder):
+        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+        return going.carry_out(until)
 
 
 class _Run:
     """The state of a run: what is fixed for all its steps."""
 
-    def __init__(self, recipe: Recipe, folder: Path, processes: Any, console: Console) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, processes: Any, console: Console, is_dry: bool
+    ) -> None:
+        self.is_dry = is_dry
+        self.steps: dict[str, str] = {}
         self.recipe = recipe
         self.folder = folder
         self.processes = processes
@@ -81,8 +99,6 @@ class _Run:
 
     def carry_out(self, until: Until) -> RunResult:
         recipe, folder = self.recipe, self.folder
-        if self.processes.is_leader:
-            write_text(folder / "recipe.yaml", dump_recipe(recipe))
         source = steps.BaseSource(recipe, folder)
         tokenizer = self.step(
             "tokenizer", folder / "tokenizer", source.tokenizer_inputs(), source.make_tokenizer
@@ -94,7 +110,7 @@ class _Run:
             lambda path: steps.make_corpus(recipe, folder / "tokenizer", path, self.console),
         )
         if until == "corpus":
-            return RunResult(folder=folder)
+            return RunResult(folder=folder, steps=self.steps)
         base = self.step(
             "base",
             folder / "base",
@@ -111,15 +127,16 @@ class _Run:
         if self.processes.is_leader and found:
             methods = {name: card.to_json() for name, card in found.items()}
             write_json(folder / "comparison.json", {"methods": methods})
-        if until != "report":
-            return RunResult(folder=folder, scorecards=found)
+        if until != "report" or self.is_dry:
+            return RunResult(folder=folder, steps=self.steps, scorecards=found)
         self.step(
             "report",
             folder / "report",
             steps.report_inputs(folder),
             lambda path: steps.make_report(folder, path),
         )
-        return RunResult(folder=folder, scorecards=found, report=folder / "report.html")
+        report = folder / "report.html"
+        return RunResult(folder=folder, steps=self.steps, scorecards=found, report=report)
 
     def method(
         self, method: Any, folder: Path, corpus: Manifest, base: Manifest, until: Until
@@ -147,7 +164,7 @@ class _Run:
         graft = self.step(
             "graft", folder / "graft", {"trained": trained.fingerprint}, trainer.save_graft
         )
-        scorecard = self.scorecard(method, folder, trainer, evaluated)
+        scorecard = None if self.is_dry else self.scorecard(method, folder, trainer, evaluated)
         is_own = method is recipe.method
         if is_own and recipe.export.format != "none" and until in ("export", "report"):
             self.step(
@@ -209,10 +226,17 @@ class _Run:
         is_resumable: bool = False,
         is_collective: bool = False,
     ) -> Manifest:
-        """Perform a step and say so."""
+        """Perform a step and say so; in a dry run only find out whether it would run."""
+        label = folder.relative_to(self.folder).as_posix()
+        if self.is_dry:
+            found = finished(folder, inputs)
+            self.steps[label] = "finished" if found else "would run"
+            return found or planned(name, inputs)
+        self.steps[label] = "finished"
 
         def build_aloud(path: Path) -> Mapping[str, Any]:
-            self.console.print(f"[bold]{name}[/bold]  {folder}")
+            self.steps[label] = "ran"
+            self.console.print(f"[bold]{label}[/bold]")
             return build(path)
 
         return perform(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,13 +23,13 @@ from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
-from langraft.evaluate.evaluation import evaluate
-from langraft.export.folder import export, twin_of
+from langraft.evaluate.evaluation import evaluate_model
+from langraft.export.folder import export_model, twin_of
 from langraft.families.load import check_base, empty_model, load_model, resolve_base
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods.full import Full
 from langraft.graft.store import fingerprint_base, load_tensors, read_tensors, save
-from langraft.graft.surgery import graft, graft_info
+from langraft.graft.surgery import graft_info, graft_model
 from langraft.graft.token_rows import rare_tokens
 from langraft.recipes.plan import Plan, plan_method
 from langraft.report.page import write_report
@@ -142,7 +143,7 @@ class BaseSource:
         tokenizer = DocumentTokenizer(self._folder / "tokenizer")
         torch.manual_seed(self._recipe.seed)
         config = scratch_config(base, tokenizer.end_of_text_id)
-        model: Any = graft(AutoModelForCausalLM.from_config(config), Full())
+        model: Any = graft_model(AutoModelForCausalLM.from_config(config), Full())
         stage = base.stage.model_copy(update={"trains": "everything", "losses": {}})
         result = train_stage(
             model,
@@ -260,12 +261,7 @@ class MethodTrainer:
         console: Console,
     ) -> None:
         """Bind a method to its folder; stages are the recipe's, completed by the method."""
-        is_own = method is recipe.method
-        blank = {"trains": None, "losses": None}
-        self.stages = tuple(
-            stage if is_own else method.complete_stage(stage.model_copy(update=blank))
-            for stage in recipe.stages
-        )
+        self.stages = method_stages(recipe, method)
         self._recipe = recipe
         self._method = method
         self._run_folder = run_folder
@@ -327,7 +323,7 @@ class MethodTrainer:
         else:
             names = [stage.name for stage in self.stages]
             model = self._model_after(names.index(name) + 1)
-        found = evaluate(
+        found = evaluate_model(
             model,
             self._recipe,
             corpus=self._run_folder / "corpus",
@@ -345,7 +341,7 @@ class MethodTrainer:
     def plan(self) -> Plan:
         """Count the grafted model."""
         model = empty_model(base_folder(self._run_folder))
-        graft(model, self._method, rare_tokens=self._rare_tokens())
+        graft_model(model, self._method, rare_tokens=self._rare_tokens())
         return plan_method(model, self.stages, self._recipe.training, self._method.name)
 
     def seconds(self) -> float:
@@ -365,7 +361,7 @@ class MethodTrainer:
         if self._model is None or self._num_stages_done != num_stages:
             dtype = getattr(torch, self._recipe.training.dtype)
             base = load_model(base_folder(self._run_folder), dtype)
-            self._model = graft(
+            self._model = graft_model(
                 base, self._method, rare_tokens=self._rare_tokens(), seed=self._recipe.seed
             )
             for stage in self.stages[:num_stages]:
@@ -390,7 +386,7 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
 
 def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, Any]:
     """Export the graft and say what loads it."""
-    result = export(graft_folder, folder, shard_bytes=recipe.export.shard_bytes)
+    result = export_model(graft_folder, folder, shard_bytes=recipe.export.shard_bytes)
     return {
         "architecture": result.architecture,
         "experts": result.num_experts,
@@ -398,6 +394,39 @@ def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, A
         "largest_difference": result.largest_difference,
         "caveat": result.caveat,
     }
+
+
+def plan_recipe(recipe: Recipe) -> list[Plan]:
+    """Plan the recipe's method and its baselines without reading any text or weights.
+
+    Raises:
+        ModelError: when the base cannot be grafted.
+    """
+    check_before_running(recipe)
+    plans: list[Plan] = []
+    for method in (recipe.method, *recipe.baselines):
+        assert isinstance(method, AbstractMethod)
+        if isinstance(recipe.base, ScratchBase):
+            with torch.device("meta"):
+                model: Any = AutoModelForCausalLM.from_config(scratch_config(recipe.base, 0))
+        else:
+            model = empty_model(resolve_base(recipe.base))
+        is_rare = method.token_rows == "rare"
+        graft_model(model, method, rare_tokens=range(model.config.vocab_size) if is_rare else ())
+        plan = plan_method(model, method_stages(recipe, method), recipe.training, method.name)
+        note = (
+            "which token rows are rare is known once the corpus is read; here all count as trained"
+        )
+        plans.append(replace(plan, notes=(note,)) if is_rare else plan)
+    return plans
+
+
+def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
+    """Return the recipe's stages for a method: its own as written, a baseline's completed anew."""
+    if method is recipe.method:
+        return recipe.stages
+    blank = {"trains": None, "losses": None}
+    return tuple(method.complete_stage(stage.model_copy(update=blank)) for stage in recipe.stages)
 
 
 def report_inputs(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+"""One conversation with a grafted or exported model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from langraft.core.artifacts import read_json
+from langraft.core.errors import ModelError
+from langraft.families.load import load_model, load_tokenizer
+from langraft.graft.store import GRAFT_JSON, load
+
+
+class Chat:
+    """Loads a folder once and answers."""
+
+    def __init__(self, folder: Path, *, max_tokens: int, temperature: float) -> None:
+        """Find a graft or a model in a folder.
+
+        Raises:
+            ModelError: when the folder holds neither.
+        """
+        graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
+        if (graft / GRAFT_JSON).is_file():
+            self._model: Any = load(graft)
+            base = read_json(graft / GRAFT_JSON)["base"]["reference"]
+            self._tokenizer: Any = load_tokenizer(Path(base))
+        elif (folder / "config.json").is_file():
+            self._model = load_model(folder).eval()
+            self._tokenizer = load_tokenizer(folder)
+        else:
+            raise ModelError(
+                f"{folder} is neither a graft (graft.json), a run folder with graft/, nor a model "
+                "(config.json). Give the folder that a run or `langraft export` left."
+            )
+        self._max_tokens = max_tokens
+        self._temperature = temperature
+        self._turns: list[dict[str, str]] = []
+        self.is_chat = bool(getattr(self._tokenizer, "chat_template", None))
+        self.greeting = (
+            "Type a message; an empty input (Ctrl-D) ends."
+            if self.is_chat
+            else "This model has no chat template: type the beginning of a text, it goes on."
+        )
+
+    @torch.no_grad()
+    def answer(self, text: str) -> str:
+        """Return the model's answer, or its continuation of the text."""
+        if self.is_chat:
+            self._turns.append({"role": "user", "content": text})
+            ids = self._tokenizer.apply_chat_template(
+                self._turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            ).input_ids
+        else:
+            ids = self._tokenizer(text, return_tensors="pt").input_ids
+        sampling = (
+            {"do_sample": True, "temperature": self._temperature}
+            if self._temperature
+            else {"do_sample": False}
+        )
+        generated = self._model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=self._max_tokens,
+            pad_token_id=self._tokenizer.eos_token_id,
+            **sampling,
+        )[0, ids.shape[1] :]
+        answer: str = self._tokenizer.decode(generated, skip_special_tokens=True)
+        if self.is_chat:
+            self._turns.append({"role": "assistant", "content": answer})
+        return answer

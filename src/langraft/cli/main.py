@@ -1,0 +1,233 @@
+"""The verbs of ``langraft``. Results go to stdout, talk to stderr; heavy imports stay inside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from langraft import __version__
+from langraft.core.errors import InterruptedRunError, LangraftError
+
+if TYPE_CHECKING:
+    from langraft.recipes.run import Until
+
+app = typer.Typer(
+    name="langraft",
+    help="Graft new languages onto a pretrained language model and keep the old ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe: quickstart.")
+]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Run folder [default: runs/NAME of the recipe].")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key, for example stages[0].lr=1e-4."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+DryOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, run nothing.")]
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit status 2."""
+    try:
+        app()
+    except InterruptedRunError as error:
+        typer.echo(f"langraft: {error}", err=True)
+        sys.exit(128 + error.signal_number)
+    except LangraftError as error:
+        typer.echo(f"langraft: {error}", err=True)
+        sys.exit(2)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"langraft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Carry out a recipe: corpus, training, evaluation, export, report. Run again to go on."""
+    _carry_out(recipe, out, changes, "report", as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def corpus(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Read and tokenize the text of a recipe."""
+    _carry_out(recipe, out, changes, "corpus", as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Train all stages of a recipe. Under torchrun: torchrun -m langraft train RECIPE."""
+    _carry_out(recipe, out, changes, "train", as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Train and evaluate: gain and forgetting against the base."""
+    _carry_out(recipe, out, changes, "evaluate", as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Write report.html and the model card; runs whatever is missing for them."""
+    _carry_out(recipe, out, changes, "report", as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def export(
+    graft: Annotated[
+        Path, typer.Argument(help="A graft folder (graft.json), or a run folder that has graft/.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    base: Annotated[
+        str | None, typer.Option("--base", help="Where the base is now, if it has moved.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a graft as a folder that transformers, vLLM and others load, proved equal."""
+    from langraft.export.folder import export_model
+
+    folder = graft / "graft" if (graft / "graft").is_dir() else graft
+    result = export_model(folder, out, base=base)
+    found = {
+        "folder": str(out),
+        "architecture": result.architecture,
+        "experts": result.num_experts,
+        "weight_bytes": result.num_bytes,
+        "largest_difference": result.largest_difference,
+        "caveat": result.caveat,
+    }
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(
+        f"{out}: {result.architecture}, logits agree to {result.largest_difference:.1e}."
+        + (f"\nNote: {result.caveat}" if result.caveat else "")
+    )
+
+
+@app.command()
+def plan(
+    recipe: RecipeArgument,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a recipe costs before anything is spent: parameters, FLOPs, tokens, memory."""
+    from langraft.cli.show import plan_table
+    from langraft.recipes.load import load_recipe
+    from langraft.recipes.steps import plan_recipe
+
+    plans = plan_recipe(load_recipe(recipe, changes or []))
+    if as_json:
+        typer.echo(json.dumps({p.method: p.to_json() for p in plans}, indent=2))
+    else:
+        typer.echo(plan_table(plans))
+
+
+@app.command()
+def chat(
+    folder: Annotated[
+        Path, typer.Argument(help="A graft folder, a run folder, or an exported folder.")
+    ],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Answer this and exit; otherwise read lines.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest.")] = 0.0,
+) -> None:
+    """Talk to a model: with its chat template if it has one, else it continues the text."""
+    from langraft.cli.chat import Chat
+
+    talk = Chat(folder, max_tokens=max_tokens, temperature=temperature)
+    if prompt is not None:
+        typer.echo(talk.answer(prompt))
+        return
+    typer.echo(talk.greeting, err=True)
+    for line in sys.stdin:
+        if line.strip():
+            typer.echo(talk.answer(line.rstrip("\n")))
+
+
+def _carry_out(
+    name: str,
+    out: Path | None,
+    changes: list[str] | None,
+    until: Until,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    from langraft.cli.show import comparison_table
+    from langraft.recipes.load import load_recipe
+    from langraft.recipes.run import run as run_recipe
+
+    recipe = load_recipe(name, changes or [])
+    folder = out or Path("runs") / recipe.name
+    result = run_recipe(recipe, folder, until=until, is_dry=dry_run)
+    found: dict[str, Any] = {
+        "folder": str(folder),
+        "steps": result.steps,
+        "methods": {method: card.to_json() for method, card in result.scorecards.items()},
+        "report": str(result.report) if result.report else None,
+    }
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    if dry_run:
+        typer.echo("\n".join(f"{state:<9} {step}" for step, state in result.steps.items()))
+        return
+    if result.scorecards:
+        typer.echo(comparison_table(result.scorecards))
+    typer.echo(f"report: {result.report}" if result.report else f"done: {folder}")

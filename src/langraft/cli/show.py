@@ -1,0 +1,79 @@
+"""Tables for the terminal, as plain text on stdout."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from langraft.core.language import language_name
+from langraft.evaluate.scorecard import Scorecard
+from langraft.recipes.plan import Plan
+
+
+def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
+    """Return gain and forgetting of every method, then bits per byte by language."""
+    summary = Table("", *scorecards, box=SIMPLE_HEAD)
+    cards = list(scorecards.values())
+    summary.add_row("gain, new languages (bits per byte)", *(f"{c.gain:.3f}" for c in cards))
+    summary.add_row("retention, original languages", *(f"{c.retention:.1%}" for c in cards))
+    summary.add_row("forgetting (bits per byte)", *(f"{c.forgetting:.3f}" for c in cards))
+    if cards[0].transfer is not None:
+        summary.add_row("transfer, untrained languages", *(f"{c.transfer:+.3f}" for c in cards))
+    summary.add_row(
+        "parameters, total / active",
+        *(f"{_short(c.parameters.total)} / {_short(c.parameters.active)}" for c in cards),
+    )
+    summary.add_row("training FLOPs", *(f"{c.training_flops:.2e}" for c in cards))
+    summary.add_row("training seconds", *(f"{c.seconds:.0f}" for c in cards))
+    scores = Table(
+        "bits per byte", "role", "before", *(f"after {m}" for m in scorecards), box=SIMPLE_HEAD
+    )
+    for code, score in cards[0].bits_per_byte.items():
+        after = [f"{c.bits_per_byte[code].after:.3f}" for c in cards]
+        scores.add_row(language_name(code), score.role, f"{score.before:.3f}", *after)
+    return _plain(summary) + _plain(scores)
+
+
+def plan_table(plans: Sequence[Plan]) -> str:
+    """Return parameters and, for each stage, tokens, trained weights, FLOPs and memory."""
+    text = ""
+    for plan in plans:
+        sizes = plan.parameters
+        table = Table(
+            "stage", "tokens", "steps", "trained", "FLOPs/token", "FLOPs", "memory", box=SIMPLE_HEAD
+        )
+        for stage in plan.stages:
+            table.add_row(
+                stage.name,
+                _short(stage.tokens),
+                f"{stage.num_steps:,}",
+                _short(stage.trainable),
+                f"{stage.flops_per_token:.2e}",
+                f"{stage.training_flops:.2e}",
+                f"{stage.memory_bytes / 2**30:.2f} GiB",
+            )
+        text += (
+            f"{plan.method}: {_short(sizes.total)} parameters, {_short(sizes.active)} active a "
+            f"token, {_short(sizes.trainable)} trained\n{_plain(table)}"
+        )
+        text += "".join(f"note: {note}\n" for note in plan.notes)
+    return text
+
+
+def _short(number: float) -> str:
+    for unit in ("", "k", "M", "B", "T"):
+        if number < 1000 or unit == "T":
+            return f"{number:.4g}{unit}"
+        number /= 1000
+    raise AssertionError
+
+
+def _plain(table: Table) -> str:
+    console = Console(file=io.StringIO(), width=120, no_color=True)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
