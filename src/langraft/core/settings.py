@@ -45,7 +45,13 @@ def explain(
 ) -> RecipeError:
     """Say every mistake of a recipe at once: path of the key, what was given, what is allowed."""
     lines = [f"{origin}: the recipe cannot be run."]
-    for mistake in error.errors(include_url=False):
+    mistakes = error.errors(include_url=False)
+    for mistake in mistakes:
+        if mistake["type"] == "too_short" and any(
+            other["loc"][: len(mistake["loc"])] == mistake["loc"] and other is not mistake
+            for other in mistakes
+        ):
+            continue  # pydantic drops refused entries and then counts too few
         path = _dotted(mistake["loc"], data, mistake["type"] == "missing")
         given = mistake["input"]
         context = mistake.get("ctx", {})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ class Checkpoints:
         self._parameters = parameters
         self._optimizer = optimizer
         self._processes = processes
+        self._is_alone = processes.world_size == 1
 
     def latest(self) -> Path | None:
         """Return the newest finished checkpoint."""
@@ -70,8 +73,8 @@ class Checkpoints:
                 shutil.rmtree(final, ignore_errors=True)
                 partial.mkdir(parents=True)
             self._processes.barrier()
-            is_alone = self._processes.world_size == 1
-            save_state(self._state(), checkpoint_id=partial, no_dist=is_alone)
+            with _quiet():
+                save_state(self._state(), checkpoint_id=partial, no_dist=self._is_alone)
             if self._processes.is_leader:
                 description: dict[str, Any] = {
                     "step": step,
@@ -103,7 +106,8 @@ class Checkpoints:
         description = read_json(found / _DESCRIPTION)
         self._verify(found, description)
         state = self._state()
-        load_state(state, checkpoint_id=found, no_dist=self._processes.world_size == 1)
+        with _quiet():
+            load_state(state, checkpoint_id=found, no_dist=self._is_alone)
         for name, parameter in self._parameters.items():
             parameter.data.copy_(state["parameters"][name])
         return description["step"], description["progress"]
@@ -137,3 +141,11 @@ class Checkpoints:
             for moment in _MOMENTS:
                 state[moment][name] = of_parameter[moment]
         return state
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """Leave out the library's remark that one process saves alone: it was told to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from langraft.core.recipe import Languages, Stage
 from langraft.families.sites import find_ffn_sites
@@ -46,20 +46,20 @@ class MoELPR(AbstractMethod):
     new_experts: int = Field(default=5, ge=1, description="N, beside the frozen original.")
     experts_per_token: int = Field(default=2, description="K, the original included.")
 
-    @model_validator(mode="after")
-    def _top_k_fits(self) -> MoELPR:
-        num_experts = self.new_experts + 1
-        if self.experts_per_token == 1:
+    @field_validator("experts_per_token")
+    @classmethod
+    def _top_k_fits(cls, top_k: int, info: ValidationInfo) -> int:
+        num_new = info.data.get("new_experts", top_k)
+        if top_k == 1:
             raise ValueError(
-                "experts_per_token 1 cannot work: the one renormalised weight is a constant 1, so "
-                "the router gets no gradient and never learns; use 2"
+                "one expert a token cannot work: its renormalised weight is a constant 1, so the "
+                "router gets no gradient and never learns; use 2"
             )
-        if not 2 <= self.experts_per_token <= num_experts:
+        if not 2 <= top_k <= num_new + 1:
             raise ValueError(
-                f"experts_per_token: given {self.experts_per_token}; allowed: 2..{num_experts} "
-                f"(new_experts {self.new_experts} and the original)"
+                f"allowed: 2..{num_new + 1} (new_experts {num_new} and the frozen original)"
             )
-        return self
+        return top_k
 
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:

@@ -1,0 +1,54 @@
+"""The embedded corpus: needs no file and no network, so that a first run works anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from langraft.core.document import Document
+from langraft.core.errors import CorpusError
+from langraft.corpus.almanac import LANGUAGES, documents
+from langraft.corpus.source import AbstractSource
+
+
+class Almanac(AbstractSource):
+    """Parallel text about the calendar, countries, money, languages, numbers and measures."""
+
+    source: Literal["almanac"] = Field(
+        default="almanac", description="The corpus that comes with langraft."
+    )
+
+    @field_validator("languages")
+    @classmethod
+    def _check_languages(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [language for language in given if language not in LANGUAGES]
+        if unknown:
+            raise ValueError(
+                f"the almanac has no {', '.join(unknown)}; it is written in {', '.join(LANGUAGES)}"
+            )
+        return given
+
+    def read(self, language: str) -> Iterator[Document]:
+        """Yield the almanac's documents in one of the languages asked for.
+
+        Raises:
+            CorpusError: for a language that this entry of the recipe does not list.
+        """
+        if language not in self.languages:
+            raise CorpusError(
+                f"This almanac is read in {', '.join(self.languages)}; {language!r} was asked for. "
+                "Add it to the languages of the corpus entry."
+            )
+        return documents(language)
+
+    def fingerprint(self) -> str:
+        """Return Babel's version (CLDR changes with it) and a digest of the texts."""
+        digest = hashlib.sha256()
+        for language in self.languages:
+            for document in documents(language):
+                digest.update(f"{document.id}\0{document.split}\0{document.text}\0".encode())
+        return f"almanac babel-{version('babel')} {digest.hexdigest()[:16]}"
