@@ -1,0 +1,79 @@
+"""Numbers and lists as a reader wants them; exact values stand beside them in the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_BREAK = "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
+_MINUS = "\N{MINUS SIGN}"
+_SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def bits(value: float) -> str:
+    """Write bits per byte: three decimals and a true minus sign."""
+    return f"{value:.3f}".replace("-", _MINUS)
+
+
+def signed(value: float) -> str:
+    """Write a change with its sign."""
+    return f"{value:+.3f}".replace("-", _MINUS)
+
+
+def percent(share: float) -> str:
+    """Write a share: 0.9913 is 99.1%."""
+    return f"{100 * share:.1f}%".replace("-", _MINUS)
+
+
+def count(number: float) -> str:
+    """Write a count: whole below a million, then with M, B or T as recipes do."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if number >= limit:
+            return f"{number / limit:.2f} {unit}"
+    return f"{number:,.0f}"
+
+
+def scientific(number: float) -> str:
+    """Write 94096588800 as 9.41 x 10 to the 10th; zeros at the end are left out."""
+    mantissa, exponent = f"{number:.2e}".split("e")
+    power = str(int(exponent)).translate(_SUPERSCRIPTS)
+    return f"{mantissa.rstrip('0').rstrip('.')} \N{MULTIPLICATION SIGN} 10{power}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time in its two largest units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for length, unit, smaller, smaller_unit in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= length:
+            return f"{whole // length} {unit} {whole % length // smaller} {smaller_unit}"
+    return f"{whole} s"
+
+
+def listing(words: Sequence[str], most: int = 6) -> str:
+    """Join words for a sentence: ``A, B and C``; beyond ``most``, only how many."""
+    if len(words) > most:
+        return f"{len(words)} languages"
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def language_tag(code: str) -> str:
+    """Write a language code as HTML's lang attribute wants it."""
+    return code.replace("_", "-")
+
+
+def one_line(text: str) -> str:
+    """Show line breaks as a sign instead of breaking; many in a row as a number of them."""
+
+    def sign(breaks: re.Match[str]) -> str:
+        many = len(breaks[0])
+        return _BREAK * many if many < 4 else f"{_BREAK}\N{MULTIPLICATION SIGN}{many}"
+
+    return re.sub(r"\n+", sign, text)
