@@ -64,5 +64,5 @@ def dispatch(x_TD: Tensor, routing: Routing, base: nn.Module, experts: ExpertBan
     new_out = experts(sorted_x[num_base:], ends_N)
     sorted_out = torch.cat([base_out, new_out.to(base_out.dtype)])
     place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=x_TD.device))
-    out_TKD = sorted_out[place].view(num_tokens, top_k, -1)
+    out_TKD = sorted_out[place].view(num_tokens, top_k, x_TD.shape[1])
     return (out_TKD * routing.weights_TK.unsqueeze(-1).to(out_TKD.dtype)).sum(dim=1)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import transformers
 from rich.console import Console
 
 from langraft.core.artifacts import (
@@ -75,6 +76,7 @@ def run(
     folder = Path(out)
     steps.check_before_running(recipe)
     processes = steps.join_processes()
+    transformers.logging.disable_progress_bar()
     console = console or Console(stderr=True, quiet=not processes.is_leader)
     going = _Run(recipe, folder, processes, console, is_dry)
     if is_dry or not processes.is_leader:

@@ -1,0 +1,52 @@
+# Two commands do all the set-up; both cost seconds when nothing has changed.
+#   make quickstart   install, then graft three languages onto a small model and compare
+#   make test         install with the development tools, then all checks and tests
+
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/quickstart
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SETTINGS := pyproject.toml constraints.txt
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DELETE_ON_ERROR:
+.PHONY: help quickstart test docs clean
+
+help:
+	@sed -n 's/^#  *make /make /p' Makefile
+
+quickstart: $(INSTALLED)
+	$(BIN)/langraft run quickstart --out $(OUT)
+
+test: $(INSTALLED_DEV)
+	VENV=$(VENV) scripts/check
+	VENV=$(VENV) scripts/test
+
+#   make docs         write the generated pages and build the site into site/
+docs: $(INSTALLED_DEV)
+	$(BIN)/python scripts/docs
+	$(BIN)/mkdocs build --strict --quiet
+
+#   make clean        remove the virtual environment and everything built; runs/ stays
+clean:
+	rm -rf $(VENV) site build dist
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "langraft needs Python 3.11 or later; $(PYTHON) is" \
+	    "$$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name a newer one: make $(or $(MAKECMDGOALS),quickstart) PYTHON=python3.12" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): $(SETTINGS) | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(INSTALLED_DEV): $(SETTINGS) | $(BIN)/python
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED) $@

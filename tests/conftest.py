@@ -1,0 +1,104 @@
+"""Text, a tokenizer, bases and a recipe that several suites share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from langraft.corpus.tokenizer import train_tokenizer
+from tiny import VOCAB_SIZE, tiny_model
+
+LANGUAGES = ("en", "el", "hu", "tr")
+_WORDS = {
+    "en": "the house stands by the river and the old man walks along the road every morning",
+    "el": "το σπίτι είναι δίπλα στο ποτάμι και ο γέρος περπατά στον δρόμο κάθε πρωί",
+    "hu": "a ház a folyó mellett áll és az öregember minden reggel végigmegy az úton",
+    "tr": "ev nehrin yanında duruyor ve yaşlı adam her sabah yol boyunca yürüyor",
+}
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty documents in each of four languages, as jsonl; the wording varies by document."""
+    folder = tmp_path_factory.mktemp("text")
+    for language in LANGUAGES:
+        words = _WORDS[language].split()
+        with (folder / f"{language}.jsonl").open("w", encoding="utf-8") as file:
+            for number in range(40):
+                turned = words[number % len(words) :] + words[: number % len(words)]
+                text = " ".join([*turned, str(number), *turned[::-1]]) + "."
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory, text_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    texts = [
+        json.loads(line)["text"]
+        for path in sorted(text_folder.glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    train_tokenizer(texts, VOCAB_SIZE, folder)
+    return folder
+
+
+@pytest.fixture
+def save_base(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
+    """Write a tiny base with its tokenizer to a folder, as a hub would hold it."""
+
+    def save(model_type: str = "llama", **changes: Any) -> Path:
+        folder = tmp_path / f"base-{model_type}"
+        tiny_model(model_type, **changes).save_pretrained(folder)
+        for path in tokenizer_folder.glob("tokenizer*"):
+            (folder / path.name).write_bytes(path.read_bytes())
+        return folder
+
+    return save
+
+
+@pytest.fixture
+def small_recipe(text_folder: Path) -> dict[str, Any]:
+    """A whole run in about two seconds: base, two stages, one baseline."""
+    return {
+        "name": "small",
+        "base": {
+            "architecture": "llama",
+            "config": {
+                "hidden_size": 16,
+                "intermediate_size": 40,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 1,
+                "max_position_embeddings": 64,
+                "tie_word_embeddings": True,
+            },
+            "tokenizer": {"vocab_size": VOCAB_SIZE},
+            "stage": {"name": "pretrain", "tokens": 512, "mixture": {"en": 9, "tr": 1}, "lr": 1e-2},
+        },
+        "languages": {"original": ["en"], "new": ["el", "hu"], "transfer": ["tr"]},
+        "corpus": [
+            {
+                "source": "files",
+                "path": str(text_folder / "{language}.jsonl"),
+                "languages": list(LANGUAGES),
+            }
+        ],
+        "method": {"name": "moe_lpr", "new_experts": 2, "token_rows": "rare"},
+        "stages": [
+            {"name": "extend", "tokens": 1024, "mixture": {"el": 1, "hu": 1}, "lr": 1e-2},
+            {"name": "review", "tokens": 256, "mixture": {"en": 2, "el": 1, "hu": 1}, "lr": 1e-2},
+        ],
+        "baselines": ["full"],
+        "training": {
+            "sequence_length": 32,
+            "batch_rows": 4,
+            "micro_rows": 2,
+            "checkpoint_every": 2,
+        },
+        "evaluate": {"heldout": 100},
+    }

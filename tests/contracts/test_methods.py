@@ -1,0 +1,154 @@
+"""What every method promises on every family with a twin, on real two-layer models."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from langraft.core.recipe import Languages
+from langraft.export.folder import export_model
+from langraft.families.family import FAMILIES
+from langraft.graft.freeze import set_trainable
+from langraft.graft.losses import TokenRoles, mean_over_layers
+from langraft.graft.methods import METHODS
+from langraft.graft.store import load, save
+from langraft.graft.surgery import graft_info, graft_model
+from tiny import VOCAB_SIZE, tiny_model
+
+RARE = tuple(range(40, VOCAB_SIZE, 3))
+ROWS = {"moe_lpr": ("frozen", "rare"), "full": ("all", "rare", "frozen")}
+CASES = [
+    pytest.param(method, family, rows, tied, id=f"{method}-{family}-{rows}-{tied}")
+    for method in METHODS
+    for family in FAMILIES
+    for rows in ROWS[method]
+    for tied in ("tied", "untied")
+    if tied == "tied" or rows == "rare"
+]
+
+
+def make(method: str, family: str, rows: str, tied: str) -> Any:
+    model = tiny_model(family, tie_word_embeddings=tied == "tied")
+    settings = METHODS[method].model_validate({"token_rows": rows})
+    return graft_model(model, settings, rare_tokens=RARE if rows == "rare" else ())
+
+
+def ids() -> torch.Tensor:
+    return torch.randint(1, VOCAB_SIZE, (2, 24), generator=torch.Generator().manual_seed(1))
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(input_ids=ids(), use_cache=False).logits
+
+
+def train_a_little(model: Any, steps: int = 4) -> set[str]:
+    """Train the method's own stages for real, side losses included; returns trained names."""
+    info = graft_info(model)
+    languages = Languages(original=("en",), new=("el",))
+    trained_names: set[str] = set()
+    for stage in info.method.default_stages(languages, 1000):
+        stage = info.method.complete_stage(stage)
+        assert stage.trains is not None
+        trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
+        info.is_base_changed |= stage.trains == "everything"
+        trained_names |= set(trained)
+        optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=0.1)
+        roles = TokenRoles(torch.ones(48, dtype=torch.bool), torch.arange(48) < 24)
+        for _ in range(steps):
+            with info.recorder.recording() as recorded:
+                loss = model(input_ids=ids(), labels=ids(), use_cache=False).loss
+                for name, weight in (stage.losses or {}).items():
+                    side_loss = info.method.side_losses()[name]
+                    loss = loss + weight * mean_over_layers(side_loss, recorded, roles)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return trained_names
+
+
+@pytest.mark.parametrize(("method", "family", "rows", "tied"), CASES)
+def test_step_0_equals_the_base(method: str, family: str, rows: str, tied: str) -> None:
+    base = tiny_model(family, tie_word_embeddings=tied == "tied")
+    torch.testing.assert_close(
+        logits(make(method, family, rows, tied)), logits(base), atol=1e-5, rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("method", "family", "rows", "tied"), CASES)
+def test_frozen_tensors_are_bit_identical_after_training(
+    method: str, family: str, rows: str, tied: str
+) -> None:
+    model = make(method, family, rows, tied)
+    before = copy.deepcopy(dict(model.named_parameters()))
+    trained = train_a_little(model)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved <= trained
+    assert moved, "training moved nothing"
+    if method == "moe_lpr":
+        assert all("experts" in n or "router" in n or "deltas" in n for n in moved)
+    if rows != "all":
+        assert "model.embed_tokens.weight" not in moved
+        assert "model.embed_tokens.base.weight" not in moved
+
+
+@pytest.mark.parametrize(("method", "family", "rows", "tied"), CASES)
+def test_saved_loaded_exported_and_reloaded_models_are_equal(
+    method: str,
+    family: str,
+    rows: str,
+    tied: str,
+    save_base: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    base = save_base(family, tie_word_embeddings=tied == "tied")
+    model = make(method, family, rows, tied)
+    train_a_little(model)
+    expected = logits(model)
+    save(model, tmp_path / "graft", base=base)
+    torch.testing.assert_close(logits(load(tmp_path / "graft")), expected, atol=1e-5, rtol=1e-5)
+
+    result = export_model(tmp_path / "graft", tmp_path / "export", shard_bytes=20_000)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export")
+    assert type(exported).__name__ == result.architecture
+    assert (method == "full") == (result.num_experts == 0)
+    torch.testing.assert_close(logits(exported), expected, atol=1e-5, rtol=1e-5)
+    assert len(list((tmp_path / "export").glob("model-*.safetensors"))) > 1
+
+
+def test_an_exported_folder_works_where_langraft_cannot_be_imported(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base("llama")
+    model = make("moe_lpr", "llama", "rare", "untied")
+    train_a_little(model)
+    save(model, tmp_path / "graft", base=base)
+    export_model(tmp_path / "graft", tmp_path / "export")
+    code = f"""
+import sys
+sys.modules["langraft"] = None
+from transformers import AutoModelForCausalLM, AutoTokenizer
+model = AutoModelForCausalLM.from_pretrained({str(tmp_path / "export")!r})
+tokenizer = AutoTokenizer.from_pretrained({str(tmp_path / "export")!r})
+ids = tokenizer("the house", return_tensors="pt").input_ids
+text = tokenizer.decode(model.generate(ids, max_new_tokens=8, do_sample=False, pad_token_id=0)[0])
+try:
+    import langraft
+except ImportError:
+    print(type(model).__name__, text)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("MixtralForCausalLM the house")
+
+
+def test_the_literal_name_of_every_method_is_its_file_name() -> None:
+    for name in METHODS:
+        assert METHODS[name]().name == name
