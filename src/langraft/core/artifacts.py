@@ -50,7 +50,7 @@ class Manifest:
 def fingerprint(value: object) -> str:
     """Return the SHA-256 of a JSON-able value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -98,7 +98,13 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         ArtifactError: when the step has not finished.
     """
-    return Manifest(**read_json(folder / MANIFEST))
+    path = folder / MANIFEST
+    try:
+        return Manifest(**read_json(path))
+    except TypeError:
+        raise ArtifactError(
+            f"{path} is no manifest of this langraft. Delete its folder; the step will run again."
+        ) from None
 
 
 class Team(Protocol):
@@ -165,10 +171,22 @@ def _prepare(folder: Path, wanted: str, inputs: Mapping[str, Any], is_resumable:
     with explain_disk_errors(folder):
         is_same = is_resumable and _partial_fingerprint(folder) == wanted
         if folder.exists() and not is_same:
+            _refuse_to_delete_what_is_not_ours(folder)
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
         write_json(folder / _INPUTS, {"fingerprint": wanted, "inputs": dict(inputs)})
+
+
+def _refuse_to_delete_what_is_not_ours(folder: Path) -> None:
+    if folder.is_dir():
+        names = {path.name for path in folder.iterdir()} - {f".{_INPUTS}.partial"}
+        if not names or names & {_INPUTS, MANIFEST}:
+            return
+    raise ArtifactError(
+        f"{folder} is in the way: langraft did not make it and will not delete it. "
+        "Move it, or choose another folder with --out."
+    )
 
 
 def _build(
@@ -256,10 +274,14 @@ def explain_disk_errors(folder: Path) -> Generator[None]:
         yield
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
-        if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) and _is_inside(error, folder):
             raise ArtifactError(
                 f"Cannot write to {folder}: {os.strerror(number)}. "
                 "Choose another folder with --out, or change its permissions."
+            ) from error
+        if number in (errno.EEXIST, errno.ENOTDIR) and folder.is_file():
+            raise ArtifactError(
+                f"{folder} is a file, and a folder is wanted. Choose another with --out."
             ) from error
         if number in (errno.ENOSPC, errno.EDQUOT) or _is_full(folder):
             raise ArtifactError(
@@ -267,6 +289,15 @@ def explain_disk_errors(folder: Path) -> Generator[None]:
                 "command again: finished steps and the last checkpoint are kept."
             ) from error
         raise
+
+
+def _is_inside(error: Exception, folder: Path) -> bool:
+    """Say whether the path that an error names is in the folder or above it."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str | os.PathLike):
+        return True
+    path = Path(named).absolute()
+    return path.is_relative_to(folder.absolute()) or folder.absolute().is_relative_to(path)
 
 
 def _is_full(folder: Path) -> bool:

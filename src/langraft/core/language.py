@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from babel import Locale, UnknownLocaleError
@@ -20,6 +21,8 @@ def check_language(code: str) -> str:
     try:
         language = parse_locale(code.replace("-", "_"))[0]
     except ValueError:
+        language = ""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", code):  # a locale may go on: el.UTF-8, el@euro
         language = ""
     if language not in Locale("en").languages:
         raise ValueError("expected a language code such as en, el, sw or zh-Hant")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -281,6 +281,7 @@ class Recipe(Settings):
         return mistakes
 
 
+@cache
 def recipe_model(
     sources: Registry[SourceSettings], methods: Registry[MethodSettings]
 ) -> type[Recipe]:

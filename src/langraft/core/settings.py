@@ -15,7 +15,9 @@ from langraft.core.errors import RecipeError, did_you_mean
 class Settings(BaseModel):
     """A frozen group of recipe keys; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 _MULTIPLIERS = {"k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
@@ -52,6 +54,13 @@ def explain(
             for other in mistakes
         ):
             continue  # pydantic drops refused entries and then counts too few
+        union = mistake["loc"][:-1]
+        if (
+            mistake["type"] == "string_type"
+            and isinstance(mistake["input"], Mapping)
+            and any(o is not mistake and o["loc"][: len(union)] == union for o in mistakes)
+        ):
+            continue  # a name or a group of keys, given as keys: those are judged
         path = _dotted(mistake["loc"], data, mistake["type"] == "missing")
         given = mistake["input"]
         context = mistake.get("ctx", {})
@@ -74,8 +83,13 @@ def explain(
             )
         else:
             message = mistake["msg"].removeprefix("Value error, ").rstrip(".")
+            if mistake["type"] in ("tuple_type", "list_type"):
+                message = "a list is expected, in square brackets"
             shown = "" if isinstance(given, Mapping | BaseModel) else f"given {given!r}; "
-            lines.append(f"  {path}{message}." if path == "" else f"  {path}: {shown}{message}.")
+            end = "" if message.endswith("?") else "."
+            lines.append(
+                f"  {path}{message}{end}" if path == "" else f"  {path}: {shown}{message}{end}"
+            )
     return RecipeError("\n".join(dict.fromkeys(lines)))
 
 

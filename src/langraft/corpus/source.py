@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 from langraft.core.document import BrokenRecord, Document
 from langraft.core.recipe import SourceSettings
@@ -11,6 +12,8 @@ from langraft.core.recipe import SourceSettings
 
 class AbstractSource(SourceSettings, ABC):
     """One entry of a recipe's ``corpus`` list."""
+
+    has_split: ClassVar[bool] = False  # whether its documents say which are held out
 
     @abstractmethod
     def read(self, language: str) -> Iterator[Document | BrokenRecord]:

@@ -38,8 +38,9 @@ class DocumentTokenizer:
             raise ModelError(f"{path} cannot be read: {error}.") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self.end_of_text_id = self._end_of_text(folder)
+        ids = self._tokenizer.get_vocab(with_added_tokens=True).values()
+        self.vocab_size = 1 + max(*ids, self.end_of_text_id)  # ids may have gaps
         begin: list[int] = self._tokenizer.encode("").ids
         self._begin = [token for token in begin if token != self.end_of_text_id]
 

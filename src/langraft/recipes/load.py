@@ -56,11 +56,27 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML without keys given twice, of which the first would be dropped silently."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice[0]!r} stands there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path | str) -> dict[str, Any]:
     file = Path(path)
     packaged = resources.files(_PACKAGE) / f"{path}.yaml"
     if file.is_file():
-        text = file.read_text(encoding="utf-8")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from None
     elif re.fullmatch(r"\w+", str(path)) and packaged.is_file():
         text = packaged.read_text(encoding="utf-8")
     else:
@@ -70,7 +86,7 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
             f"{', '.join(names)}.{did_you_mean(str(path), names)}"
         )
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(data, dict):
@@ -91,27 +107,27 @@ def _override(data: dict[str, Any], override: str) -> None:
         raise RecipeError(f"--set {override}: the value is not valid YAML: {error}") from None
     target: Any = data
     for part in parts[:-1]:
-        if isinstance(target, list):
-            target = target[_position(target, part, override)]
-        elif isinstance(target, dict):
-            if not isinstance(target.get(part), dict | list):
-                target[part] = {} if part not in target else _expand(target[part])
-            target = target[part]
-    if isinstance(target, list):
-        target[_position(target, parts[-1], override)] = value
-    else:
-        target[parts[-1]] = value
+        place: Any = _place(target, part, override)
+        inner = target[place] if isinstance(target, list) else target.get(place)
+        if inner is None:
+            inner = {}
+        elif isinstance(inner, str) and (part == "method" or parts[0] == "baselines"):
+            inner = {"name": inner}  # a bare method name stands for its group of keys
+        target[place] = inner
+        target = inner
+    target[_place(target, parts[-1], override)] = value
 
 
-def _expand(value: Any) -> dict[str, Any]:
-    """Turn a bare method name into the group of keys it stands for."""
-    return {"name": value}
-
-
-def _position(items: list[Any], part: str, override: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
+def _place(target: Any, part: str, override: str) -> str | int:
+    """Return the key or index that ``part`` is in ``target``."""
+    if isinstance(target, dict):
+        return part
+    if not isinstance(target, list):
+        raise RecipeError(f"--set {override}: {part!r} is below {target!r}, which has no keys.")
+    if not re.fullmatch(r"[0-9]+", part) or int(part) >= len(target):
         raise RecipeError(
-            f"--set {override}: {part!r} is not a place in a list of {len(items)} entries (from 0)."
+            f"--set {override}: {part!r} is not a place in a list of {len(target)} entries "
+            "(from 0)."
         )
     return int(part)
 

@@ -108,7 +108,7 @@ def train_stage(
     info.is_base_changed |= stage.trains == "everything"
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.activation_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        _recompute_layers(model)
     shard_model(model, processes, dtype)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
@@ -210,6 +210,12 @@ def train_stage(
         frozen_fingerprint=frozen_before,
         seconds=round(seconds_before + time.monotonic() - started, 3),
     )
+
+
+def _recompute_layers(model: Any) -> None:
+    """Let transformers recompute each layer in the backward pass; 5.23 renamed the switch."""
+    enable = getattr(model, "activation_checkpointing_enable", None)
+    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
 
 
 def _micro_batches(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,6 +17,8 @@ from langraft.corpus.source import AbstractSource
 
 class Almanac(AbstractSource):
     """Parallel text about the calendar, countries, money, languages, numbers and measures."""
+
+    has_split: ClassVar[bool] = True
 
     source: Literal["almanac"] = Field(
         default="almanac", description="The corpus that comes with langraft."

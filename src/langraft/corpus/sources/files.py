@@ -7,6 +7,8 @@ import gzip
 import importlib
 import io
 import json
+import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -40,12 +42,15 @@ class Files(AbstractSource):
 
     def read(self, language: str) -> Iterator[Document | BrokenRecord]:
         """Yield the documents of one language: files in order of name, lines in order."""
-        for path in self._paths(language):
+        paths = self._paths(language)
+        shared = os.path.commonpath([path.parent for path in paths])
+        for path in paths:
+            name = os.path.relpath(path, shared)
             for line, found in self._read_file(path):
                 if isinstance(found, BrokenRecord):
                     yield found
                 elif found.strip():
-                    yield Document(text=found, language=language, id=f"{path.name}:{line}")
+                    yield Document(text=found, language=language, id=f"{name}:{line}")
                 else:
                     yield BrokenRecord(reason="empty text", path=path, line=line, excerpt="")
 
@@ -57,7 +62,10 @@ class Files(AbstractSource):
     def _paths(self, language: str) -> list[Path]:
         pattern = self.path.replace("{language}", language)
         if Path(pattern).is_dir():
-            found = [p for p in sorted(Path(pattern).rglob("*")) if _kind(p) is not None]
+            found = sorted(Path(pattern).rglob("*"))
+            found = [p for p in found if _kind(p) is not None and p.is_file()]
+        elif Path(pattern).is_file():
+            found = [Path(pattern)]
         else:
             found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
             found = [p for p in found if p.is_file()]
@@ -83,7 +91,10 @@ class Files(AbstractSource):
             yield from self._read_parquet(path)
         elif _kind(path) == ".jsonl":
             for line, text in _decoded_lines(path):
-                yield line, self._from_json(text, path, line) if isinstance(text, str) else text
+                if isinstance(text, BrokenRecord):
+                    yield line, text
+                elif text.strip():
+                    yield line, self._from_json(text, path, line)
         elif self.documents == "line":
             lines = _decoded_lines(path)
             yield from ((n, t) for n, t in lines if isinstance(t, BrokenRecord) or t.strip())
@@ -93,7 +104,7 @@ class Files(AbstractSource):
     def _from_json(self, text: str, path: Path, line: int) -> str | BrokenRecord:
         try:
             record: Any = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError: also a number of too many digits
             reason = "invalid JSON"
         else:
             if not isinstance(record, dict):
@@ -103,6 +114,8 @@ class Files(AbstractSource):
                 reason = f"no key {self.text_key!r} (text_key); the record has: {keys[:200]}"
             elif not isinstance(record[self.text_key], str):
                 reason = f"the value of {self.text_key!r} is not a text"
+            elif not _can_be_written(record[self.text_key]):
+                reason = "half a surrogate pair in the text"
             else:
                 return record[self.text_key]
         return BrokenRecord(reason=reason, path=path, line=line, excerpt=text[:80])
@@ -120,21 +133,44 @@ class Files(AbstractSource):
                         f"{', '.join(names)}."
                     )
                 for batch in file.iter_batches(columns=[self.text_key], batch_size=1024):
-                    for value in batch.column(0).to_pylist():
+                    for value in _values(batch.column(0)):
                         row += 1
                         if isinstance(value, str):
                             yield row, value
-                        else:
-                            reason = f"the value of {self.text_key!r} is not a text"
-                            broken = BrokenRecord(
-                                reason=reason, path=path, line=row, excerpt=repr(value)[:80]
-                            )
-                            yield row, broken
+                            continue
+                        reason = f"the value of {self.text_key!r} is not a text"
+                        if isinstance(value, UnicodeDecodeError):
+                            reason = "invalid UTF-8"
+                        excerpt = repr(value)[:80]
+                        yield (
+                            row,
+                            BrokenRecord(reason=reason, path=path, line=row, excerpt=excerpt),
+                        )
         except (arrow.ArrowInvalid, OSError) as error:
             raise CorpusError(
                 f"{path} is damaged or cut short after row {row}: {error}. "
                 "Fetch or write the file again, or take it out of the path."
             ) from error
+
+
+def _values(column: Any) -> Iterator[Any]:
+    """Yield the values of an Arrow column, or the error where one is not UTF-8."""
+    try:
+        yield from column.to_pylist()
+    except UnicodeDecodeError:  # somewhere in the batch: look at each
+        for scalar in column:
+            try:
+                yield scalar.as_py()
+            except UnicodeDecodeError as error:
+                yield error
+
+
+def _can_be_written(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _kind(path: Path) -> str | None:
@@ -162,7 +198,10 @@ def _decoded_lines(path: Path) -> Iterator[tuple[int, str | BrokenRecord]]:
                 else:
                     yield line, text
     except Exception as error:
-        if isinstance(error, (EOFError, gzip.BadGzipFile)) or "zstd" in str(error).lower():
+        if (
+            isinstance(error, (EOFError, gzip.BadGzipFile, zlib.error))
+            or "zstd" in str(error).lower()
+        ):
             raise CorpusError(
                 f"{path} is damaged or cut short after line {line}: {error}. "
                 "Fetch or write the file again, or take it out of the path."
@@ -175,8 +214,43 @@ def _open(path: Path) -> io.BufferedIOBase | Any:
         return gzip.open(path, "rb")
     if path.suffix == ".zst":
         zstandard = _import("zstandard", "zstandard", f"Reading {path}")
-        return io.BufferedReader(zstandard.open(path, "rb"), 1 << 20)
+        return io.BufferedReader(_ZstdFile(path, zstandard), 1 << 20)
     return path.open("rb")
+
+
+class _ZstdFile(io.RawIOBase):
+    """All frames of a .zst file; unlike the library's own reader, a file cut short is an error."""
+
+    def __init__(self, path: Path, zstandard: Any) -> None:
+        self._file = path.open("rb")
+        self._new = zstandard.ZstdDecompressor().decompressobj
+        self._frame: Any = None
+        self._rest = b""  # compressed bytes that belong to the next frame
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            data = self._rest or self._file.read(1 << 18)
+            self._rest = b""
+            if not data and self._frame is None:
+                return 0
+            if not data:
+                raise EOFError("the zstd stream ends inside a frame")
+            self._frame = self._frame or self._new()
+            self._ready = memoryview(self._frame.decompress(data))
+            if self._frame.eof:
+                self._rest, self._frame = self._frame.unused_data, None
+        size = min(len(buffer), len(self._ready))
+        buffer[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _import(module: str, package: str, purpose: str) -> Any:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langraft.core import errors
+from langraft.core.errors import LangraftError, MissingExtraError, UserError, did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("given_word", "nearest"),
+    [("langauges", "languages"), ("stage", "stages"), ("moe-lpr", "moe_lpr")],
+)
+def test_a_misspelt_word_gets_its_nearest_spelling(given_word: str, nearest: str) -> None:
+    allowed = ["languages", "stages", "moe_lpr", "corpus"]
+    assert did_you_mean(given_word, allowed) == f" Did you mean {nearest!r}?"
+
+
+def test_a_word_like_no_other_gets_no_guess() -> None:
+    assert did_you_mean("zzz", ["languages", "stages"]) == ""
+    assert did_you_mean("anything", []) == ""
+
+
+def test_the_allowed_words_may_come_from_an_iterator() -> None:
+    assert "corpus" in did_you_mean("corpsu", iter(["stages", "corpus"]))
+
+
+@settings(deadline=None, max_examples=50)
+@given(words=st.lists(st.text("abcdef_", min_size=1, max_size=8), min_size=1, max_size=5))
+def test_a_word_that_is_allowed_is_its_own_nearest(words: list[str]) -> None:
+    assert did_you_mean(words[0], words) == f" Did you mean {words[0]!r}?"
+
+
+def test_every_error_of_the_module_is_in_one_tree() -> None:
+    found = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, BaseException)
+    ]
+    assert len(found) >= 10
+    assert all(issubclass(error, LangraftError) for error in found)
+
+
+def test_a_missing_extra_names_the_command_that_installs_it() -> None:
+    error = MissingExtraError("zstandard", "data", "Reading a.zst")
+    assert isinstance(error, UserError)
+    assert "Reading a.zst" in str(error)
+    assert "'zstandard'" in str(error)
+    assert 'pip install "langraft[data]"' in str(error)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from langraft.core.language import check_language, language_name
+
+
+@pytest.mark.parametrize("code", ["en", "el", "sw", "zh-Hant", "zh_Hant", "yue", "pt-BR"])
+def test_a_language_that_cldr_knows_is_accepted_as_written(code: str) -> None:
+    assert check_language(code) == code
+
+
+@pytest.mark.parametrize("code", ["greek", "", "xx", "e", "123", "qzz", "../el", "el/x", " el"])
+def test_anything_else_is_refused_with_examples(code: str) -> None:
+    with pytest.raises(ValueError, match="expected a language code such as en, el"):
+        check_language(code)
+
+
+@settings(deadline=None, max_examples=200)
+@given(rest=st.text("./@_-\\ ab01", max_size=8))
+def test_an_accepted_code_is_safe_as_a_folder_name(rest: str) -> None:
+    try:
+        code = check_language("el" + rest)
+    except ValueError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", code)
+
+
+def test_a_language_has_a_name_in_english_and_in_others() -> None:
+    assert language_name("el") == "Greek"
+    assert language_name("zh-Hant") == "Chinese"
+    assert language_name("el", "de") == "Griechisch"
+
+
+@pytest.mark.parametrize("code", ["qzz", "", "no language"])
+def test_a_code_without_a_name_names_itself(code: str) -> None:
+    assert language_name(code) == code
+
+
+def test_an_unknown_language_of_display_leaves_the_code() -> None:
+    assert language_name("el", "qzz") == "el"

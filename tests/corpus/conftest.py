@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+
+SAMPLE = ["The sea is calm tonight.", "Η θάλασσα είναι ήρεμη απόψε.", "Bahari imetulia usiku huu."]
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    train_tokenizer(SAMPLE * 20, 320, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_folder: Path) -> DocumentTokenizer:
+    return DocumentTokenizer(tokenizer_folder)

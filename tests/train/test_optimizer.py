@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from langraft.core.recipe import Stage, Training
+from langraft.train.optimizer import learning_rate, make_optimizer
+
+
+def rates(num_steps: int, **changes: object) -> list[float]:
+    values = {"name": "s", "tokens": 1, "mixture": {"en": 1}, "lr": 1.0, "warmup": 0.1}
+    stage = Stage.model_validate(values | changes)
+    return [learning_rate(step, num_steps, stage) for step in range(num_steps)]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "wsd", "constant"])
+def test_the_rate_rises_linearly_to_its_peak_first(schedule: str) -> None:
+    found = rates(100, schedule=schedule)
+    assert found[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert max(found) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_cosine_falls_to_the_final_share_and_never_rises() -> None:
+    found = rates(100, schedule="cosine", final_lr=0.1)
+    assert found[-1] == pytest.approx(0.1)
+    assert sorted(found[10:], reverse=True) == found[10:]
+    assert found[54] == pytest.approx(0.55, abs=0.02)  # halfway
+
+
+def test_wsd_is_flat_until_the_decay_and_then_linear() -> None:
+    found = rates(100, schedule="wsd", decay=0.2, final_lr=0.0)
+    assert found[10:80] == [1.0] * 70
+    assert found[80:] == pytest.approx([1 - n / 20 for n in range(1, 21)])
+
+
+def test_constant_stays() -> None:
+    assert set(rates(50, schedule="constant")[5:]) == {1.0}
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_a_stage_of_very_few_steps_has_finite_positive_rates(num_steps: int) -> None:
+    for schedule in ("cosine", "wsd", "constant"):
+        assert all(0 < rate <= 1 for rate in rates(num_steps, schedule=schedule))
+
+
+def test_decay_spares_norms_and_biases() -> None:
+    layer = nn.Linear(2, 2)
+    parameters = {
+        "w": layer.weight,
+        "experts.bias_in": nn.Parameter(layer.weight.data),
+        "n": layer.bias,
+    }
+    stage = Stage(name="s", tokens=1, mixture={"en": 1})
+    optimizer = make_optimizer(parameters, stage, Training(weight_decay=0.1))
+    decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+    assert decayed == {id(layer.weight)}

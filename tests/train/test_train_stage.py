@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
+from langraft.core.recipe import Languages, Stage, Training
+from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.curriculum.index import MixtureIndex
+from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.schedule import MixtureSchedule
+from langraft.graft.methods.full import Full
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.surgery import graft_info, graft_model
+from langraft.train.log import read_log
+from langraft.train.loop import WEIGHTS, StageResult, train_stage
+from langraft.train.parallel import Processes
+from tiny import VOCAB_SIZE, tiny_model
+
+LANGUAGES = Languages(original=("en",), new=("el",))
+MIXTURE = {"en": 1.0, "el": 3.0}
+SOLO = Processes(0, 1, torch.device("cpu"))
+RARE = tuple(range(100, VOCAB_SIZE, 2))
+
+
+@pytest.fixture
+def loader(tmp_path: Path) -> PackedLoader:
+    generator = torch.Generator().manual_seed(0)
+    for number, code in enumerate(MIXTURE):
+        writer = ShardWriter(tmp_path / code, VOCAB_SIZE)
+        for document in range(30):
+            length = 10 + document
+            tokens = torch.randint(1, 60, (length,), generator=generator) + 200 * number
+            writer.add(tokens.numpy(), f"{code}-{document}")
+        writer.close()
+    shards = {code: TokenShards(tmp_path / code) for code in MIXTURE}
+    rows = {code: shard.num_tokens // 16 for code, shard in shards.items()}
+    index = MixtureIndex(MixtureSchedule(MIXTURE), rows, 0, "extend")
+    return PackedLoader(index, shards, LANGUAGES.all, 16)
+
+
+def stage(**changes: Any) -> Stage:
+    values = {
+        "name": "extend",
+        "tokens": 640,
+        "mixture": MIXTURE,
+        "trains": ("experts", "routers", "token_rows"),
+        "losses": {"balance": 0.01, "prior": 0.1},
+        "lr": 3e-2,
+    }
+    return Stage.model_validate(values | changes)
+
+
+def training(**changes: Any) -> Training:
+    values = {"sequence_length": 16, "batch_rows": 4, "micro_rows": 2, "checkpoint_every": 3}
+    return Training.model_validate(values | changes)
+
+
+def grafted(**changes: Any) -> Any:
+    method = MoELPR(new_experts=2, token_rows="rare")
+    return graft_model(tiny_model(**changes), method, rare_tokens=RARE)
+
+
+def train(model: Any, loader: PackedLoader, folder: Path, **changes: Any) -> StageResult:
+    settings = {key: changes.pop(key) for key in ("stage", "training") if key in changes}
+    folder.mkdir(exist_ok=True)
+    return train_stage(
+        model,
+        stage=settings.get("stage") or stage(),
+        training=settings.get("training") or training(),
+        languages=LANGUAGES,
+        loader=loader,
+        seed=0,
+        folder=folder,
+        processes=SOLO,
+        console=Console(quiet=True),
+    )
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    first, second = load_file(a / WEIGHTS), load_file(b / WEIGHTS)
+    return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+
+
+class StopAfter:
+    """Raises at the start of a step, as a crash would."""
+
+    def __init__(self, loader: PackedLoader, num_steps: int) -> None:
+        self._loader, self._left = loader, num_steps
+
+    def rows(self, samples: range) -> Any:
+        if samples.start >= self._left * 4:
+            raise KeyboardInterrupt
+        return self._loader.rows(samples)
+
+
+def test_training_lowers_the_loss_and_logs_every_step(loader: PackedLoader, tmp_path: Path) -> None:
+    result = train(grafted(), loader, tmp_path / "run")
+    records = read_log(tmp_path / "run")
+    assert [r["step"] for r in records] == list(range(1, 11))
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert records[-1]["tokens"] == result.num_tokens == 640
+    assert set(records[0]["loss_by_language"]) == {"en", "el"}
+    assert set(records[0]["expert_0"]) == {"en", "el"}
+    assert set(records[0]["side_losses"]) == {"balance", "prior"}
+    assert records[0]["side_losses"]["balance"] == pytest.approx(1.0, abs=0.5)
+
+
+@pytest.mark.parametrize("crash_after", [1, 3, 5, 9])
+def test_a_resumed_stage_equals_an_uninterrupted_one_bit_for_bit(
+    loader: PackedLoader, tmp_path: Path, crash_after: int
+) -> None:
+    train(grafted(), loader, tmp_path / "whole")
+    broken: Any = StopAfter(loader, crash_after)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, tmp_path / "resumed")
+    train(grafted(), loader, tmp_path / "resumed")
+    assert same_weights(tmp_path / "whole", tmp_path / "resumed")
+    assert [r["step"] for r in read_log(tmp_path / "resumed")] == list(range(1, 11))
+    losses = [[r["loss"] for r in read_log(tmp_path / name)] for name in ("whole", "resumed")]
+    assert losses[0] == losses[1]
+
+
+def test_how_often_checkpoints_are_written_does_not_change_the_result(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    train(grafted(), loader, tmp_path / "a", training=training(checkpoint_every=1))
+    train(grafted(), loader, tmp_path / "b", training=training(checkpoint_every=100))
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_a_checkpoint_and_the_run_goes_on_from_it(
+    loader: PackedLoader, tmp_path: Path, number: signal.Signals
+) -> None:
+    train(grafted(), loader, tmp_path / "whole")
+
+    class Signalling(StopAfter):
+        def rows(self, samples: range) -> Any:
+            if samples.start == 4 * 4:
+                os.kill(os.getpid(), number)
+            return self._loader.rows(samples)
+
+    asked: Any = Signalling(loader, 99)
+    with pytest.raises(InterruptedRunError, match="after step 5 of 10") as caught:
+        train(grafted(), asked, tmp_path / "run")
+    assert caught.value.signal_number == number
+    assert (tmp_path / "run/checkpoints/step-00000005/checkpoint.json").is_file()
+    train(grafted(), loader, tmp_path / "run")
+    assert same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_documents_and_last_checkpoint(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    model = grafted()
+
+    class Poisoning(StopAfter):
+        def rows(self, samples: range) -> Any:
+            if samples.start >= 4 * 4:
+                torch.nn.init.constant_(model.get_parameter("model.norm.weight"), float("nan"))
+            return self._loader.rows(samples)
+
+        def documents(self, samples: range) -> list[str]:
+            return self._loader.documents(samples)
+
+    poisoned: Any = Poisoning(loader, 99)
+    with pytest.raises(TrainingError) as caught:
+        train(model, poisoned, tmp_path / "run")
+    message = str(caught.value)
+    assert "step 5: loss nan" in message
+    assert "el/el-" in message
+    assert "step-00000003" in message
+    assert all(torch.isfinite(t).all() for t in _last_checkpoint(tmp_path / "run").values())
+
+
+def _last_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    dcp_to_torch_save(newest, folder / "whole.pt")
+    return torch.load(folder / "whole.pt")["parameters"]
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_refused_and_the_one_before_works(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    train(grafted(), loader, tmp_path / "whole")
+    broken: Any = StopAfter(loader, 8)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/step-00000006"
+    data = next(newest.glob("*.distcp"))
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(
+        ArtifactError, match=r"step-00000006 is damaged.*goes on from step-00000003"
+    ):
+        train(grafted(), loader, tmp_path / "run")
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    train(grafted(), loader, tmp_path / "run")
+    assert same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_review_checkpoint_holds_routers_only(loader: PackedLoader, tmp_path: Path) -> None:
+    broken: Any = StopAfter(loader, 5)
+    review = stage(name="review", trains=("routers",), losses={"prior": 0.1})
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, tmp_path / "run", stage=review)
+    names = set(_last_checkpoint(tmp_path / "run"))
+    assert names == {f"model.layers.{n}.mlp.router.weight" for n in range(2)}
+
+
+def test_a_review_stage_moves_routers_and_nothing_else(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    model = grafted()
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    review = stage(name="review", trains=("routers",), losses={"prior": 0.1})
+    train(model, loader, tmp_path / "run", stage=review)
+    moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved == {f"model.layers.{n}.mlp.router.weight" for n in range(2)}
+
+
+def test_the_prior_sends_original_tokens_to_the_frozen_expert(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    shares = {}
+    for weight in (0.0, 3.0):
+        asked = stage(name="review", trains=("routers",), losses={"prior": weight}, tokens=2560)
+        train(grafted(), loader, tmp_path / str(weight), stage=asked)
+        shares[weight] = read_log(tmp_path / str(weight))[-1]["expert_0"]
+    assert shares[3.0]["en"] > shares[0.0]["en"] + 0.1
+    assert shares[3.0]["en"] > shares[3.0]["el"] + 0.1
+
+
+def test_a_bfloat16_stage_trains_float32_weights_over_an_untouched_bfloat16_base(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    model = graft_model(
+        tiny_model().to(torch.bfloat16),
+        MoELPR(new_experts=2, token_rows="rare"),
+        rare_tokens=RARE,
+    )
+    base = {n: p.detach().clone() for n, p in model.named_parameters() if "base" in n}
+    train(model, loader, tmp_path / "run", training=training(dtype="bfloat16"))
+    records = read_log(tmp_path / "run")
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert all(t.dtype == torch.float32 for t in load_file(tmp_path / "run" / WEIGHTS).values())
+    for name, parameter in model.named_parameters():
+        if name in base:
+            assert torch.equal(parameter, base[name])
+            assert parameter.dtype == torch.bfloat16
+
+
+def test_activation_checkpointing_gives_the_same_result(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    train(grafted(), loader, tmp_path / "kept")
+    recompute = training(activation_checkpointing=True)
+    train(grafted(), loader, tmp_path / "recomputed", training=recompute)
+    first, second = (load_file(tmp_path / n / WEIGHTS) for n in ("kept", "recomputed"))
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], atol=1e-6, rtol=1e-5)
+
+
+def test_gradient_accumulation_equals_one_large_batch(loader: PackedLoader, tmp_path: Path) -> None:
+    plain = stage(losses={})
+    train(grafted(), loader, tmp_path / "one", stage=plain, training=training(micro_rows=4))
+    train(grafted(), loader, tmp_path / "four", stage=plain, training=training(micro_rows=1))
+    first, second = (load_file(tmp_path / n / WEIGHTS) for n in ("one", "four"))
+    for name, tensor in first.items():
+        torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-4)
+
+
+def test_tensorboard_gets_what_the_log_gets(loader: PackedLoader, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(grafted(), loader, tmp_path / "run", training=training(tensorboard=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    written = [round(e.value, 4) for e in events.Scalars("loss_by_language/el")]
+    logged = [round(r["loss_by_language"]["el"], 4) for r in read_log(tmp_path / "run")]
+    assert written == pytest.approx(logged, abs=2e-4)
+
+
+def test_full_training_moves_every_weight_of_the_base(loader: PackedLoader, tmp_path: Path) -> None:
+    model = graft_model(tiny_model(), Full())
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    result = train(model, loader, tmp_path / "run", stage=stage(trains="everything", losses={}))
+    assert graft_info(model).is_base_changed
+    assert all(not torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert result.num_trained == sum(p.numel() for p in model.parameters())
+
+
+def test_a_frozen_tensor_that_moves_is_noticed(loader: PackedLoader, tmp_path: Path) -> None:
+    model = grafted()
+
+    class Touching(StopAfter):
+        def rows(self, samples: range) -> Any:
+            if samples.start == 0:
+                model.model.layers[0].mlp.base.up_proj.weight.data[0, 0] += 1e-3
+            return self._loader.rows(samples)
+
+    touching: Any = Touching(loader, 99)
+    with pytest.raises(TrainingError, match="frozen tensor changed"):
+        train(model, touching, tmp_path / "run")
+    assert not (tmp_path / "run" / WEIGHTS).exists()
+
+
+def test_batches_that_do_not_divide_among_processes_are_refused(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(TrainingError, match="batch_rows 4 is not a multiple of micro_rows 2 x 3"):
+        train_stage(
+            grafted(),
+            stage=stage(),
+            training=training(),
+            languages=LANGUAGES,
+            loader=loader,
+            seed=0,
+            folder=tmp_path / "run",
+            processes=Processes(0, 3, torch.device("cpu")),
+            console=Console(quiet=True),
+        )
+
+
+def test_training_off_the_main_thread_works(loader: PackedLoader, tmp_path: Path) -> None:
+    done: list[StageResult] = []
+    thread = threading.Thread(target=lambda: done.append(train(grafted(), loader, tmp_path / "t")))
+    thread.start()
+    thread.join(timeout=120)
+    assert done[0].num_steps == 10
+
+
+def test_a_half_written_log_line_is_dropped_on_resuming(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    broken: Any = StopAfter(loader, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, tmp_path / "run")
+    with (tmp_path / "run/log.jsonl").open("a") as file:
+        file.write('{"step": 6, "los')
+    train(grafted(), loader, tmp_path / "run")
+    lines = (tmp_path / "run/log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 11))
+
+
+def test_resuming_costs_the_same_far_into_a_stage(loader: PackedLoader) -> None:
+    started = time.monotonic()
+    loader.rows(range(10**12, 10**12 + 4))
+    assert time.monotonic() - started < 1.0
