@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -61,9 +62,8 @@ def save_base(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
     return save
 
 
-@pytest.fixture
-def small_recipe(text_folder: Path) -> dict[str, Any]:
-    """A whole run in about two seconds: base, two stages, one baseline."""
+@pytest.fixture(scope="session")
+def _small_recipe(text_folder: Path) -> dict[str, Any]:
     return {
         "name": "small",
         "base": {
@@ -102,3 +102,9 @@ def small_recipe(text_folder: Path) -> dict[str, Any]:
         },
         "evaluate": {"heldout": 100},
     }
+
+
+@pytest.fixture
+def small_recipe(_small_recipe: dict[str, Any]) -> dict[str, Any]:
+    """A whole run in about two seconds: base, two stages, one baseline."""
+    return copy.deepcopy(_small_recipe)

@@ -240,7 +240,9 @@ def test_the_prior_sends_original_tokens_to_the_frozen_expert(
 ) -> None:
     shares = {}
     for weight in (0.0, 3.0):
-        asked = stage(name="review", trains=("routers",), losses={"prior": weight}, tokens=2560)
+        asked = stage(
+            name="review", trains=("routers",), losses={"prior": weight}, tokens=9600, lr=0.1
+        )
         train(grafted(), loader, tmp_path / str(weight), stage=asked)
         shares[weight] = read_log(tmp_path / str(weight))[-1]["expert_0"]
     assert shares[3.0]["en"] > shares[0.0]["en"] + 0.1

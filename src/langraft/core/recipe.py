@@ -113,6 +113,10 @@ class TokenizerTraining(Settings):
     """A byte-level BPE tokenizer trained on the recipe's text."""
 
     vocab_size: Count = Field(default=4096, ge=300, description="Entries, bytes included.")
+    mixture: dict[LanguageCode, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="Relative share of text of each language; left out: that of the base's stage.",
+    )
 
 
 class ScratchBase(Settings):
@@ -122,6 +126,11 @@ class ScratchBase(Settings):
     config: dict[str, Any] = Field(description="Arguments of that model type's configuration.")
     tokenizer: TokenizerTraining = TokenizerTraining()
     stage: Stage = Field(description="How the base is trained; everything trains.")
+
+    @property
+    def tokenizer_mixture(self) -> dict[str, float]:
+        """Return the shares of languages in the text that the tokenizer is trained on."""
+        return self.tokenizer.mixture or self.stage.mixture
 
 
 class Training(Settings):
@@ -254,17 +263,18 @@ class Recipe(Settings):
         declared = self.languages.all
         mistakes: list[str] = []
         completed: list[Stage] = []
-        places = [(f"stages[{i}]", stage) for i, stage in enumerate(self.stages)]
+        places = [(f"stages[{i}]", stage.mixture) for i, stage in enumerate(self.stages)]
         if isinstance(self.base, ScratchBase):
-            places.append(("base.stage", self.base.stage))
-        for place, stage in places:
-            for code in stage.mixture:
+            places.append(("base.stage", self.base.stage.mixture))
+            places.append(("base.tokenizer", self.base.tokenizer_mixture))
+        for place, mixture in places:
+            for code in mixture:
                 if code not in declared:
                     mistakes.append(
                         f"{place}.mixture: given {code!r}; declared under `languages`: "
                         f"{', '.join(declared)}.{did_you_mean(code, declared)}"
                     )
-                elif code in self.languages.transfer and place != "base.stage":
+                elif code in self.languages.transfer and place.startswith("stages"):
                     mistakes.append(
                         f"{place}.mixture: {code!r} is a transfer language, which no stage may "
                         "train on; make it new or leave it out"

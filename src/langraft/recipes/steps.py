@@ -103,7 +103,7 @@ class BaseSource:
         if isinstance(base, ScratchBase):
             return {
                 "tokenizer": base.tokenizer.model_dump(mode="json"),
-                "mixture": base.stage.mixture,
+                "mixture": base.tokenizer_mixture,
                 "sources": _source_inputs(self._recipe),
             }
         return {"base": base, "fingerprint": fingerprint_base(resolve_base(base))}
@@ -112,7 +112,7 @@ class BaseSource:
         """Train the tokenizer of a scratch base, or copy the base's."""
         base = self._recipe.base
         if isinstance(base, ScratchBase):
-            texts = _balanced_texts(self._recipe, base.stage.mixture)
+            texts = _balanced_texts(self._recipe, base.tokenizer_mixture)
             train_tokenizer(texts, base.tokenizer.vocab_size, folder)
             eos = DocumentTokenizer(folder).end_of_text_id
             write_json(folder / "config.json", {"eos_token_id": eos})

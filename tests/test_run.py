@@ -1,0 +1,201 @@
+"""The main job as a user starts it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+LANGRAFT = [sys.executable, "-m", "langraft"]
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def write_recipe(path: Path, recipe: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
+
+
+def langraft(*arguments: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [*LANGRAFT, *(str(argument) for argument in arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=check, env=ONE_THREAD)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, Any]) -> Path:
+    """One uninterrupted run of the small recipe."""
+    folder = tmp_path_factory.mktemp("finished")
+    recipe = write_recipe(folder / "small.yaml", _small_recipe)
+    done = langraft("run", recipe, "--out", folder / "run", "--json")
+    (folder / "stdout.json").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def test_a_run_leaves_what_others_build_on(finished: Path) -> None:
+    run = finished / "run"
+    for name in ("recipe.yaml", "scorecard.json", "comparison.json", "report.html"):
+        assert (run / name).stat().st_size > 0
+    for step in (
+        "tokenizer",
+        "corpus",
+        "base",
+        "train-extend",
+        "evaluate-review",
+        "graft",
+        "export",
+    ):
+        assert (run / step / "manifest.json").is_file()
+    comparison = json.loads((run / "comparison.json").read_text())
+    assert list(comparison["methods"]) == ["moe_lpr", "full"]
+    assert comparison["methods"]["moe_lpr"] == json.loads((run / "scorecard.json").read_text())
+    printed = json.loads((finished / "stdout.json").read_text())
+    assert printed["methods"] == comparison["methods"]
+    card = comparison["methods"]["moe_lpr"]
+    assert card["bits_per_byte"]["el"]["role"] == "new"
+    assert card["bits_per_byte"]["tr"]["role"] == "transfer"
+    assert card["gain"] > 0
+    assert card["parameters"]["active"] < card["parameters"]["total"]
+
+
+def test_all_methods_train_on_the_same_tokens_in_the_same_order(finished: Path) -> None:
+    manifests = [
+        json.loads((finished / "run" / path / "train-extend/manifest.json").read_text())
+        for path in (".", "baselines/full")
+    ]
+    assert manifests[0]["counts"]["tokens"] == manifests[1]["counts"]["tokens"]
+    logs = [
+        [json.loads(line)["loss_by_language"].keys() for line in path.read_text().splitlines()]
+        for path in sorted((finished / "run").rglob("train-extend/log.jsonl"))
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_a_second_run_skips_everything_and_is_quick(finished: Path) -> None:
+    started = time.monotonic()
+    done = langraft("run", finished / "small.yaml", "--out", finished / "run", "--json")
+    assert time.monotonic() - started < 30
+    assert set(json.loads(done.stdout)["steps"].values()) == {"finished"}
+
+
+def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path) -> None:
+    done = langraft(
+        "run",
+        *(finished / "small.yaml", "--out", finished / "run", "--dry-run", "--json"),
+        *("--set", "stages[1].lr=1e-3"),
+    )
+    steps = json.loads(done.stdout)["steps"]
+    kept = {step for step, state in steps.items() if state == "finished"}
+    assert {"tokenizer", "corpus", "base", "evaluate-base", "train-extend"} <= kept
+    assert not kept & {"train-review", "evaluate-review", "graft", "export"}
+    done = langraft(
+        "run",
+        *(finished / "small.yaml", "--out", finished / "run", "--dry-run", "--json"),
+        *("--set", "training.checkpoint_every=1"),
+    )
+    assert set(json.loads(done.stdout)["steps"].values()) == {"finished"}
+
+
+def test_the_resolved_recipe_runs_again_as_the_same_run(finished: Path) -> None:
+    resolved = finished / "run" / "recipe.yaml"
+    done = langraft("run", resolved, "--out", finished / "run", "--dry-run", "--json")
+    assert set(json.loads(done.stdout)["steps"].values()) == {"finished"}
+
+
+def test_chat_continues_a_text_from_run_graft_and_export_alike(finished: Path) -> None:
+    run = finished / "run"
+    answers = [
+        langraft("chat", folder, "--prompt", "το σπίτι", "--max-tokens", 5).stdout
+        for folder in (run, run / "graft", run / "export")
+    ]
+    assert answers[0].strip()
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_export_works_on_its_own_and_says_how_close_it_is(finished: Path, tmp_path: Path) -> None:
+    done = langraft("export", finished / "run", "--out", tmp_path / "out", "--json")
+    found = json.loads(done.stdout)
+    assert found["architecture"] == "MixtralForCausalLM"
+    assert found["largest_difference"] < 1e-5
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_ten_kills_at_random_moments_change_no_bit_of_the_result(
+    finished: Path, tmp_path: Path
+) -> None:
+    command = [*LANGRAFT, "run", str(finished / "small.yaml"), "--out", str(tmp_path / "run")]
+    chance = random.Random(0)
+    num_kills = 0
+    while num_kills < 10:
+        process = subprocess.Popen(
+            [*command, "--set", "training.checkpoint_every=1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=ONE_THREAD,
+        )
+        try:
+            process.wait(timeout=chance.uniform(1.0, 12.0))
+            break  # it got through before the next kill
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            num_kills += 1
+    assert num_kills >= 2, "the run finished before it could be killed twice"
+    langraft("run", finished / "small.yaml", "--out", tmp_path / "run")
+    for name in ("graft/graft.safetensors", "baselines/full/graft/graft.safetensors"):
+        whole, resumed = load_file(finished / "run" / name), load_file(tmp_path / "run" / name)
+        assert whole.keys() == resumed.keys()
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole), name
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(finished: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*torchrun, "-m", "langraft", "train", finished / "small.yaml", "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ONE_THREAD,
+    )
+    for stage in ("train-extend", "train-review", "baselines/full/train-extend"):
+        one = load_file(finished / "run" / stage / "weights.safetensors")
+        two = load_file(tmp_path / "run" / stage / "weights.safetensors")
+        assert one.keys() == two.keys()
+        for name, tensor in one.items():
+            torch.testing.assert_close(tensor, two[name], atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(finished: Path) -> None:
+    from langraft.core.artifacts import lock
+
+    with lock(finished / "run"):
+        done = langraft("run", finished / "small.yaml", "--out", finished / "run", check=False)
+    assert done.returncode == 2
+    assert f"Another run (process {os.getpid()})" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminated_run_saves_says_so_and_goes_on(finished: Path, tmp_path: Path) -> None:
+    slow = ["--set", "stages[0].tokens=200k", "--set", "baselines=[]", "--out", str(tmp_path / "r")]
+    command = [*LANGRAFT, "run", str(finished / "small.yaml"), *slow]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    log = tmp_path / "r/train-extend/log.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Run the same command again to go on" in stderr
+    assert list((tmp_path / "r/train-extend/checkpoints").glob("step-*"))
