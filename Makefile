@@ -28,7 +28,7 @@ test: $(INSTALLED_DEV)
 #   make docs         write the generated pages and build the site into site/
 docs: $(INSTALLED_DEV)
 	$(BIN)/python scripts/docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 #   make clean        remove the virtual environment and everything built; runs/ stays
 clean:
@@ -36,9 +36,9 @@ clean:
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "langraft needs Python 3.11 or later; $(PYTHON) is" \
-	    "$$($(PYTHON) --version 2>&1 || true)." >&2; \
+	    "$$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
 	  echo "Name a newer one: make $(or $(MAKECMDGOALS),quickstart) PYTHON=python3.12" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)

@@ -29,7 +29,7 @@ def mistake(
         main()
     found = capsys.readouterr()
     assert stopped.value.code == 2
-    assert found.err.startswith("langraft: ")
+    assert any(line.startswith("langraft: ") for line in found.err.splitlines())
     assert "Traceback" not in found.err
     return found.err
 

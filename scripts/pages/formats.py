@@ -1,0 +1,35 @@
+"""reference/formats.md: which families can be exported, as what."""
+
+from __future__ import annotations
+
+from langraft.export.folder import TOLERANCE
+from langraft.families.family import FAMILIES
+from pages import page, summary, table
+
+PATH = "reference/formats.md"
+
+
+def render() -> str:
+    """Return the page."""
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
+    for name in FAMILIES:
+        family = FAMILIES[name]
+        rows.append((f"`{name}`", summary(family), f"`{family.architecture}`"))
+        notes += [f"- `{name}`: {family.caveat}"] if family.caveat else []
+        check = summary(family.why_not)
+        if not check.startswith("Say nothing"):
+            notes.append(f"- `{name}`, checked before anything runs: {check}")
+    return page(
+        "Export formats",
+        "A grafted model of one of these families is written as its standard mixture-of-experts "
+        "class. Both route alike (softmax, top K, renormalise), so the export is exact: it is "
+        f"loaded again and its logits must agree with the graft's to {TOLERANCE:g} of the largest "
+        "logit (0.02 where weights are stored in 16 bits), or nothing is kept.",
+        table(("`model_type` of the base", "models", "exported as"), rows),
+        "\n".join(["What to know:", "", *notes]),
+        "Any other decoder whose FFNs are recognised can be grafted, trained and evaluated, but "
+        "has no standard format: set `export.format: none` and keep the small form "
+        "(`graft/`). A model without experts (`method: full`) is exported as its own class. "
+        "See [Export and serving](../guide/export.md).",
+    )

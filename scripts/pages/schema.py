@@ -1,0 +1,38 @@
+"""recipe.schema.json: the recipe for editors and other programs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from langraft.core.recipe import recipe_model
+from langraft.core.settings import parse_count
+from langraft.corpus.sources import SOURCES
+from langraft.graft.methods import METHODS
+
+PATH = "recipe.schema.json"
+
+
+class WrittenForms(GenerateJsonSchema):
+    """A schema of what may stand in a file: counts such as 3B are texts there."""
+
+    def function_before_schema(self, schema: Any) -> JsonSchemaValue:
+        """Allow what ``parse_count`` reads."""
+        inner = super().function_before_schema(schema)
+        if schema["function"]["function"] is not parse_count:
+            return inner
+        written = {"type": "string", "pattern": r"^[0-9_]+(\.[0-9]+)?[kMBT]?$"}
+        return {"anyOf": [inner, written]}
+
+
+def render() -> str:
+    """Return the JSON schema."""
+    schema = recipe_model(SOURCES, METHODS).model_json_schema(schema_generator=WrittenForms)
+    keys = schema["properties"]
+    names = {"enum": list(METHODS)}  # a bare name stands for a method with its defaults
+    keys["method"] = {"anyOf": [names, keys["method"]]}
+    keys["baselines"]["items"] = {"anyOf": [names, keys["baselines"]["items"]]}
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(draft | schema, indent=2, ensure_ascii=False) + "\n"
