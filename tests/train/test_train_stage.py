@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -12,63 +14,25 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from stage_setup import LANGUAGES, RARE, grafted, make_loader, stage, training, write_shards
 
 from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
-from langraft.core.recipe import Languages, Stage, Training
-from langraft.corpus.shards import ShardWriter, TokenShards
-from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader
-from langraft.curriculum.schedule import MixtureSchedule
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.train.log import read_log
 from langraft.train.loop import WEIGHTS, StageResult, train_stage
 from langraft.train.parallel import Processes
-from tiny import VOCAB_SIZE, tiny_model
+from tiny import tiny_model
 
-LANGUAGES = Languages(original=("en",), new=("el",))
-MIXTURE = {"en": 1.0, "el": 3.0}
 SOLO = Processes(0, 1, torch.device("cpu"))
-RARE = tuple(range(100, VOCAB_SIZE, 2))
 
 
 @pytest.fixture
 def loader(tmp_path: Path) -> PackedLoader:
-    generator = torch.Generator().manual_seed(0)
-    for number, code in enumerate(MIXTURE):
-        writer = ShardWriter(tmp_path / code, VOCAB_SIZE)
-        for document in range(30):
-            length = 10 + document
-            tokens = torch.randint(1, 60, (length,), generator=generator) + 200 * number
-            writer.add(tokens.numpy(), f"{code}-{document}")
-        writer.close()
-    shards = {code: TokenShards(tmp_path / code) for code in MIXTURE}
-    rows = {code: shard.num_tokens // 16 for code, shard in shards.items()}
-    index = MixtureIndex(MixtureSchedule(MIXTURE), rows, 0, "extend")
-    return PackedLoader(index, shards, LANGUAGES.all, 16)
-
-
-def stage(**changes: Any) -> Stage:
-    values = {
-        "name": "extend",
-        "tokens": 640,
-        "mixture": MIXTURE,
-        "trains": ("experts", "routers", "token_rows"),
-        "losses": {"balance": 0.01, "prior": 0.1},
-        "lr": 3e-2,
-    }
-    return Stage.model_validate(values | changes)
-
-
-def training(**changes: Any) -> Training:
-    values = {"sequence_length": 16, "batch_rows": 4, "micro_rows": 2, "checkpoint_every": 3}
-    return Training.model_validate(values | changes)
-
-
-def grafted(**changes: Any) -> Any:
-    method = MoELPR(new_experts=2, token_rows="rare")
-    return graft_model(tiny_model(**changes), method, rare_tokens=RARE)
+    write_shards(tmp_path / "shards")
+    return make_loader(tmp_path / "shards")
 
 
 def train(model: Any, loader: PackedLoader, folder: Path, **changes: Any) -> StageResult:
@@ -366,3 +330,26 @@ def test_resuming_costs_the_same_far_into_a_stage(loader: PackedLoader) -> None:
     started = time.monotonic()
     loader.rows(range(10**12, 10**12 + 4))
     assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    tests = Path(__file__).parent.parent
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*torchrun, tests / "train/two_processes.py", tmp_path / "two"],
+        env=os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests / 'train'}"},
+        capture_output=True,
+        check=True,
+    )
+    train(grafted(), loader, tmp_path / "one")
+    one = load_file(tmp_path / "one" / WEIGHTS)
+    for name in ("plain", "chunked", "recomputed"):
+        two = load_file(tmp_path / "two" / name / WEIGHTS)
+        assert one.keys() == two.keys()
+        for key, tensor in one.items():
+            torch.testing.assert_close(tensor, two[key], atol=1e-5, rtol=1e-4, msg=f"{name} {key}")
+    records = read_log(tmp_path / "two" / "bfloat16")
+    assert records[-1]["loss"] < records[0]["loss"] - 0.05

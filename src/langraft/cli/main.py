@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -216,6 +217,8 @@ def _carry_out(
     recipe = load_recipe(name, changes or [])
     folder = out or Path("runs") / recipe.name
     result = run_recipe(recipe, folder, until=until, is_dry=dry_run)
+    if int(os.environ.get("RANK", "0")):
+        return  # under torchrun one process speaks for all
     found: dict[str, Any] = {
         "folder": str(folder),
         "steps": result.steps,

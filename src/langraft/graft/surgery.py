@@ -73,5 +73,7 @@ def graft_info(model: Any) -> GraftInfo:
     """
     info = getattr(model, "langraft", None)
     if info is None:
-        raise ModelError("This model is not grafted. Use langraft.graft or langraft.load first.")
+        raise ModelError(
+            "This model is not grafted. Use langraft.graft_model or langraft.load first."
+        )
     return cast("GraftInfo", info)

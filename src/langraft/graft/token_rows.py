@@ -109,9 +109,11 @@ class RareRowHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
-        logits = self.base(hidden)
-        rare = nn.functional.linear(hidden, self.deltas.delta.to(hidden.dtype))
-        return logits.index_add(-1, self.deltas.tokens, rare.to(logits.dtype))
+        # One product with corrected rows: adding (..., R) logits into (..., V) costs far more.
+        base: Any = self.base
+        delta = self.deltas.delta.to(base.weight.dtype)
+        weight = base.weight.index_add(0, self.deltas.tokens, delta)
+        return nn.functional.linear(hidden, weight, base.bias)
 
 
 def add_token_rows(model: Any, tokens: Sequence[int]) -> None:

@@ -29,7 +29,7 @@ from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.log import StageLog
-from langraft.train.loss import token_losses
+from langraft.train.loss import TokenLosses
 from langraft.train.optimizer import learning_rate, make_optimizer
 from langraft.train.parallel import Processes, shard_model, whole
 
@@ -109,7 +109,8 @@ def train_stage(
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.activation_checkpointing:
         _recompute_layers(model)
-    shard_model(model, processes, dtype)
+    token_losses = TokenLosses(model)
+    shard_model(token_losses, processes, dtype)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
     optimizer = make_optimizer(trained, stage, training)
@@ -146,7 +147,7 @@ def train_stage(
             )
             for batch in batches:
                 loss = _micro_loss(
-                    model,
+                    token_losses,
                     batch.to(device),
                     losses,
                     is_original,
@@ -228,7 +229,7 @@ def _micro_batches(
 
 
 def _micro_loss(
-    model: Any,
+    token_losses: TokenLosses,
     batch: Batch,
     side_losses: dict[str, tuple[SideLoss, float]],
     is_original: Tensor,
@@ -243,10 +244,10 @@ def _micro_loss(
     Next-token losses are a mean over all labels of the step; side losses, which are means over
     tokens already, a mean over its micro-batches.
     """
-    recorder = graft_info(model).recorder
+    recorder = graft_info(token_losses.model).recorder
     autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
     with recorder.recording() as logits_by_layer, autocast:
-        nats_T = token_losses(model, batch)
+        nats_T = token_losses(batch)
         loss = nats_T.sum() / num_labels
         languages_T = batch.language_ids.flatten()
         roles = TokenRoles(

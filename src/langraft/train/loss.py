@@ -38,6 +38,23 @@ def token_losses(model: Any, batch: Batch) -> Tensor:
     return torch.cat(losses)
 
 
+class TokenLosses(nn.Module):
+    """A model whose forward pass is its loss.
+
+    Sharding hangs its hooks on the forward pass of one root; the loss by chunks calls parts of the
+    model one by one, so the root must be around all of them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Wrap a causal language model."""
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return ``token_losses``."""
+        return token_losses(self.model, batch)
+
+
 def _head_cross_entropy(head: nn.Module, hidden_TD: Tensor, labels_T: Tensor) -> Tensor:
     return _cross_entropy(head(hidden_TD), labels_T)
 

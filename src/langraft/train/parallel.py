@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
 from langraft.families.sites import decoder_layers
+from langraft.graft.router import TopKRouter
+from langraft.train.loss import TokenLosses
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,11 @@ def join_processes() -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size(), device)
 
 
-def shard_model(model: Any, processes: Processes, dtype: torch.dtype) -> None:
+def shard_model(root: TokenLosses, processes: Processes, dtype: torch.dtype) -> None:
     """Shard a model over the processes, layer by layer, in place (FSDP2).
 
     Every process must hold the same weights before. Frozen and trained parameters keep their
-    own dtype at rest; matrix products run in ``dtype``.
+    own dtype at rest; matrix products run in ``dtype``, routers in float32.
     """
     if processes.world_size == 1:
         return
@@ -76,9 +78,12 @@ def shard_model(model: Any, processes: Processes, dtype: torch.dtype) -> None:
         param_dtype=None if dtype == torch.float32 else dtype, reduce_dtype=torch.float32
     )
     mesh = dist.device_mesh.init_device_mesh(processes.device.type, (processes.world_size,))
-    for layer in decoder_layers(model)[1]:
+    for layer in decoder_layers(root.model)[1]:
+        for module in layer.modules():
+            if isinstance(module, TopKRouter):
+                fully_shard(module, mesh=mesh)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    fully_shard(root, mesh=mesh, mp_policy=policy)
 
 
 def whole(tensor: Tensor) -> Tensor:

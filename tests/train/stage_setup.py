@@ -1,0 +1,61 @@
+"""A stage on random tokens of two languages, for the tests of the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from langraft.core.recipe import Languages, Stage, Training
+from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.curriculum.index import MixtureIndex
+from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.schedule import MixtureSchedule
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.surgery import graft_model
+from tiny import VOCAB_SIZE, tiny_model
+
+LANGUAGES = Languages(original=("en",), new=("el",))
+MIXTURE = {"en": 1.0, "el": 3.0}
+RARE = tuple(range(100, VOCAB_SIZE, 2))
+
+
+def write_shards(folder: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for number, code in enumerate(MIXTURE):
+        writer = ShardWriter(folder / code, VOCAB_SIZE)
+        for document in range(30):
+            length = 10 + document
+            tokens = torch.randint(1, 60, (length,), generator=generator) + 200 * number
+            writer.add(tokens.numpy(), f"{code}-{document}")
+        writer.close()
+
+
+def make_loader(folder: Path) -> PackedLoader:
+    shards = {code: TokenShards(folder / code) for code in MIXTURE}
+    rows = {code: shard.num_tokens // 16 for code, shard in shards.items()}
+    index = MixtureIndex(MixtureSchedule(MIXTURE), rows, 0, "extend")
+    return PackedLoader(index, shards, LANGUAGES.all, 16)
+
+
+def stage(**changes: Any) -> Stage:
+    values = {
+        "name": "extend",
+        "tokens": 640,
+        "mixture": MIXTURE,
+        "trains": ("experts", "routers", "token_rows"),
+        "losses": {"balance": 0.01, "prior": 0.1},
+        "lr": 3e-2,
+    }
+    return Stage.model_validate(values | changes)
+
+
+def training(**changes: Any) -> Training:
+    values = {"sequence_length": 16, "batch_rows": 4, "micro_rows": 2, "checkpoint_every": 3}
+    return Training.model_validate(values | changes)
+
+
+def grafted(**changes: Any) -> Any:
+    method = MoELPR(new_experts=2, token_rows="rare")
+    return graft_model(tiny_model(**changes), method, rare_tokens=RARE)

@@ -1,0 +1,51 @@
+"""Run by torchrun: trains the same stage as ``test_train_stage`` does alone, in several settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from stage_setup import LANGUAGES, grafted, make_loader, stage, training
+
+from langraft.train import loss
+from langraft.train.loop import train_stage
+from langraft.train.parallel import join_processes
+
+SETTINGS = {
+    "plain": {},
+    "chunked": {},
+    "recomputed": {"activation_checkpointing": True},
+    "bfloat16": {"dtype": "bfloat16"},
+}
+
+
+def main(folder: Path) -> None:
+    processes = join_processes()
+    torch.set_num_threads(1)
+    whole_logits = loss._CHUNK_LOGITS
+    for name, settings in SETTINGS.items():
+        loss._CHUNK_LOGITS = 320 * 10 if name == "chunked" else whole_logits
+        at = folder / name
+        if processes.is_leader:
+            at.mkdir(parents=True)
+        processes.barrier()
+        model = grafted()
+        if name == "bfloat16":
+            model.to(torch.bfloat16)
+        train_stage(
+            model,
+            stage=stage(),
+            training=training(**settings),
+            languages=LANGUAGES,
+            loader=make_loader(folder.parent / "shards"),
+            seed=0,
+            folder=at,
+            processes=processes,
+            console=Console(quiet=True),
+        )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
