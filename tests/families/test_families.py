@@ -124,7 +124,7 @@ def test_a_model_that_is_a_mixture_of_experts_already_is_refused(
     save_base: Callable[..., Path],
 ) -> None:
     folder = changed(save_base(), architectures=["MixtralForCausalLM"], num_local_experts=8)
-    with pytest.raises(ModelError, match="mixture of experts already .*num_local_experts = 8"):
+    with pytest.raises(ModelError, match=r"mixture of experts already .*num_local_experts = 8"):
         check_base(folder)
 
 

@@ -1,4 +1,4 @@
-"""Run by torchrun: trains the same stage as ``test_train_stage`` does alone, in several settings."""
+"""Run by torchrun: trains the stage of ``test_train_stage`` in several settings."""
 
 from __future__ import annotations
 

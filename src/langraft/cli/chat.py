@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from langraft.core.artifacts import read_json
 from langraft.core.errors import ModelError
 from langraft.families.load import load_model, load_tokenizer
-from langraft.graft.store import GRAFT_JSON, load
+from langraft.graft.store import GRAFT_JSON, base_of, load
 
 
 class Chat:
@@ -25,8 +24,7 @@ class Chat:
         graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
         if (graft / GRAFT_JSON).is_file():
             self._model: Any = load(graft)
-            base = read_json(graft / GRAFT_JSON)["base"]["reference"]
-            self._tokenizer: Any = load_tokenizer(Path(base))
+            self._tokenizer: Any = load_tokenizer(base_of(graft))
         elif (folder / "config.json").is_file():
             self._model = load_model(folder).eval()
             self._tokenizer = load_tokenizer(folder)

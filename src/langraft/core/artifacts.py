@@ -303,7 +303,8 @@ def _is_inside(error: Exception, folder: Path) -> bool:
 def _is_full(folder: Path) -> bool:
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free < 64 * 1024
+    usage = shutil.disk_usage(folder)
+    return bool(usage.total) and usage.free < 64 * 1024
 
 
 @contextlib.contextmanager

@@ -149,8 +149,10 @@ class Training(Settings):
     activation_checkpointing: bool = Field(
         default=False, description="Recompute each layer in the backward pass: less memory."
     )
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Of AdamW; norms and biases do not decay."
+    )
+    betas: tuple[Share, Share] = Field(default=(0.9, 0.95), description="Of AdamW.")
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the whole gradient.")
     checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
     tensorboard: bool = Field(default=False, description="Also log to TensorBoard (extra: track).")
@@ -191,7 +193,7 @@ class Recipe(Settings):
     """A whole run. Build one with ``langraft.load_recipe`` or ``parse_recipe``."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Of weights, shuffles and routers.")
     base: str | ScratchBase = Field(description="Folder or hub name of a model, or one to train.")
     languages: Languages
     corpus: tuple[SerializeAsAny[SourceSettings], ...] = Field(min_length=1)

@@ -19,7 +19,7 @@ from langraft.export.tensors import PlannedTensor, TensorFiles, plan_tensors
 from langraft.families.family import FAMILIES, AbstractFamily
 from langraft.families.load import check_base, load_model, resolve_base
 from langraft.graft.freeze import parameter_groups
-from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, load
+from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load
 
 TOLERANCE = 1e-5
 _PROBE_TOKENS = 64
@@ -96,7 +96,7 @@ def export_model(
     """
     graft_folder, out = Path(graft_folder), Path(out)
     described = read_json(graft_folder / GRAFT_JSON)
-    base_folder = resolve_base(str(base or described["base"]["reference"]))
+    base_folder = resolve_base(str(base)) if base else base_of(graft_folder)
     config = check_base(base_folder)
     partial = out.with_name(f".{out.name}.partial")
     with explain_disk_errors(out), ExitStack() as stack:

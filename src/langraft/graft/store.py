@@ -73,7 +73,7 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
                 "seed": info.seed,
                 "is_base_changed": info.is_base_changed,
                 "base": {
-                    "reference": str(base),
+                    "reference": _reference(folder, str(base)),
                     "fingerprint": fingerprint_base(resolve_base(str(base))),
                 },
             },
@@ -99,8 +99,7 @@ def load(
     """
     folder = Path(folder)
     described = read_json(folder / GRAFT_JSON)
-    reference = str(base or described["base"]["reference"])
-    base_folder = resolve_base(reference)
+    base_folder = resolve_base(str(base)) if base else base_of(folder)
     check_base(base_folder)
     found = fingerprint_base(base_folder)
     if found != described["base"]["fingerprint"]:
@@ -119,6 +118,27 @@ def load(
     graft_info(model).is_base_changed = described["is_base_changed"]
     load_tensors(model, tensors, folder / GRAFT_TENSORS)
     return model.eval()
+
+
+def base_of(folder: Path) -> Path:
+    """Return the folder of the base that a graft in its small form refers to.
+
+    Raises:
+        ArtifactError: when the graft is damaged.
+        ModelError: when the base is not where it was.
+    """
+    reference: str = read_json(folder / GRAFT_JSON)["base"]["reference"]
+    if reference.startswith(".."):
+        reference = str((folder / reference).resolve())
+    return resolve_base(reference)
+
+
+def _reference(folder: Path, base: str) -> str:
+    """Write a base beside the graft as a relative path, so that both may move together."""
+    path, home = Path(base).resolve(), folder.resolve().parent
+    if path.is_dir() and path.is_relative_to(home):
+        return f"../{path.relative_to(home).as_posix()}"
+    return str(path) if path.is_dir() else base
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:

@@ -129,6 +129,8 @@ class _Run:
         if self.processes.is_leader and found:
             methods = {name: card.to_json() for name, card in found.items()}
             write_json(folder / "comparison.json", {"methods": methods})
+        if self.is_dry and until == "report":
+            self.steps["report"] = "would run" if "would run" in self.steps.values() else "finished"
         if until != "report" or self.is_dry:
             return RunResult(folder=folder, steps=self.steps, scorecards=found)
         self.step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -49,8 +50,13 @@ class Almanac(AbstractSource):
 
     def fingerprint(self) -> str:
         """Return Babel's version (CLDR changes with it) and a digest of the texts."""
-        digest = hashlib.sha256()
-        for language in self.languages:
-            for document in documents(language):
-                digest.update(f"{document.id}\0{document.split}\0{document.text}\0".encode())
-        return f"almanac babel-{version('babel')} {digest.hexdigest()[:16]}"
+        return f"almanac babel-{version('babel')} {_digest(self.languages)}"
+
+
+@functools.cache
+def _digest(languages: tuple[str, ...]) -> str:
+    digest = hashlib.sha256()
+    for language in languages:
+        for document in documents(language):
+            digest.update(f"{document.id}\0{document.split}\0{document.text}\0".encode())
+    return digest.hexdigest()[:16]

@@ -27,7 +27,7 @@ _COMPRESSIONS = (".gz", ".zst")
 class Files(AbstractSource):
     """Documents from files that a path with wildcards finds."""
 
-    source: Literal["files"] = "files"
+    source: Literal["files"] = Field(default="files", description="Files on this machine.")
     path: str = Field(
         description="File, folder or glob; {language} stands for the language. Ends in .jsonl, "
         ".txt or .parquet, the first two also with .gz or .zst."

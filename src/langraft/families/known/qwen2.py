@@ -15,7 +15,8 @@ class Qwen2(AbstractFamily):
     architecture = "Qwen2MoeForCausalLM"
     caveat = (
         "llama.cpp cannot run this folder: it refuses a Qwen2-MoE without shared expert and does "
-        "not renormalise the routing weights. transformers and vLLM can."
+        "not renormalise the routing weights. transformers can; vLLM builds such a model but was "
+        "not tried."
     )
 
     def why_not(self, config: Mapping[str, Any]) -> str:

@@ -23,9 +23,9 @@ class Full(AbstractMethod):
     paper: ClassVar[str] = "the baseline of arXiv:2408.11396, section 4.2"
     groups: ClassVar[tuple[str, ...]] = ("token_rows",)
 
-    name: Literal["full"] = "full"
+    name: Literal["full"] = Field(default="full", description="Full continued pre-training.")
     token_rows: Literal["frozen", "rare", "all"] = Field(
-        default="all", description="Which rows of the embedding and output matrices train."
+        default="all", description="Which rows of the embedding and output matrices may train."
     )
 
     @property

@@ -42,7 +42,7 @@ class MoELPR(AbstractMethod):
     paper: ClassVar[str] = "arXiv:2408.11396"
     groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
 
-    name: Literal["moe_lpr"] = "moe_lpr"
+    name: Literal["moe_lpr"] = Field(default="moe_lpr", description="MoE-LPR.")
     new_experts: int = Field(default=5, ge=1, description="N, beside the frozen original.")
     experts_per_token: int = Field(default=2, description="K, the original included.")
 
