@@ -67,7 +67,8 @@ def plan_method(model: Any, stages: tuple[Stage, ...], training: Training, metho
     FLOPs of a token (a multiply and an add are two): forward 2 per weight it meets and
     2 * S * width per layer for attention over on average S / 2 earlier tokens; backward the same
     for the gradient of activations, attention twice, and 2 per *trained* weight it meets. What is
-    frozen costs no weight gradient. Normalisation and softmax are left out.
+    frozen costs no weight gradient. Normalisation and softmax are left out, and so is what the
+    first layer saves where nothing below its FFN trains.
     """
     groups = parameter_groups(model)
     banks = [m for m in model.modules() if isinstance(m, ExpandedFFN)]
