@@ -35,6 +35,7 @@ class StageLog:
         self._has_tensorboard = has_tensorboard
         self._title = title
         self._num_steps = num_steps
+        self._console = console
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(bar_width=24),
@@ -42,6 +43,7 @@ class StageLog:
             TimeRemainingColumn(),
             TextColumn("{task.fields[talk]}"),
             console=console,
+            disable=not console.is_terminal,
         )
 
     def rewind(self, step: int) -> None:
@@ -84,6 +86,12 @@ class StageLog:
         talk = f"loss {record['loss']:.3f}  {record['tokens_per_second']:,.0f} tok/s"
         languages = "  ".join(f"{k} {v:.2f}" for k, v in record["loss_by_language"].items())
         self._progress.update(self._task, completed=record["step"], talk=f"{talk}  {languages}")
+        if not self._console.is_terminal and record["step"] % max(1, self._num_steps // 10) == 0:
+            self._console.print(
+                f"  {self._title} {record['step']}/{self._num_steps}  {talk}  {languages}",
+                highlight=False,
+                soft_wrap=True,
+            )
         if self._board is not None:
             for name, value in _flatten(record).items():
                 self._board.add_scalar(name, value, record["step"])
