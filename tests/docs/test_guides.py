@@ -29,11 +29,11 @@ def yaml_blocks(page: Path) -> list[str]:
     ]
 
 
-RECIPES = yaml_blocks(DOCS / "guide" / "recipe.md")
+RECIPES = [*yaml_blocks(ROOT / "README.md"), *yaml_blocks(DOCS / "guide" / "recipe.md")]
 
 
 @pytest.mark.parametrize("number", range(len(RECIPES)))
-def test_every_recipe_of_the_guide_loads(number: int, tmp_path: Path) -> None:
+def test_every_recipe_of_readme_and_guide_loads(number: int, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPES[number], encoding="utf-8")
     recipe = load_recipe(path)

@@ -1,0 +1,26 @@
+"""The promise of the README's first command, on the real quickstart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_quickstart_shows_the_picture_of_the_paper(tmp_path: Path) -> None:
+    out = tmp_path / "quickstart"
+    subprocess.run(
+        [sys.executable, "-m", "langraft", "run", "quickstart", "--out", out], check=True
+    )
+    methods = json.loads((out / "comparison.json").read_text())["methods"]
+    grafted, full = methods["moe_lpr"], methods["full"]
+    assert full["gain"] > 0.3
+    assert full["retention"] < grafted["retention"]
+    assert full["retention"] < 0.98
+    assert grafted["gain"] >= 0.85 * full["gain"]
+    assert grafted["retention"] >= 0.98
+    assert (out / "report.html").stat().st_size > 10_000
