@@ -15,8 +15,8 @@ def render() -> str:
     notes: list[str] = []
     for name in FAMILIES:
         family = FAMILIES[name]
-        rows.append((f"`{name}`", summary(family), f"`{family.architecture}`"))
-        notes += [f"- `{name}`: {family.caveat}"] if family.caveat else []
+        rows.append((f"`{name}`", summary(family), f"`{family.twin.architecture}`"))
+        notes += [f"- `{name}`: {family.twin.caveat}"] if family.twin.caveat else []
         check = summary(family.why_not)
         if not check.startswith("Say nothing"):
             notes.append(f"- `{name}`, checked before anything runs: {check}")

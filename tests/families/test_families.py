@@ -70,7 +70,7 @@ def test_every_twin_is_a_class_that_transformers_has() -> None:
     import transformers
 
     for name in FAMILIES:
-        assert hasattr(transformers, FAMILIES[name].architecture)
+        assert hasattr(transformers, FAMILIES[name].twin.architecture)
 
 
 def test_a_llama_with_biases_and_an_unknown_family_have_no_twin() -> None:

@@ -66,64 +66,35 @@ def _root(
     del version
 
 
-@app.command()
-def run(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-    dry_run: DryOption = False,
-) -> None:
-    """Carry out a recipe: corpus, training, evaluation, export, report. Run again to go on."""
-    _carry_out(recipe, out, changes, "report", as_json=as_json, dry_run=dry_run)
+def _add_recipe_verb(verb: Until, name: str, description: str) -> None:
+    """Add a verb that carries out a recipe up to its own work."""
+
+    @app.command(name, help=description)
+    def command(  # pyright: ignore[reportUnusedFunction]
+        recipe: RecipeArgument,
+        out: OutOption = None,
+        changes: SetOption = None,
+        as_json: JsonOption = False,
+        dry_run: DryOption = False,
+    ) -> None:
+        _carry_out(recipe, out, changes, verb, as_json=as_json, dry_run=dry_run)
 
 
-@app.command()
-def corpus(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-    dry_run: DryOption = False,
-) -> None:
-    """Read and tokenize the text of a recipe."""
-    _carry_out(recipe, out, changes, "corpus", as_json=as_json, dry_run=dry_run)
-
-
-@app.command()
-def train(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-    dry_run: DryOption = False,
-) -> None:
-    """Train all stages of a recipe. Under torchrun: torchrun -m langraft train RECIPE."""
-    _carry_out(recipe, out, changes, "train", as_json=as_json, dry_run=dry_run)
-
-
-@app.command()
-def evaluate(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-    dry_run: DryOption = False,
-) -> None:
-    """Train and evaluate: gain and forgetting against the base."""
-    _carry_out(recipe, out, changes, "evaluate", as_json=as_json, dry_run=dry_run)
-
-
-@app.command()
-def report(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-    dry_run: DryOption = False,
-) -> None:
-    """Write report.html and the model card; runs whatever is missing for them."""
-    _carry_out(recipe, out, changes, "report", as_json=as_json, dry_run=dry_run)
+_add_recipe_verb(
+    "report",
+    "run",
+    "Carry out a recipe: corpus, training, evaluation, export, report. Run it again to go on.",
+)
+_add_recipe_verb("corpus", "corpus", "Read and tokenize the text of a recipe.")
+_add_recipe_verb(
+    "train",
+    "train",
+    "Train all stages of a recipe. Several processes: torchrun -m langraft train RECIPE.",
+)
+_add_recipe_verb("evaluate", "evaluate", "Train and evaluate: gain and forgetting.")
+_add_recipe_verb(
+    "report", "report", "Write report.html and the model card, and run whatever they lack."
+)
 
 
 @app.command()

@@ -16,8 +16,9 @@ from torch import Tensor
 from langraft.core.artifacts import explain_disk_errors, read_json, write_json
 from langraft.core.errors import ExportError
 from langraft.export.tensors import PlannedTensor, TensorFiles, plan_tensors
-from langraft.families.family import FAMILIES, AbstractFamily
+from langraft.families.family import FAMILIES
 from langraft.families.load import check_base, load_model, resolve_base
+from langraft.families.twins import Twin
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load
 
@@ -45,8 +46,8 @@ class ExportResult:
     caveat: str
 
 
-def twin_of(config: dict[str, Any]) -> AbstractFamily:
-    """Return the family whose standard MoE class holds a grafted base of this config.
+def twin_of(config: dict[str, Any]) -> Twin:
+    """Return the standard MoE class that holds a grafted base of this config exactly.
 
     Raises:
         ExportError: when there is none, with the reason.
@@ -62,10 +63,10 @@ def twin_of(config: dict[str, Any]) -> AbstractFamily:
     reason = family.why_not(config)
     if reason:
         raise ExportError(
-            f"{family.architecture} cannot hold this {model_type} base exactly: {reason}. "
+            f"{family.twin.architecture} cannot hold this {model_type} base exactly: {reason}. "
             "Set export.format: none to keep the small form (graft/)."
         )
-    return family
+    return family.twin
 
 
 def export_model(
@@ -105,15 +106,15 @@ def export_model(
         graft_files = TensorFiles([graft_folder / GRAFT_TENSORS], stack)
         routers = [name for name in graft_files if name.endswith(".router.weight")]
         num_experts = graft_files.shape(routers[0])[0] if routers else 0
-        family = twin_of(config) if routers else None
-        if family is not None:
+        twin = twin_of(config) if routers else None
+        if twin is not None:
             top_k = described["method"]["experts_per_token"]
-            config = family.twin_config(config, num_experts, top_k)
+            config = twin.config(config, num_experts, top_k)
         planned = plan_tensors(
             TensorFiles.of_folder(base_folder, stack),
             graft_files,
             graft_files.get("langraft.rare_tokens").tolist(),
-            family,
+            twin,
         )
         _write_shards(partial, planned, shard_bytes)
         write_json(partial / "config.json", config)
@@ -128,7 +129,7 @@ def export_model(
         num_experts=num_experts,
         num_bytes=sum(tensor.num_bytes for tensor in planned),
         largest_difference=difference,
-        caveat=family.caveat if family else "",
+        caveat=twin.caveat if twin else "",
     )
 
 

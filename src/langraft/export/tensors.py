@@ -17,7 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from langraft.core.errors import ExportError
-from langraft.families.family import AbstractFamily
+from langraft.families.twins import Twin
 
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 _FFN = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
@@ -87,7 +87,7 @@ class TensorFiles:
 
 
 def plan_tensors(
-    base: TensorFiles, graft: TensorFiles, rare_tokens: list[int], family: AbstractFamily | None
+    base: TensorFiles, graft: TensorFiles, rare_tokens: list[int], twin: Twin | None
 ) -> list[PlannedTensor]:
     """Plan the whole export: base tensors renamed, rows folded in, experts unstacked.
 
@@ -95,14 +95,14 @@ def plan_tensors(
         base: Weights of the base.
         graft: Tensors of the graft's small form.
         rare_tokens: Tokens whose rows have additions.
-        family: Names of the twin; None for a model without experts, which keeps its names.
+        twin: Names of its tensors; None for a model without experts, which keeps its names.
     """
     changed = {_without_wrapper(name): name for name in graft if _is_of_base(name)}
     planned: list[PlannedTensor] = []
     for name in base:
         dtype = base.dtype(name)
         source, stored = (graft, changed[name]) if name in changed else (base, name)
-        target = _twin_name(name, family) if family else name
+        target = _twin_name(name, twin) if twin else name
         delta = name.removesuffix(".weight") + ".deltas.delta"
         delta = delta if delta in graft else ""
         planned.append(
@@ -114,14 +114,12 @@ def plan_tensors(
                 ).to(dtype),
             )
         )
-    if family is not None:
-        planned += _plan_experts(graft, family, base.dtype(next(iter(base))))
+    if twin is not None:
+        planned += _plan_experts(graft, twin, base.dtype(next(iter(base))))
     return planned
 
 
-def _plan_experts(
-    graft: TensorFiles, family: AbstractFamily, dtype: torch.dtype
-) -> Iterator[PlannedTensor]:
+def _plan_experts(graft: TensorFiles, twin: Twin, dtype: torch.dtype) -> Iterator[PlannedTensor]:
     for name in graft:
         if not name.endswith(".experts.weight_in"):
             continue
@@ -129,7 +127,7 @@ def _plan_experts(
         outer = name.replace("weight_in", "weight_out")
         num_new, width, inner = graft.shape(outer)
         for number in range(num_new):
-            names = family.expert_names(layer, number + 1)
+            names = twin.expert_names(layer, number + 1)
             for part, half in (("gate", 0), ("up", 1)):
                 yield PlannedTensor(
                     names[part],
@@ -145,12 +143,11 @@ def _plan_experts(
             )
         router = name.replace("experts.weight_in", "router.weight")
         yield PlannedTensor(
-            family.router_name(layer),
+            twin.router_name(layer),
             _num_bytes(graft.shape(router), dtype),
             lambda router=router: graft.get(router).to(dtype),
         )
-        for constant, shape in family.constant_tensors(layer).items():
-            sizes = [width if size == "D" else int(size) for size in shape]
+        for constant, sizes in twin.constants(layer, width).items():
             yield PlannedTensor(
                 constant,
                 _num_bytes(sizes, dtype),
@@ -168,12 +165,12 @@ def _base_tensor(
     return tensor.float().index_add(0, rows, graft.get(delta).float())
 
 
-def _twin_name(name: str, family: AbstractFamily) -> str:
+def _twin_name(name: str, twin: Twin) -> str:
     """Return a base tensor's name in the twin: the FFN becomes expert 0, the rest stays."""
     module, _, _ = name.rpartition(".")
     for part, role in _FFN.items():
         if module.endswith(f".mlp.{part}"):
-            return family.expert_names(_layer(name), 0)[role]
+            return twin.expert_names(_layer(name), 0)[role]
     return name
 
 

@@ -1,63 +1,118 @@
-"""The two layouts in which released MoE checkpoints name their experts."""
+"""The standard MoE classes that a grafted model fits exactly, as released checkpoints name them.
+
+All three route by softmax over all experts, top-k, renormalise: the rule of MoE-LPR.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
-def mixtral_config(
-    config: Mapping[str, Any], num_experts: int, experts_per_token: int
-) -> dict[str, Any]:
-    """Return a Mixtral config that keeps the base's attention, rope settings included."""
-    dropped = ("attention_bias", "mlp_bias", "pretraining_tp")
-    return {key: value for key, value in config.items() if key not in dropped} | {
-        "architectures": ["MixtralForCausalLM"],
-        "model_type": "mixtral",
-        "num_local_experts": num_experts,
-        "num_experts_per_tok": experts_per_token,
-        "output_router_logits": False,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """How one standard MoE class is written to a folder.
+
+    Attributes:
+        architecture: Class of transformers that loads it.
+        model_type: Its ``model_type``.
+        settings: What its config says besides the base's; ``{F}`` stands for the FFN width.
+        num_experts_key: Key of the number of experts in its config.
+        dropped_settings: Keys of the base's config that it does not know.
+        layer: Tensor-name prefix of a layer's MoE block; ``{}`` stands for the layer.
+        parts: Names of an expert's projections: gate, up, down.
+        constant_tensors: Zero tensors that loaders want besides, by name in the block, with
+            shape; -1 stands for the model's width.
+        caveat: What a user of the exported folder must know.
+    """
+
+    architecture: str
+    model_type: str
+    settings: Mapping[str, Any]
+    num_experts_key: str
+    dropped_settings: tuple[str, ...] = ()
+    layer: str
+    parts: tuple[str, str, str]
+    constant_tensors: Mapping[str, tuple[int, ...]] = field(
+        default_factory=dict[str, tuple[int, ...]]
+    )
+    caveat: str = ""
+
+    def config(
+        self, base: Mapping[str, Any], num_experts: int, experts_per_token: int
+    ) -> dict[str, Any]:
+        """Return the twin's ``config.json``; attention and rope settings stay the base's."""
+        kept = {key: value for key, value in base.items() if key not in self.dropped_settings}
+        settings = {
+            key: base["intermediate_size"] if value == "{F}" else value
+            for key, value in self.settings.items()
+        }
+        return kept | {
+            **settings,
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            self.num_experts_key: num_experts,
+            "num_experts_per_tok": experts_per_token,
+            "output_router_logits": False,
+        }
+
+    def expert_names(self, layer: int, expert: int) -> dict[str, str]:
+        """Return the released names of one expert's ``gate``, ``up`` and ``down`` weights."""
+        prefix = f"{self.layer.format(layer)}.experts.{expert}"
+        names = zip(("gate", "up", "down"), self.parts, strict=True)
+        return {role: f"{prefix}.{name}.weight" for role, name in names}
+
+    def router_name(self, layer: int) -> str:
+        """Return the released name of a layer's router weight, (E, D)."""
+        return f"{self.layer.format(layer)}.gate.weight"
+
+    def constants(self, layer: int, width: int) -> dict[str, list[int]]:
+        """Return the full names and shapes of the zero tensors of a layer."""
+        return {
+            f"{self.layer.format(layer)}.{name}": [width if size == -1 else size for size in shape]
+            for name, shape in self.constant_tensors.items()
+        }
 
 
-def mixtral_expert_names(layer: int, expert: int) -> dict[str, str]:
-    """Return Mixtral's released names: w1 is the gate, w3 up, w2 down."""
-    prefix = f"model.layers.{layer}.block_sparse_moe.experts.{expert}"
-    return {part: f"{prefix}.{name}.weight" for part, name in _MIXTRAL_PARTS.items()}
+MIXTRAL = Twin(
+    architecture="MixtralForCausalLM",
+    model_type="mixtral",
+    settings={},
+    num_experts_key="num_local_experts",
+    dropped_settings=("attention_bias", "mlp_bias", "pretraining_tp"),
+    layer="model.layers.{}.block_sparse_moe",
+    parts=("w1", "w3", "w2"),
+)
 
+_QWEN_SETTINGS: dict[str, Any] = {
+    "moe_intermediate_size": "{F}",
+    "norm_topk_prob": True,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
 
-def mixtral_router_name(layer: int) -> str:
-    """Return the name of a layer's router."""
-    return f"model.layers.{layer}.block_sparse_moe.gate.weight"
+QWEN3_MOE = Twin(
+    architecture="Qwen3MoeForCausalLM",
+    model_type="qwen3_moe",
+    settings=_QWEN_SETTINGS,
+    num_experts_key="num_experts",
+    layer="model.layers.{}.mlp",
+    parts=("gate_proj", "up_proj", "down_proj"),
+)
 
-
-def qwen_moe_config(
-    config: Mapping[str, Any], model_type: str, num_experts: int, experts_per_token: int
-) -> dict[str, Any]:
-    """Return a Qwen MoE config in which every layer is sparse and weights are renormalised."""
-    return dict(config) | {
-        "architectures": ["Qwen2MoeForCausalLM" if model_type == "qwen2_moe" else _QWEN3],
-        "model_type": model_type,
-        "num_experts": num_experts,
-        "num_experts_per_tok": experts_per_token,
-        "moe_intermediate_size": config["intermediate_size"],
-        "norm_topk_prob": True,
-        "decoder_sparse_step": 1,
-        "mlp_only_layers": [],
-        "output_router_logits": False,
-    }
-
-
-def qwen_expert_names(layer: int, expert: int) -> dict[str, str]:
-    """Return Qwen's released names."""
-    prefix = f"model.layers.{layer}.mlp.experts.{expert}"
-    return {part: f"{prefix}.{part}_proj.weight" for part in ("gate", "up", "down")}
-
-
-def qwen_router_name(layer: int) -> str:
-    """Return the name of a layer's router."""
-    return f"model.layers.{layer}.mlp.gate.weight"
-
-
-_MIXTRAL_PARTS = {"gate": "w1", "up": "w3", "down": "w2"}
-_QWEN3 = "Qwen3MoeForCausalLM"
+QWEN2_MOE = Twin(
+    architecture="Qwen2MoeForCausalLM",
+    model_type="qwen2_moe",
+    settings=_QWEN_SETTINGS | {"shared_expert_intermediate_size": 0, "qkv_bias": True},
+    num_experts_key="num_experts",
+    layer="model.layers.{}.mlp",
+    parts=("gate_proj", "up_proj", "down_proj"),
+    # The gate of the shared expert that is not there; servers still look for it.
+    constant_tensors={"shared_expert_gate.weight": (1, -1)},
+    caveat=(
+        "llama.cpp cannot run this folder: it refuses a Qwen2-MoE without shared expert and does "
+        "not renormalise the routing weights. transformers can; vLLM builds such a model but was "
+        "not tried."
+    ),
+)

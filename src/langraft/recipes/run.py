@@ -31,7 +31,11 @@ from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.scorecard import Cost, Scorecard, compare
 from langraft.graft.method import AbstractMethod
 from langraft.recipes import steps
+from langraft.recipes.base import BaseSource
 from langraft.recipes.load import dump_recipe
+from langraft.recipes.trainer import MethodTrainer
+from langraft.report.page import write_report
+from langraft.train.parallel import Processes, join_processes
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
 
@@ -75,7 +79,7 @@ def run(
     """
     folder = Path(out)
     steps.check_before_running(recipe)
-    processes = steps.join_processes()
+    processes = join_processes()
     transformers.logging.disable_progress_bar()
     console = console or Console(stderr=True, quiet=not processes.is_leader)
     going = _Run(recipe, folder, processes, console, is_dry)
@@ -90,7 +94,7 @@ class _Run:
     """The state of a run: what is fixed for all its steps."""
 
     def __init__(
-        self, recipe: Recipe, folder: Path, processes: Any, console: Console, is_dry: bool
+        self, recipe: Recipe, folder: Path, processes: Processes, console: Console, is_dry: bool
     ) -> None:
         self.is_dry = is_dry
         self.steps: dict[str, str] = {}
@@ -101,7 +105,7 @@ class _Run:
 
     def carry_out(self, until: Until) -> RunResult:
         recipe, folder = self.recipe, self.folder
-        source = steps.BaseSource(recipe, folder)
+        source = BaseSource(recipe, folder)
         tokenizer = self.step(
             "tokenizer", folder / "tokenizer", source.tokenizer_inputs(), source.make_tokenizer
         )
@@ -137,7 +141,7 @@ class _Run:
             "report",
             folder / "report",
             steps.report_inputs(folder),
-            lambda path: steps.make_report(folder, path),
+            lambda path: write_report(folder, path),
         )
         report = folder / "report.html"
         return RunResult(folder=folder, steps=self.steps, scorecards=found, report=report)
@@ -148,9 +152,7 @@ class _Run:
         """Train, evaluate and, for the recipe's own method, export one method."""
         recipe = self.recipe
         assert isinstance(method, AbstractMethod)
-        trainer = steps.MethodTrainer(
-            recipe, method, self.folder, folder, self.processes, self.console
-        )
+        trainer = MethodTrainer(recipe, method, self.folder, folder, self.processes, self.console)
         evaluated = self.evaluate("base", self.folder, base, corpus, trainer, until)
         trained = base
         for number, stage in enumerate(trainer.stages):
@@ -185,7 +187,7 @@ class _Run:
         folder: Path,
         model: Manifest,
         corpus: Manifest,
-        trainer: steps.MethodTrainer,
+        trainer: MethodTrainer,
         until: Until,
     ) -> Path:
         """Evaluate the model that a step left; returns the evaluation's folder."""
@@ -200,7 +202,7 @@ class _Run:
         return path
 
     def scorecard(
-        self, method: AbstractMethod, folder: Path, trainer: steps.MethodTrainer, after: Path
+        self, method: AbstractMethod, folder: Path, trainer: MethodTrainer, after: Path
     ) -> Scorecard:
         plan, seconds = trainer.plan(), trainer.seconds()
         scorecard = compare(

@@ -1,0 +1,193 @@
+"""The base of a run and its tokenizer: from a folder, from a hub, or trained from nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from langraft.core.artifacts import Manifest, read_manifest, write_json
+from langraft.core.errors import ModelError
+from langraft.core.recipe import Recipe, ScratchBase, Stage
+from langraft.corpus.build import documents
+from langraft.corpus.shards import TokenShards
+from langraft.corpus.source import AbstractSource
+from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+from langraft.curriculum.index import MixtureIndex
+from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.schedule import MixtureSchedule
+from langraft.families.load import resolve_base
+from langraft.graft.methods.full import Full
+from langraft.graft.store import fingerprint_base, load_tensors, read_tensors
+from langraft.graft.surgery import graft_model
+from langraft.train.loop import WEIGHTS, train_stage
+from langraft.train.parallel import Processes
+
+_TOKENIZER_SAMPLE_CHARACTERS = 50_000_000
+
+
+def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
+    """Return the transformers config of a base to be trained.
+
+    Raises:
+        ModelError: when the architecture is unknown or refuses its arguments.
+    """
+    try:
+        config = AutoConfig.for_model(
+            base.architecture,
+            bos_token_id=None,
+            eos_token_id=eos_token_id,
+            pad_token_id=None,
+            **{"vocab_size": base.tokenizer.vocab_size, **base.config},
+        )
+    except Exception as error:  # transformers raises many kinds for wrong arguments
+        raise ModelError(
+            f"base.architecture {base.architecture!r} with base.config {dict(base.config)} is not "
+            f"a model that transformers can build: {error}"
+        ) from error
+    return config
+
+
+def sources(recipe: Recipe) -> list[AbstractSource]:
+    """Return the recipe's sources as what they are."""
+    return [cast("AbstractSource", source) for source in recipe.corpus]
+
+
+def source_inputs(recipe: Recipe) -> list[Any]:
+    """Return what the text depends on: the sources and what they would read."""
+    return [[s.model_dump(mode="json"), s.fingerprint()] for s in sources(recipe)]
+
+
+class BaseSource:
+    """Where the base and its tokenizer come from: a folder, a hub, or training."""
+
+    def __init__(self, recipe: Recipe, folder: Path) -> None:
+        """Bind a recipe to the run's folder."""
+        self._recipe = recipe
+        self._folder = folder
+
+    def tokenizer_inputs(self) -> dict[str, Any]:
+        """Return what the tokenizer depends on."""
+        base = self._recipe.base
+        if isinstance(base, ScratchBase):
+            return {
+                "tokenizer": base.tokenizer.model_dump(mode="json"),
+                "mixture": base.tokenizer_mixture,
+                "sources": source_inputs(self._recipe),
+            }
+        return {"base": base, "fingerprint": fingerprint_base(resolve_base(base))}
+
+    def make_tokenizer(self, folder: Path) -> dict[str, Any]:
+        """Train the tokenizer of a scratch base, or copy the base's."""
+        base = self._recipe.base
+        if isinstance(base, ScratchBase):
+            texts = _balanced_texts(self._recipe, base.tokenizer_mixture)
+            train_tokenizer(texts, base.tokenizer.vocab_size, folder)
+            eos = DocumentTokenizer(folder).end_of_text_id
+            write_json(folder / "config.json", {"eos_token_id": eos})
+        else:
+            for pattern in ("tokenizer*", "special_tokens_map.json", "config.json"):
+                for path in resolve_base(base).glob(pattern):
+                    shutil.copy(path, folder / path.name)
+        return {"vocab_size": DocumentTokenizer(folder).vocab_size}
+
+    def base_inputs(self, corpus: Manifest) -> dict[str, Any]:
+        """Return what the base depends on."""
+        base = self._recipe.base
+        if isinstance(base, ScratchBase):
+            return {
+                "base": base.model_dump(mode="json"),
+                "training": training_inputs(self._recipe),
+                "seed": self._recipe.seed,
+                "corpus": corpus.fingerprint,
+            }
+        return {"base": base, "fingerprint": fingerprint_base(resolve_base(base))}
+
+    def make_base(self, folder: Path, processes: Processes, console: Console) -> dict[str, Any]:
+        """Train a scratch base and save it as transformers does; a given base stays where it is."""
+        base = self._recipe.base
+        if not isinstance(base, ScratchBase):
+            path = resolve_base(base)
+            return {"path": str(path), "fingerprint": fingerprint_base(path)}
+        tokenizer = DocumentTokenizer(self._folder / "tokenizer")
+        torch.manual_seed(self._recipe.seed)
+        config = scratch_config(base, tokenizer.end_of_text_id)
+        model: Any = graft_model(AutoModelForCausalLM.from_config(config), Full())
+        stage = base.stage.model_copy(update={"trains": "everything", "losses": {}})
+        result = train_stage(
+            model,
+            stage=stage,
+            training=self._recipe.training,
+            languages=self._recipe.languages,
+            loader=make_loader(self._recipe, stage, self._folder / "corpus"),
+            seed=self._recipe.seed,
+            folder=folder,
+            processes=processes,
+            console=console,
+        )
+        if processes.is_leader:
+            whole_model: Any = AutoModelForCausalLM.from_config(config)
+            load_tensors(whole_model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+            whole_model.save_pretrained(folder / "model")
+            for path in (self._folder / "tokenizer").glob("tokenizer*"):
+                shutil.copy(path, folder / "model" / path.name)
+            (folder / WEIGHTS).unlink()
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return {
+            "path": "model",
+            "fingerprint": fingerprint_base(folder / "model") if processes.is_leader else "",
+            "tokens": result.num_tokens,
+            "seconds": result.seconds,
+        }
+
+
+def base_folder(run_folder: Path) -> Path:
+    """Return the folder of the run's base model."""
+    manifest = read_manifest(run_folder / "base")
+    return (run_folder / "base" / manifest.counts["path"]).resolve()
+
+
+def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[str]:
+    """Yield text of each language in proportion to its share, as much as the scarcest allows."""
+    total = sum(mixture.values())
+    texts: dict[str, list[str]] = {}
+    for code, weight in mixture.items():
+        texts[code], room = [], _TOKENIZER_SAMPLE_CHARACTERS * weight / total
+        for document in documents(sources(recipe), code, Counter()):
+            if room <= 0:
+                break
+            if document.split != "heldout":
+                texts[code].append(document.text)
+                room -= len(document.text)
+    scale = min(sum(map(len, texts[code])) / weight for code, weight in mixture.items())
+    for code, weight in mixture.items():
+        room = scale * weight
+        for text in texts[code]:
+            if room <= 0:
+                break
+            yield text
+            room -= len(text)
+
+
+def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:
+    """Return the batches of a stage."""
+    length = recipe.training.sequence_length
+    shards = {code: TokenShards(corpus / code) for code in stage.mixture}
+    index = MixtureIndex(
+        MixtureSchedule(stage.mixture),
+        {code: shard.num_tokens // length for code, shard in shards.items()},
+        recipe.seed,
+        stage.name,
+    )
+    return PackedLoader(index, shards, recipe.languages.all, length)
+
+
+def training_inputs(recipe: Recipe) -> dict[str, Any]:
+    """Return the training settings that change weights, not those that only watch."""
+    return recipe.training.model_dump(mode="json", exclude={"checkpoint_every", "tensorboard"})

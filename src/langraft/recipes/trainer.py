@@ -1,0 +1,157 @@
+"""One method on its way through the stages of a recipe."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from langraft.core.artifacts import Manifest, read_manifest
+from langraft.core.recipe import Recipe, Stage
+from langraft.corpus.shards import TokenShards
+from langraft.evaluate.evaluation import evaluate_model
+from langraft.families.load import empty_model, load_model
+from langraft.graft.method import AbstractMethod
+from langraft.graft.store import load_tensors, read_tensors, save
+from langraft.graft.surgery import graft_info, graft_model
+from langraft.graft.token_rows import rare_tokens
+from langraft.recipes.base import base_folder, make_loader, training_inputs
+from langraft.recipes.plan import Plan, plan_method
+from langraft.train.loop import WEIGHTS, train_stage
+from langraft.train.parallel import Processes
+
+
+class MethodTrainer:
+    """One method on its way through the recipe's stages, the model kept between steps."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        method: AbstractMethod,
+        run_folder: Path,
+        folder: Path,
+        processes: Processes,
+        console: Console,
+    ) -> None:
+        """Bind a method to its folder; stages are the recipe's, completed by the method."""
+        self.stages = method_stages(recipe, method)
+        self._recipe = recipe
+        self._method = method
+        self._run_folder = run_folder
+        self._folder = folder
+        self._processes = processes
+        self._console = console
+        self._model: Any = None
+        self._num_stages_done = -1
+
+    def stage_inputs(self, number: int, before: Manifest, corpus: Manifest) -> dict[str, Any]:
+        """Return what a stage depends on."""
+        return {
+            "method": self._method.model_dump(mode="json"),
+            "stage": self.stages[number].model_dump(mode="json"),
+            "training": training_inputs(self._recipe),
+            "languages": self._recipe.languages.model_dump(mode="json"),
+            "seed": self._recipe.seed,
+            "before": before.fingerprint,
+            "corpus": corpus.fingerprint,
+        }
+
+    def train(self, number: int, folder: Path) -> dict[str, Any]:
+        """Train one stage."""
+        stage = self.stages[number]
+        loader = make_loader(self._recipe, stage, self._run_folder / "corpus")
+        result = train_stage(
+            self._model_after(number),
+            stage=stage,
+            training=self._recipe.training,
+            languages=self._recipe.languages,
+            loader=loader,
+            seed=self._recipe.seed,
+            folder=folder,
+            processes=self._processes,
+            console=self._console,
+        )
+        self._num_stages_done = number + 1
+        if self._processes.world_size > 1:
+            self._model = None  # sharded; what comes next loads the whole one
+        if self._processes.is_leader:
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        samples = result.num_steps * self._recipe.training.batch_rows
+        epochs = loader.index.epochs(samples)
+        return {
+            "steps": result.num_steps,
+            "tokens": result.num_tokens,
+            "trained_parameters": result.num_trained,
+            "frozen_fingerprint": result.frozen_fingerprint,
+            "seconds": result.seconds,
+            "epochs": {code: round(times, 3) for code, times in epochs.items()},
+            "rare_tokens": len(self._rare_tokens()),
+        }
+
+    def evaluate(self, name: str, folder: Path) -> dict[str, Any]:
+        """Evaluate the base or the model after a stage."""
+        if name == "base":
+            model: Any = load_model(base_folder(self._run_folder))
+            model.to(self._processes.device)
+        else:
+            names = [stage.name for stage in self.stages]
+            model = self._model_after(names.index(name) + 1)
+        found = evaluate_model(
+            model,
+            self._recipe,
+            corpus=self._run_folder / "corpus",
+            tokenizer=base_folder(self._run_folder),
+        )
+        found.write(folder)
+        return {"bits_per_byte": {c: round(s.bits_per_byte, 4) for c, s in found.heldout.items()}}
+
+    def save_graft(self, folder: Path) -> dict[str, Any]:
+        """Save the small form after the last stage."""
+        model = self._model_after(len(self.stages))
+        save(model, folder, base=base_folder(self._run_folder))
+        return {"is_base_changed": graft_info(model).is_base_changed}
+
+    def plan(self) -> Plan:
+        """Count the grafted model."""
+        model = empty_model(base_folder(self._run_folder))
+        graft_model(model, self._method, rare_tokens=self._rare_tokens())
+        return plan_method(model, self.stages, self._recipe.training, self._method.name)
+
+    def seconds(self) -> float:
+        """Return the training time of all stages."""
+        folders = [self._folder / f"train-{stage.name}" for stage in self.stages]
+        return round(sum(read_manifest(folder).counts["seconds"] for folder in folders), 3)
+
+    def _rare_tokens(self) -> list[int]:
+        if self._method.token_rows != "rare":
+            return []
+        folders = [self._run_folder / "corpus" / c for c in self._recipe.languages.original]
+        counts = [TokenShards(folder).token_counts for folder in folders]
+        return rare_tokens(counts, self._method.token_rows_share)
+
+    def _model_after(self, num_stages: int) -> Any:
+        """Return the model after so many stages: the one in memory, or rebuilt from files."""
+        if self._model is None or self._num_stages_done != num_stages:
+            dtype = getattr(torch, self._recipe.training.dtype)
+            base = load_model(base_folder(self._run_folder), dtype)
+            self._model = graft_model(
+                base, self._method, rare_tokens=self._rare_tokens(), seed=self._recipe.seed
+            )
+            for stage in self.stages[:num_stages]:
+                path = self._folder / f"train-{stage.name}" / WEIGHTS
+                load_tensors(self._model, read_tensors(path), path)
+                graft_info(self._model).is_base_changed |= stage.trains == "everything"
+            self._model.to(self._processes.device)
+            self._num_stages_done = num_stages
+        return self._model
+
+
+def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
+    """Return the recipe's stages for a method: its own as written, a baseline's completed anew."""
+    if method is recipe.method:
+        return recipe.stages
+    blank = {"trains": None, "losses": None}
+    return tuple(method.complete_stage(stage.model_copy(update=blank)) for stage in recipe.stages)
