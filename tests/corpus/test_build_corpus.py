@@ -23,8 +23,6 @@ MANY = 10**9  # a held-out budget that is never reached
 class Listed(AbstractSource):
     """A source of texts that the test writes down, each with the split that it wants."""
 
-    has_split: ClassVar[bool] = True
-
     source: Literal["listed"] = "listed"
     records: tuple[tuple[str, Split | None], ...]
 
@@ -36,8 +34,15 @@ class Listed(AbstractSource):
         return str(self.records)
 
 
+class DecidedListed(Listed):
+    """The same, and it says which texts are held out."""
+
+    has_split: ClassVar[bool] = True
+
+
 def listed(texts: Sequence[str], split: Split | None = None) -> Listed:
-    return Listed(languages=("en",), records=tuple((text, split) for text in texts))
+    kind = Listed if split is None else DecidedListed
+    return kind(languages=("en",), records=tuple((text, split) for text in texts))
 
 
 def numbered(count: int) -> list[str]:

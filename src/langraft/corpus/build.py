@@ -49,17 +49,21 @@ class BrokenCount:
                 self.check()
         self.check()
 
+    def places(self) -> list[str]:
+        """Return the first broken records as ``file:line: reason: what stood there``."""
+        return [
+            f"{r.path}{f':{r.line}' if r.line else ''}: {r.reason}"
+            f"{f': {r.excerpt}' if r.excerpt else ''}"
+            for r in self.shown
+        ]
+
     def check(self) -> None:
         """Raise when the limit is passed, with the reasons and the first broken records."""
         broken = self.by_reason.total()
         if broken <= self.max_share * self.num_records:
             return
         reasons = ", ".join(f"{count} x {reason}" for reason, count in self.by_reason.most_common())
-        places = "\n".join(
-            f"  {r.path}{f':{r.line}' if r.line else ''}: {r.reason}"
-            f"{f': {r.excerpt}' if r.excerpt else ''}"
-            for r in self.shown
-        )
+        places = "\n".join(f"  {place}" for place in self.places())
         raise CorpusError(
             f"{broken} of {self.num_records} records are broken ({reasons}); allowed is a share of "
             f"{self.max_share:g} (max_broken of the source). The first:\n{places}\n"
@@ -102,9 +106,9 @@ def build_corpus(
 
 
 def documents(
-    sources: Sequence[AbstractSource], language: str, broken: Counter[str]
+    sources: Sequence[AbstractSource], language: str, broken: list[BrokenCount]
 ) -> Iterator[Document]:
-    """Yield one language from all sources, adding broken records to ``broken`` by reason.
+    """Yield one language from all sources, and append each source's count of broken records.
 
     Sources that say what is held out come first, so that no copy of it trains before it is known.
     """
@@ -112,7 +116,7 @@ def documents(
         if language in source.languages:
             count = BrokenCount(max_share=source.max_broken)
             yield from count.good(source.read(language))
-            broken.update(count.by_reason)
+            broken.append(count)
 
 
 def _build_language(
@@ -123,7 +127,7 @@ def _build_language(
     folder: Path,
     report: Callable[[str, int], None],
 ) -> Mapping[str, Any]:
-    broken = Counter[str]()
+    broken: list[BrokenCount] = []
     heldout_hashes = set[bytes]()
     heldout: list[Document] = []
     heldout_tokens = heldout_bytes = num_bytes = num_copies = 0
@@ -165,7 +169,8 @@ def _build_language(
         "heldout_tokens": heldout_tokens,
         "heldout_bytes": heldout_bytes,
         "kept_out_of_training": num_copies,
-        "broken": dict(broken),
+        "broken": dict(sum((count.by_reason for count in broken), Counter[str]())),
+        "broken_places": [place for count in broken for place in count.places()],
     }
 
 

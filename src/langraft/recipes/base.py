@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -159,7 +158,7 @@ def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[st
     texts: dict[str, list[str]] = {}
     for code, weight in mixture.items():
         texts[code], room = [], _TOKENIZER_SAMPLE_CHARACTERS * weight / total
-        for document in documents(sources(recipe), code, Counter()):
+        for document in documents(sources(recipe), code, []):
             if room <= 0:
                 break
             if document.split != "heldout":

@@ -64,8 +64,10 @@ def make_corpus(recipe: Recipe, tokenizer: Path, folder: Path, console: Console)
         broken = sum(found["broken"].values())
         console.print(
             f"  {code}: {found['documents']:,} documents, {found['tokens']:,} tokens, "
-            f"{found['heldout_tokens']:,} held out" + (f", {broken:,} broken" if broken else "")
+            f"{found['heldout_tokens']:,} held out" + (f", {broken:,} broken:" if broken else "")
         )
+        for place in found["broken_places"]:
+            console.print(f"    {place}", markup=False, highlight=False)
     return counts
 
 
