@@ -6,6 +6,7 @@ graft.safetensors    new tensors only; all tensors where a stage trained the bas
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,17 @@ def fingerprint_base(folder: Path) -> str:
         raise ModelError(f"{folder} holds no weights (*.safetensors).")
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for path in files:
-        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+        stat = path.stat()
+        sha256 = _sha256_once(path.resolve(), stat.st_size, stat.st_mtime_ns)
+        digest.update(f"{path.name} {sha256}\n".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def _sha256_once(path: Path, num_bytes: int, modified_ns: int) -> str:
+    """Hash a weight file once a process: a run asks for its base's fingerprint at several steps."""
+    del num_bytes, modified_ns  # a changed file is another key
+    return file_sha256(path)
 
 
 def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
