@@ -36,7 +36,7 @@ class GraftTrainer(Trainer):
         """Add the weighted side losses to the next-token loss."""
         is_original = inputs.pop("is_original")  # (rows,): one language a row
         graft = model.langraft  # under DistributedDataParallel: model.module.langraft
-        with graft.recorder.recording() as logits_by_layer:
+        with graft.recorder.recording() as routing_by_layer:
             loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
             is_token = inputs["attention_mask"].bool()
             roles = TokenRoles(
@@ -45,7 +45,7 @@ class GraftTrainer(Trainer):
             )
             side_losses = graft.method.side_losses()
             for name, weight in self.side_losses.items():
-                loss = loss + weight * mean_over_layers(side_losses[name], logits_by_layer, roles)
+                loss = loss + weight * mean_over_layers(side_losses[name], routing_by_layer, roles)
         return (loss, outputs) if return_outputs else loss
 
 
@@ -71,9 +71,9 @@ def make_rows(num_rows: int, length: int) -> list[dict[str, Any]]:
 def share_of_expert_0(model: Any, rows: list[dict[str, Any]]) -> float:
     """Return the mean routing probability of the frozen expert."""
     input_ids = torch.stack([row["input_ids"] for row in rows])
-    with model.langraft.recorder.recording() as logits_by_layer:
+    with model.langraft.recorder.recording() as routing_by_layer:
         model(input_ids=input_ids)
-        shares = [logits.softmax(-1)[:, 0].mean() for logits in logits_by_layer.values()]
+        shares = [r.log_original_T().exp().mean() for r in routing_by_layer.values()]
     return float(torch.stack(shares).mean())
 
 

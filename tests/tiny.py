@@ -8,6 +8,31 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 VOCAB_SIZE = 320
+_GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2}
+
+# Every decoder family that the contracts run on, with what its config wants beside the common
+# settings; ... takes a common one away.
+DECODERS: dict[str, dict[str, Any]] = {
+    "apertus": {},
+    "bloom": {},
+    "cohere2": {},
+    "falcon": {"head_dim": ..., "ffn_hidden_size": 40},
+    "gemma2": {},
+    "gemma3_text": {},
+    "glm4": {},
+    "gpt2": _GPT2,
+    "gpt_neox": {"hidden_act": "gelu"},
+    "granite": {},
+    "llama": {},
+    "mistral": {},
+    "nemotron": {},
+    "olmo2": {},
+    "phi3": {},
+    "qwen2": {},
+    "qwen3": {},
+    "smollm3": {},
+    "starcoder2": {},
+}
 
 
 def tiny_config(model_type: str = "llama", **changes: Any) -> Any:
@@ -25,7 +50,10 @@ def tiny_config(model_type: str = "llama", **changes: Any) -> Any:
         "eos_token_id": 0,
         "pad_token_id": None,
     }
-    return AutoConfig.for_model(model_type, **(settings | changes))
+    settings |= DECODERS.get(model_type, {}) | changes
+    return AutoConfig.for_model(
+        model_type, **{key: value for key, value in settings.items() if value is not ...}
+    )
 
 
 def tiny_model(model_type: str = "llama", **changes: Any) -> Any:

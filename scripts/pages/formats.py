@@ -28,8 +28,10 @@ def render() -> str:
         "logit (0.02 where weights are stored in 16 bits), or nothing is kept.",
         table(("`model_type` of the base", "models", "exported as"), rows),
         "\n".join(["What to know:", "", *notes]),
-        "Any other decoder whose FFNs are recognised can be grafted, trained and evaluated, but "
-        "has no standard format: set `export.format: none` and keep the small form "
-        "(`graft/`). A model without experts (`method: full`) is exported as its own class. "
+        "What no standard class holds (another family, `moe_ct` with its gate, layers with "
+        "unequal numbers of experts) is exported as a portable folder: the base's own class and a "
+        "small modelling file that transformers runs with `trust_remote_code=True`. The same "
+        "equality is checked. Layers without experts fit Qwen3-MoE and Qwen2-MoE, not Mixtral. "
+        "A model without experts (`method: full`) is exported as its own class. "
         "See [Export and serving](../guide/export.md).",
     )

@@ -171,13 +171,13 @@ def test_unfit_bases_are_refused_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_base_without_a_standard_format_is_refused_before_anything_runs(
+def test_a_standard_format_that_there_is_not_is_refused_before_anything_runs(
     fails: Callable[..., str], small_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     base = small_recipe["base"] | {"architecture": "olmo2"}
-    message = fails(base=base)
-    assert "No standard format holds a grafted 'olmo2' model" in message
-    assert "export.format: none" in message
+    message = fails(base=base, export={"format": "standard"})
+    assert "no standard class holds a grafted 'olmo2' model" in message
+    assert "export.format: portable" in message
     assert not (tmp_path / "out").exists()
 
 

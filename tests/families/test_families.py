@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from langraft.core.errors import ExportError, ModelError
-from langraft.export.folder import twin_of
+from langraft.export.standard import twin_of
 from langraft.families.family import FAMILIES
 from langraft.families.load import check_base, load_model, resolve_base
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.methods.moe_lpr import MoELPR
 from tiny import tiny_model
 
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2}
@@ -75,9 +76,9 @@ def test_every_twin_is_a_class_that_transformers_has() -> None:
 
 def test_a_llama_with_biases_and_an_unknown_family_have_no_twin() -> None:
     with pytest.raises(ExportError, match="has mlp_bias, Mixtral has no biases"):
-        twin_of({"model_type": "llama", "mlp_bias": True})
+        twin_of({"model_type": "llama", "mlp_bias": True}, MoELPR())
     with pytest.raises(ExportError, match=r"'gpt2'.*there is one for llama, mistral"):
-        twin_of({"model_type": "gpt2"})
+        twin_of({"model_type": "gpt2"}, MoELPR())
 
 
 def test_a_missing_folder_and_an_unknown_hub_name_are_refused(

@@ -19,7 +19,14 @@ def layer(kind: str, *, num_new: int = 3, top_k: int = 2) -> ExpandedFFN:
     site = find_ffn_sites(model)[1]
     assert site.kind == kind
     recorder = RoutingRecorder()
-    ffn = ExpandedFFN(site, num_new_experts=num_new, top_k=top_k, recorder=recorder, seed=0)
+    ffn = ExpandedFFN(
+        site,
+        num_new_experts=num_new,
+        num_competing=num_new + 1,
+        top_k=top_k,
+        recorder=recorder,
+        seed=0,
+    )
     with torch.no_grad():  # experts apart from each other and from the base, biases included
         for number, parameter in enumerate(ffn.experts.parameters()):
             noise = torch.Generator().manual_seed(number)
@@ -64,7 +71,7 @@ def test_dispatch_equals_a_plain_loop_forward_and_backward(kind: str, top_k: int
     gradients = []
     outputs = []
     for compute in (
-        lambda x, r: dispatch(x, r, ffn.base, ffn.experts),
+        lambda x, r: dispatch(x, r, ffn.experts, base=ffn.base),
         lambda x, r: plain_loop(ffn, x, r),
     ):
         ffn.zero_grad()
@@ -90,7 +97,7 @@ def test_experts_without_tokens_cost_nothing_and_get_zero_gradients(
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
     experts_TK = torch.tensor([chosen] * 9)
     routing = Routing(torch.zeros(9, 4), experts_TK, torch.full((9, 2), 0.5))
-    dispatch(x, routing, ffn.base, ffn.experts).square().sum().backward()
+    dispatch(x, routing, ffn.experts, base=ffn.base).square().sum().backward()
     gradient = ffn.experts.weight_in.grad
     assert gradient is not None
     for number in range(3):
@@ -119,8 +126,8 @@ def test_routing_is_recorded_by_layer_only_while_somebody_listens() -> None:
         ffn(x)
         ffn(x)  # a recomputed layer overwrites its own entry
         assert list(recorded) == [1]
-        assert recorded[1].shape == (5, 4)
-        assert recorded[1].dtype == torch.float32
+        assert recorded[1].logits_TE.shape == (5, 4)
+        assert recorded[1].logits_TE.dtype == torch.float32
 
 
 def test_router_weights_are_the_renormalised_top_of_the_softmax_over_all_experts() -> None:

@@ -13,10 +13,16 @@ from langraft.graft.losses import (
     mean_over_layers,
 )
 from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.router import Routing
 from langraft.graft.surgery import graft_info, graft_model
 from tiny import VOCAB_SIZE, tiny_model
 
 ALL = torch.ones(3, dtype=torch.bool)
+
+
+def routing(logits_TE: torch.Tensor) -> Routing:
+    top, experts = logits_TE.topk(2)
+    return Routing(logits_TE, experts, top.softmax(-1))
 
 
 def test_balance_loss_equals_a_case_computed_by_hand() -> None:
@@ -49,12 +55,15 @@ def test_prior_loss_equals_a_case_computed_by_hand() -> None:
     probability = torch.tensor([[0.5, 0.25, 0.25], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7]])
     is_original = torch.tensor([True, False, True])
     expected = -(math.log(0.5) + math.log(0.1)) / 2
-    assert language_prior_loss(probability.log(), is_original).item() == pytest.approx(expected)
+    assert language_prior_loss(probability.log()[:, 0], is_original).item() == pytest.approx(
+        expected
+    )
 
 
 def test_prior_loss_is_zero_and_finite_without_original_tokens() -> None:
     logits = torch.randn(4, 3, requires_grad=True)
-    loss = language_prior_loss(logits, torch.zeros(4, dtype=torch.bool))
+    log_original = routing(logits).log_original_T()
+    loss = language_prior_loss(log_original, torch.zeros(4, dtype=torch.bool))
     loss.backward()
     assert loss.item() == 0.0
     assert logits.grad is not None
@@ -64,7 +73,7 @@ def test_prior_loss_is_zero_and_finite_without_original_tokens() -> None:
 def test_a_badly_misrouted_original_token_gets_the_full_gradient() -> None:
     # The released code's second softmax would leave about 1% of it.
     logits = torch.tensor([[-10.0, 10.0, 0.0]], requires_grad=True)
-    language_prior_loss(logits, torch.tensor([True])).backward()
+    language_prior_loss(routing(logits).log_original_T(), torch.tensor([True])).backward()
     assert logits.grad is not None
     assert logits.grad[0, 0].item() == pytest.approx(-1.0, abs=1e-3)
 
@@ -102,6 +111,6 @@ def test_the_next_token_loss_alone_reaches_routers_and_experts() -> None:
 
 def test_losses_refuse_a_mask_of_another_length() -> None:
     with pytest.raises(ShapeError, match="saw 3 tokens"):
-        language_prior_loss(torch.zeros(3, 2), torch.ones(4, dtype=torch.bool))
+        language_prior_loss(torch.zeros(3), torch.ones(4, dtype=torch.bool))
     with pytest.raises(ShapeError, match="No routing was recorded"):
-        mean_over_layers(lambda logits, roles: logits.sum(), {}, TokenRoles(ALL, ALL))
+        mean_over_layers(lambda routing, roles: routing.logits_TE.sum(), {}, TokenRoles(ALL, ALL))

@@ -11,6 +11,8 @@ from langraft.curriculum.loader import Batch
 from langraft.graft.freeze import set_trainable
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods.full import Full
+from langraft.graft.methods.moe_ct import MoECT
+from langraft.graft.methods.moe_full import MoEFull
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.recipes.plan import plan_method
@@ -60,8 +62,10 @@ def planned(method: AbstractMethod, trains: Any) -> tuple[Any, Any]:
         (MoELPR(new_experts=3), ("experts", "routers")),
         (MoELPR(new_experts=3), ("routers",)),
         (MoELPR(new_experts=3, token_rows="rare"), ("experts", "routers", "token_rows")),
+        (MoEFull(new_experts=3), "everything"),
+        (MoECT(new_experts=3), ("experts", "routers", "gates")),
     ],
-    ids=["full", "extend", "review", "rare rows"],
+    ids=["full", "extend", "review", "rare rows", "moe_full", "moe_ct"],
 )
 def test_planned_flops_are_those_that_torch_counts(method: AbstractMethod, trains: Any) -> None:
     model, plan = planned(method, trains)

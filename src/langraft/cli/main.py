@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -106,13 +106,17 @@ def export(
     base: Annotated[
         str | None, typer.Option("--base", help="Where the base is now, if it has moved.")
     ] = None,
+    form: Annotated[
+        Literal["auto", "standard", "portable"],
+        typer.Option("--format", help="A standard class, a portable folder, or what fits."),
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Write a graft as a folder that transformers, vLLM and others load, proved equal."""
     from langraft.export.folder import export_model
 
     folder = graft / "graft" if (graft / "graft").is_dir() else graft
-    result = export_model(folder, out, base=base)
+    result = export_model(folder, out, base=base, wanted=form)
     found = {
         "folder": str(out),
         "architecture": result.architecture,

@@ -48,6 +48,11 @@ class ArtifactError(UserError):
 class ExportError(UserError):
     """A model that no standard format holds, or an export that differs from its graft."""
 
+    def __init__(self, message: str, reason: str = "") -> None:
+        """Keep the bare reason beside the message, for those who have another way out."""
+        super().__init__(message)
+        self.reason = reason
+
 
 class MissingExtraError(UserError):
     """An optional dependency that is needed here and not installed."""

@@ -183,8 +183,10 @@ class Evaluation(Settings):
 class Export(Settings):
     """The folder that leaves the machine."""
 
-    format: Literal["auto", "none"] = Field(
-        default="auto", description="auto: the exact standard format of the base's family."
+    format: Literal["auto", "standard", "portable", "none"] = Field(
+        default="auto",
+        description="standard: the exact standard MoE class of the base's family, or refuse; "
+        "portable: a folder with its own modelling file; auto: standard, else portable.",
     )
     shard_bytes: Count = Field(default=5 * 10**9, ge=1000, description="Largest weight file.")
 

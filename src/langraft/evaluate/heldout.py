@@ -65,15 +65,15 @@ def score_heldout(
     nats, num_tokens = 0.0, 0
     weight_LE: Tensor | None = None
     for batch in _batches(texts, tokenizer, sequence_length):
-        with (recorder or RoutingRecorder()).recording() as logits_by_layer:
+        with (recorder or RoutingRecorder()).recording() as routing_by_layer:
             losses_T = token_losses(model, batch.to(device))
             is_scored_T = (batch.labels.flatten() != IGNORED).to(device)
             nats += losses_T.double().sum().item()
             num_tokens += int(is_scored_T.sum())
-            if logits_by_layer and recorder is not None:
+            if routing_by_layer:
                 layers = [
-                    _weights(logits, recorder.top_k)[is_scored_T].double().sum(0)
-                    for _, logits in sorted(logits_by_layer.items())
+                    routing.shares_TE()[is_scored_T].double().sum(0)
+                    for _, routing in sorted(routing_by_layer.items())
                 ]
                 found_LE = torch.stack(layers)
                 weight_LE = found_LE if weight_LE is None else weight_LE + found_LE
@@ -84,12 +84,6 @@ def score_heldout(
         num_tokens=num_tokens,
         routing=[] if weight_LE is None else (weight_LE / num_tokens).tolist(),
     )
-
-
-def _weights(logits_TE: Tensor, top_k: int) -> Tensor:
-    """Return the renormalised weights that tokens gave each expert, (T, E)."""
-    top, experts = logits_TE.topk(top_k, dim=-1)
-    return torch.zeros_like(logits_TE).scatter_(1, experts, top.softmax(-1))
 
 
 def _batches(texts: Sequence[str], tokenizer: DocumentTokenizer, length: int) -> Iterator[Batch]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import shutil
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import save_file
@@ -15,13 +16,17 @@ from torch import Tensor
 
 from langraft.core.artifacts import explain_disk_errors, read_json, write_json
 from langraft.core.errors import ExportError
-from langraft.export.tensors import PlannedTensor, TensorFiles, plan_tensors
-from langraft.families.family import FAMILIES
-from langraft.families.load import check_base, load_model, resolve_base
+from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
+from langraft.export.standard import plan_standard, twin_of
+from langraft.export.tensors import PlannedTensor, TensorFiles, plan_base
+from langraft.families.load import check_base, empty_model, load_model, resolve_base
 from langraft.families.twins import Twin
 from langraft.graft.freeze import parameter_groups
-from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load
+from langraft.graft.method import AbstractMethod
+from langraft.graft.moe_method import AbstractMoEMethod
+from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load, method_of
 
+Form = Literal["auto", "standard", "portable"]
 TOLERANCE = 1e-5
 _PROBE_TOKENS = 64
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model")
@@ -46,27 +51,22 @@ class ExportResult:
     caveat: str
 
 
-def twin_of(config: dict[str, Any]) -> Twin:
-    """Return the standard MoE class that holds a grafted base of this config exactly.
+def choose_form(
+    config: Mapping[str, Any], method: AbstractMethod, wanted: Form
+) -> tuple[Twin | None, str]:
+    """Return the standard class to write, or None and the caveat of a portable folder.
 
     Raises:
-        ExportError: when there is none, with the reason.
+        ExportError: when a standard class is wanted and none holds the model.
     """
-    model_type = str(config.get("model_type"))
-    if model_type not in list(FAMILIES):
-        raise ExportError(
-            f"No standard format holds a grafted {model_type!r} model exactly; there is one for "
-            f"{', '.join(FAMILIES)}. Set export.format: none to keep the small form (graft/), "
-            "which langraft.load reads."
-        )
-    family = FAMILIES[model_type]()
-    reason = family.why_not(config)
-    if reason:
-        raise ExportError(
-            f"{family.twin.architecture} cannot hold this {model_type} base exactly: {reason}. "
-            "Set export.format: none to keep the small form (graft/)."
-        )
-    return family.twin
+    if wanted == "portable" and isinstance(method, AbstractMoEMethod):
+        return None, CAVEAT
+    try:
+        return twin_of(config, method), ""
+    except ExportError as error:
+        if wanted == "standard":
+            raise
+        return None, f"{CAVEAT} Why no standard one: {error.reason}."
 
 
 def export_model(
@@ -74,6 +74,7 @@ def export_model(
     out: Path | str,
     *,
     base: Path | str | None = None,
+    wanted: Form = "auto",
     shard_bytes: int = 5 * 10**9,
 ) -> ExportResult:
     """Write a graft as a folder that loads without langraft.
@@ -85,6 +86,8 @@ def export_model(
         graft_folder: What ``langraft.save`` wrote.
         out: Folder to make; replaced when it exists.
         base: Where the base is now, if not where it was.
+        wanted: A standard class, a portable folder with its own modelling file, or the first
+            where there is one.
         shard_bytes: Largest weight file.
 
     Returns:
@@ -97,25 +100,25 @@ def export_model(
     """
     graft_folder, out = Path(graft_folder), Path(out)
     described = read_json(graft_folder / GRAFT_JSON)
+    method = method_of(described)
     base_folder = resolve_base(str(base)) if base else base_of(graft_folder)
     config = check_base(base_folder)
+    twin, why_portable = choose_form(config, method, wanted)
     partial = out.with_name(f".{out.name}.partial")
     with explain_disk_errors(out), ExitStack() as stack:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        graft_files = TensorFiles([graft_folder / GRAFT_TENSORS], stack)
-        routers = [name for name in graft_files if name.endswith(".router.weight")]
-        num_experts = graft_files.shape(routers[0])[0] if routers else 0
-        twin = twin_of(config) if routers else None
-        if twin is not None:
-            top_k = described["method"]["experts_per_token"]
-            config = twin.config(config, num_experts, top_k)
-        planned = plan_tensors(
-            TensorFiles.of_folder(base_folder, stack),
-            graft_files,
-            graft_files.get("langraft.rare_tokens").tolist(),
-            twin,
-        )
+        graft = TensorFiles([graft_folder / GRAFT_TENSORS], stack)
+        base_files = TensorFiles.of_folder(base_folder, stack)
+        new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
+        if not isinstance(method, AbstractMoEMethod):
+            planned = plan_base(base_files, graft, rename=str)
+        elif twin is not None:
+            config, planned = plan_standard(twin, config, method, base_files, graft)
+        else:
+            empty = empty_model(base_folder)
+            config, planned = plan_portable(empty, config, method, base_files, graft)
+            write_modeling_file(partial, empty)
         _write_shards(partial, planned, shard_bytes)
         write_json(partial / "config.json", config)
         for pattern in (*_TOKENIZER_FILES, "generation_config.json", "chat_template*"):
@@ -126,10 +129,10 @@ def export_model(
         partial.rename(out)
     return ExportResult(
         architecture=config["architectures"][0],
-        num_experts=num_experts,
+        num_experts=max(new_experts) + 1 if new_experts else 0,
         num_bytes=sum(tensor.num_bytes for tensor in planned),
         largest_difference=difference,
-        caveat=twin.caveat if twin else "",
+        caveat=twin.caveat if twin else why_portable,
     )
 
 
@@ -175,7 +178,7 @@ def _compare(graft_folder: Path, base_folder: Path, exported: Path) -> float:
     expected = _probe_logits(grafted)
     del grafted
     gc.collect()
-    found = _probe_logits(load_model(exported))
+    found = _probe_logits(load_model(exported, has_own_code=True))
     difference = (found - expected).abs().max().item() / max(1.0, expected.abs().max().item())
     limit = TOLERANCE if dtype == torch.float32 else 2e-2
     if not difference <= limit:

@@ -91,8 +91,15 @@ def check_base(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+def load_model(
+    folder: Path, dtype: torch.dtype = torch.float32, *, has_own_code: bool = False
+) -> PreTrainedModel:
     """Load a causal language model from a folder.
+
+    Args:
+        folder: Config and weights.
+        dtype: Precision of the weights in memory.
+        has_own_code: Run the modelling file that the folder may hold; only for what we wrote.
 
     Raises:
         ModelError: when its weights are missing, damaged or do not fit its config.
@@ -101,7 +108,11 @@ def load_model(folder: Path, dtype: torch.dtype = torch.float32) -> PreTrainedMo
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, output_loading_info=True
+                folder,
+                dtype=dtype,
+                local_files_only=True,
+                output_loading_info=True,
+                trust_remote_code=has_own_code,
             )
     except Exception as error:  # transformers, safetensors and OS errors share no base
         raise ModelError(f"The model in {folder} cannot be loaded: {error}") from error

@@ -42,7 +42,8 @@ class FFNSite:
         gate: Name of the gate projection (gated), or of the fused one; empty for plain.
         up: Name of the up projection; for fused the same as ``gate``.
         down: Name of the down projection.
-        activation: The nonlinearity, stateless.
+        activation: The nonlinearity.
+        takes_residual: Whether the module wants the residual stream too and adds it (BLOOM).
     """
 
     layer: int
@@ -56,6 +57,18 @@ class FFNSite:
     up: str
     down: str
     activation: Callable[[Tensor], Tensor]
+    takes_residual: bool
+
+    @property
+    def model_width(self) -> int:
+        """D, the width of what goes in and comes out."""
+        return self.weights_out()[0].shape[0]
+
+    def run(self, x_TD: Tensor) -> Tensor:
+        """Run the module on tokens, without residual."""
+        return (
+            self.module(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.module(x_TD)
+        )
 
     def weights_in(self) -> tuple[Tensor, Tensor | None]:
         """Return the inner projection: weight (2F, D), gate first, or (F, D), and its bias."""
@@ -136,7 +149,8 @@ def _recognise(
         if isinstance(child, nn.Linear | Conv1D)
     }
     activation = _activation(module)
-    if activation is None or not _is_tensor_to_tensor(module):
+    takes = _required_inputs(module)
+    if activation is None or len(takes) not in (1, 2) or takes[1:] not in ([], ["residual"]):
         return None
     outer = [n for n, (rows, columns) in shapes.items() if "down" in n or rows < columns]
     inner = [n for n in shapes if n not in outer]
@@ -167,6 +181,7 @@ def _recognise(
         up=up,
         down=outer[0],
         activation=activation,
+        takes_residual=len(takes) == 2,
     )
 
 
@@ -179,7 +194,7 @@ def _weight_and_bias(projection: nn.Module) -> tuple[Tensor, Tensor | None]:
 
 
 def _activation(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    for name in ("act_fn", "activation_fn", "act", "activation"):
+    for name in ("act_fn", "activation_fn", "act", "activation", "gelu_impl"):
         found: Any = getattr(module, name, None)
         if isinstance(found, nn.Module) or inspect.isfunction(found) or inspect.isbuiltin(found):
             activation: Any = found
@@ -187,13 +202,12 @@ def _activation(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     return None
 
 
-def _is_tensor_to_tensor(module: nn.Module) -> bool:
-    required = [
-        parameter
+def _required_inputs(module: nn.Module) -> list[str]:
+    return [
+        parameter.name
         for parameter in inspect.signature(module.forward).parameters.values()
         if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
     ]
-    return len(required) == 1
 
 
 @torch.no_grad()
@@ -205,7 +219,8 @@ def _probe(site: FFNSite) -> None:
     generator = torch.Generator().manual_seed(0)
     x_TD = torch.randn(1, weight_in.shape[1], generator=generator).to(weight_in)
     was_training = site.module.training
-    expected = site.module.eval()(x_TD)
+    site.module.eval()
+    expected = site.run(x_TD)
     site.module.train(was_training)
     hidden = nn.functional.linear(x_TD, weight_in, bias_in)
     hidden = apply_activation(hidden, site.activation, site.kind != "plain")

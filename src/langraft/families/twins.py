@@ -22,6 +22,7 @@ class Twin:
         dropped_settings: Keys of the base's config that it does not know.
         layer: Tensor-name prefix of a layer's MoE block; ``{}`` stands for the layer.
         parts: Names of an expert's projections: gate, up, down.
+        has_dense_layers: Whether some layers may have no experts (``mlp_only_layers``).
         constant_tensors: Zero tensors that loaders want besides, by name in the block, with
             shape; -1 stands for the model's width.
         caveat: What a user of the exported folder must know.
@@ -34,13 +35,18 @@ class Twin:
     dropped_settings: tuple[str, ...] = ()
     layer: str
     parts: tuple[str, str, str]
+    has_dense_layers: bool = False
     constant_tensors: Mapping[str, tuple[int, ...]] = field(
         default_factory=dict[str, tuple[int, ...]]
     )
     caveat: str = ""
 
     def config(
-        self, base: Mapping[str, Any], num_experts: int, experts_per_token: int
+        self,
+        base: Mapping[str, Any],
+        num_experts: int,
+        experts_per_token: int,
+        dense_layers: tuple[int, ...],
     ) -> dict[str, Any]:
         """Return the twin's ``config.json``; attention and rope settings stay the base's."""
         kept = {key: value for key, value in base.items() if key not in self.dropped_settings}
@@ -48,14 +54,18 @@ class Twin:
             key: base["intermediate_size"] if value == "{F}" else value
             for key, value in self.settings.items()
         }
-        return kept | {
-            **settings,
-            "architectures": [self.architecture],
-            "model_type": self.model_type,
-            self.num_experts_key: num_experts,
-            "num_experts_per_tok": experts_per_token,
-            "output_router_logits": False,
-        }
+        return (
+            kept
+            | {
+                **settings,
+                "architectures": [self.architecture],
+                "model_type": self.model_type,
+                self.num_experts_key: num_experts,
+                "num_experts_per_tok": experts_per_token,
+                "output_router_logits": False,
+            }
+            | ({"mlp_only_layers": list(dense_layers)} if self.has_dense_layers else {})
+        )
 
     def expert_names(self, layer: int, expert: int) -> dict[str, str]:
         """Return the released names of one expert's ``gate``, ``up`` and ``down`` weights."""
@@ -89,7 +99,6 @@ _QWEN_SETTINGS: dict[str, Any] = {
     "moe_intermediate_size": "{F}",
     "norm_topk_prob": True,
     "decoder_sparse_step": 1,
-    "mlp_only_layers": [],
 }
 
 QWEN3_MOE = Twin(
@@ -99,6 +108,7 @@ QWEN3_MOE = Twin(
     num_experts_key="num_experts",
     layer="model.layers.{}.mlp",
     parts=("gate_proj", "up_proj", "down_proj"),
+    has_dense_layers=True,
 )
 
 QWEN2_MOE = Twin(
@@ -108,6 +118,7 @@ QWEN2_MOE = Twin(
     num_experts_key="num_experts",
     layer="model.layers.{}.mlp",
     parts=("gate_proj", "up_proj", "down_proj"),
+    has_dense_layers=True,
     # The gate of the shared expert that is not there; servers still look for it.
     constant_tensors={"shared_expert_gate.weight": (1, -1)},
     caveat=(

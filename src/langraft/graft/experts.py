@@ -6,6 +6,7 @@ G = inner rows: 2F with a gate (gate first), F without.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -26,13 +27,18 @@ class ExpertBank(nn.Module):
     def __init__(self, site: FFNSite, num_experts: int) -> None:
         """Copy the FFN's weights ``num_experts`` times, in float32."""
         super().__init__()
-        self.activation = site.activation
+        self._activation = (site.activation,)  # in a tuple: its weights, if any, are the base's
         self.is_gated = site.kind != "plain"
         (weight_in, bias_in), (weight_out, bias_out) = site.weights_in(), site.weights_out()
         self.weight_in = _stack(weight_in, num_experts)  # (N, G, D)
         self.weight_out = _stack(weight_out, num_experts)  # (N, D, F)
         self.bias_in = None if bias_in is None else _stack(bias_in, num_experts)
         self.bias_out = None if bias_out is None else _stack(bias_out, num_experts)
+
+    @property
+    def activation(self) -> Callable[[Tensor], Tensor]:
+        """The nonlinearity of the base's FFN."""
+        return self._activation[0]
 
     def forward(self, x_TD: Tensor, ends_N: Tensor) -> Tensor:
         """Run rows that are sorted by expert.

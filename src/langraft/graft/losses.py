@@ -1,6 +1,6 @@
 """The side losses of routing, one layer at a time.
 
-Shape suffixes: T = tokens, E = experts. Expert 0 is the frozen original FFN.
+Shape suffixes: T = tokens, E = experts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from langraft.core.errors import ShapeError
+from langraft.graft.router import Routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +28,20 @@ class TokenRoles:
     is_original_T: Tensor
 
 
-SideLoss = Callable[[Tensor, TokenRoles], Tensor]
+SideLoss = Callable[[Routing, TokenRoles], Tensor]
 
 
 def mean_over_layers(
-    loss: SideLoss, logits_by_layer: Mapping[int, Tensor], roles: TokenRoles
+    loss: SideLoss, routing_by_layer: Mapping[int, Routing], roles: TokenRoles
 ) -> Tensor:
     """Return the mean of a side loss over the recorded layers, shape ().
 
     Raises:
         ShapeError: when no layer was recorded.
     """
-    if not logits_by_layer:
+    if not routing_by_layer:
         raise ShapeError("No routing was recorded: run the forward pass inside `recording()`.")
-    return torch.stack([loss(logits, roles) for logits in logits_by_layer.values()]).mean()
+    return torch.stack([loss(routing, roles) for routing in routing_by_layer.values()]).mean()
 
 
 def balance_loss(logits_TE: Tensor, is_token_T: Tensor, top_k: int) -> Tensor:
@@ -71,30 +72,33 @@ def balance_loss(logits_TE: Tensor, is_token_T: Tensor, top_k: int) -> Tensor:
     return (share_E * probability_E).sum()
 
 
-def language_prior_loss(logits_TE: Tensor, is_original_T: Tensor) -> Tensor:
-    """Teach the router to send original-language tokens to the frozen expert.
+def language_prior_loss(log_original_T: Tensor, is_original_T: Tensor) -> Tensor:
+    """Teach a layer to send original-language tokens through the original FFN.
 
-    Review stage of MoE-LPR (arXiv:2408.11396, eq. 9-10): cross-entropy towards expert 0 over
+    Review stage of MoE-LPR (arXiv:2408.11396, eq. 9-10): cross-entropy towards the original over
     tokens of original languages; new languages and padding add nothing.
 
     Deviations: a mean over tokens, not a sum. The authors' released code applies softmax twice,
     which leaves a badly misrouted token about 1% of the gradient; this is the paper's form.
 
+    Args:
+        log_original_T: ``Routing.log_original_T()``: log p_0 of MoE-LPR, log(1 - g) of MoE-CT.
+        is_original_T: True for tokens of original languages.
+
     Returns:
         Mean loss in nats, shape (); zero when no token is original.
 
     Raises:
-        ShapeError: when logits and mask disagree on T.
+        ShapeError: when the two disagree on T.
     """
-    _check(logits_TE, is_original_T)
-    nats_T = -logits_TE.float().log_softmax(dim=-1)[:, 0]
-    weight_T = is_original_T.to(nats_T.dtype)
-    return (nats_T * weight_T).sum() / weight_T.sum().clamp(min=1)
+    _check(log_original_T, is_original_T)
+    weight_T = is_original_T.to(log_original_T.dtype)
+    return -(log_original_T * weight_T).sum() / weight_T.sum().clamp(min=1)
 
 
-def _check(logits_TE: Tensor, mask_T: Tensor) -> None:
-    if mask_T.shape != logits_TE.shape[:1]:
+def _check(scores: Tensor, mask_T: Tensor) -> None:
+    if mask_T.shape != scores.shape[:1]:
         raise ShapeError(
-            f"The router saw {logits_TE.shape[0]} tokens; the mask has shape "
+            f"The router saw {scores.shape[0]} tokens; the mask has shape "
             f"{tuple(mask_T.shape)}. Build both from one batch."
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Generator
 
-from torch import Tensor
+from langraft.graft.router import Routing
 
 
 class RoutingRecorder:
-    """Router logits of the current forward pass by layer, and how many experts a token chose.
+    """What each layer decided in the current forward pass.
 
     Keyed by layer, so that activation recomputation overwrites its own entry instead of adding a
     second one. Nothing is kept outside ``recording()``.
@@ -17,20 +17,19 @@ class RoutingRecorder:
 
     def __init__(self) -> None:
         """Start empty and closed."""
-        self._logits: dict[int, Tensor] = {}
+        self._routing: dict[int, Routing] = {}
         self._is_open = False
-        self.top_k = 0  # experts per token; the grafting method says
 
     @contextlib.contextmanager
-    def recording(self) -> Generator[dict[int, Tensor]]:
-        """Yield a dictionary that a forward pass fills: layer to logits (T, E), float32."""
-        self._logits, self._is_open = {}, True
+    def recording(self) -> Generator[dict[int, Routing]]:
+        """Yield a dictionary that a forward pass fills: layer to its routing of T tokens."""
+        self._routing, self._is_open = {}, True
         try:
-            yield self._logits
+            yield self._routing
         finally:
-            self._logits, self._is_open = {}, False
+            self._routing, self._is_open = {}, False
 
-    def write(self, layer: int, logits_TE: Tensor) -> None:
-        """Keep a layer's logits if somebody is recording."""
+    def write(self, layer: int, routing: Routing) -> None:
+        """Keep a layer's routing if somebody is recording."""
         if self._is_open:
-            self._logits[layer] = logits_TE
+            self._routing[layer] = routing

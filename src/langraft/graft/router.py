@@ -1,6 +1,6 @@
 """The router: which experts a token meets, and with what weight.
 
-Shape suffixes: T = tokens, D = model width, E = experts (0 is the frozen original), K = top-k.
+Shape suffixes: T = tokens, D = model width, E = experts, K = top-k.
 """
 
 from __future__ import annotations
@@ -11,20 +11,42 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from langraft.graft.gate import Gating
+
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What the router decided.
+    """What one layer decided for each token.
+
+    With the original FFN *inside* the router (MoE-LPR) it is expert 0 and ``gating`` is None;
+    with the original *beside* the router (MoE-CT) experts are the new ones alone, and the gating
+    says how much of their branch comes through.
 
     Attributes:
-        logits_TE: Scores over all experts, float32.
+        logits_TE: Scores over all experts that compete, float32.
         experts_TK: Chosen experts, best first.
         weights_TK: Their weights, positive, summing to 1, float32.
+        gating: How the branch of new experts is fused with the original beside it.
     """
 
     logits_TE: Tensor
     experts_TK: Tensor
     weights_TK: Tensor
+    gating: Gating | None = None
+
+    def log_original_T(self) -> Tensor:
+        """Return the log-probability of the original FFN, which the language prior raises."""
+        if self.gating is None:
+            return self.logits_TE.log_softmax(dim=-1)[:, 0]
+        return nn.functional.logsigmoid(-self.gating.logits_T)
+
+    def shares_TE(self) -> Tensor:
+        """Return each expert's share of a token's output, original first; rows sum to 1."""
+        shares_TE = torch.zeros_like(self.logits_TE).scatter_(1, self.experts_TK, self.weights_TK)
+        if self.gating is None:
+            return shares_TE
+        open_T1 = self.gating.open_T.unsqueeze(-1)
+        return torch.cat([1 - open_T1, open_T1 * shares_TE], dim=-1)
 
 
 class TopKRouter(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json,
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.families.load import check_base, load_model, resolve_base
 from langraft.graft.freeze import parameter_groups
+from langraft.graft.method import AbstractMethod
 from langraft.graft.methods import METHODS
 from langraft.graft.surgery import graft_info, graft_model
 
@@ -46,6 +48,12 @@ def _sha256_once(path: Path, num_bytes: int, modified_ns: int) -> str:
     """Hash a weight file once a process: a run asks for its base's fingerprint at several steps."""
     del num_bytes, modified_ns  # a changed file is another key
     return file_sha256(path)
+
+
+def method_of(described: Mapping[str, Any]) -> AbstractMethod:
+    """Return the method that a ``graft.json`` names."""
+    settings = described["method"]
+    return METHODS[settings["name"]].model_validate(settings)
 
 
 def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
@@ -120,8 +128,7 @@ def load(
         )
     tensors = read_tensors(folder / GRAFT_TENSORS)
     rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
-    settings = described["method"]
-    method = METHODS[settings["name"]].model_validate(settings)
+    method = method_of(described)
     model = graft_model(
         load_model(base_folder, dtype), method, rare_tokens=rare_tokens, seed=described["seed"]
     )

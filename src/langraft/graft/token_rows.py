@@ -90,7 +90,9 @@ class RareRowEmbedding(nn.Module):
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed tokens."""
         embedded = self.base(input_ids)
-        return embedded + self.deltas.rows(input_ids).to(embedded.dtype)
+        rows = self.deltas.rows(input_ids).to(embedded.dtype)
+        scale = getattr(self.base, "embed_scale", None)  # Gemma scales what it looks up
+        return embedded + (rows if scale is None else rows * scale.to(rows.dtype))
 
 
 class RareRowHead(nn.Module):

@@ -118,23 +118,27 @@ def _idle(ffn: ExpandedFFN) -> int:
     """Return the weights of the experts that a token does not meet."""
     num_new = ffn.experts.weight_in.shape[0]
     per_expert = sum(p.numel() for p in ffn.experts.parameters()) // num_new
-    return per_expert * (num_new + 1 - ffn.router.top_k)
+    num_competing = len(ffn.router.weight)
+    return per_expert * (num_competing - ffn.router.top_k)
 
 
 def _weights_met(model: nn.Module) -> Mapping[str, float]:
     """Return, by group, the weights that multiply a token: matrices, not embeddings.
 
-    Of the K experts that a token meets, K / E is on average the original.
+    Of the K experts that a token meets, K / E is on average the original where it competes; beside
+    a gate the original is always met.
     """
-    met: dict[str, float] = {"base": 0, "experts": 0, "routers": 0, "token_rows": 0}
+    met: dict[str, float] = {"base": 0, "experts": 0, "routers": 0, "gates": 0, "token_rows": 0}
     inside_ffn = set[int]()
     for module in model.modules():
         if isinstance(module, ExpandedFFN):
-            num_new = module.experts.weight_in.shape[0]
-            size = _matrix_weights(module.base)
-            met["base"] += size * module.router.top_k / (num_new + 1)
-            met["experts"] += size * module.router.top_k * num_new / (num_new + 1)
+            size, top_k = _matrix_weights(module.base), module.router.top_k
+            num_new, num_competing = len(module.experts.weight_in), len(module.router.weight)
+            met["base"] += size * (top_k / num_competing if module.gate is None else 1)
+            met["experts"] += size * top_k * num_new / num_competing
             met["routers"] += module.router.weight.numel()
+            if module.gate is not None:
+                met["gates"] += sum(p.numel() for p in module.gate.parameters())
             inside_ffn |= {id(inner) for inner in module.base.modules()}
         elif isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
             met["base"] += module.weight.numel()

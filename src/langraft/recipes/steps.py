@@ -14,7 +14,8 @@ from langraft.core.artifacts import Manifest, read_json
 from langraft.core.recipe import Recipe, ScratchBase
 from langraft.corpus.build import build_corpus
 from langraft.corpus.tokenizer import DocumentTokenizer
-from langraft.export.folder import export_model, twin_of
+from langraft.export.folder import export_model
+from langraft.export.standard import twin_of
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.graft.method import AbstractMethod
 from langraft.graft.surgery import graft_model
@@ -34,9 +35,8 @@ def check_before_running(recipe: Recipe) -> None:
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
     else:
         config = check_base(resolve_base(recipe.base))
-    has_experts = "experts" in cast("AbstractMethod", recipe.method).groups
-    if recipe.export.format != "none" and has_experts:
-        twin_of(config)
+    if recipe.export.format == "standard":
+        twin_of(config, cast("AbstractMethod", recipe.method))
 
 
 def corpus_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:
@@ -84,7 +84,13 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
 
 def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, Any]:
     """Export the graft and say what loads it."""
-    result = export_model(graft_folder, folder, shard_bytes=recipe.export.shard_bytes)
+    assert recipe.export.format != "none"
+    result = export_model(
+        graft_folder,
+        folder,
+        wanted=recipe.export.format,
+        shard_bytes=recipe.export.shard_bytes,
+    )
     return {
         "architecture": result.architecture,
         "experts": result.num_experts,

@@ -26,6 +26,7 @@ from langraft.core.recipe import Languages, Stage, Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
+from langraft.graft.router import Routing
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.log import StageLog
@@ -246,7 +247,7 @@ def _micro_loss(
     """
     recorder = graft_info(token_losses.model).recorder
     autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
-    with recorder.recording() as logits_by_layer, autocast:
+    with recorder.recording() as routing_by_layer, autocast:
         nats_T = token_losses(batch)
         loss = nats_T.sum() / num_labels
         languages_T = batch.language_ids.flatten()
@@ -255,11 +256,11 @@ def _micro_loss(
             is_original_T=is_original[languages_T],
         )
         for name, (side_loss, weight) in side_losses.items():
-            value = mean_over_layers(side_loss, logits_by_layer, roles)
+            value = mean_over_layers(side_loss, routing_by_layer, roles)
             loss = loss + weight * value / num_micro
             meter.add_side_loss(name, value.detach(), num_micro)
         meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
-        meter.add_routing(logits_by_layer, languages_T)
+        meter.add_routing(routing_by_layer, languages_T)
     return loss
 
 
@@ -281,9 +282,9 @@ class _Meter:
         self._nats.index_add_(0, languages_T, nats_T.double())
         self._labels.index_add_(0, languages_T, (labels_T != IGNORED).double())
 
-    def add_routing(self, logits_by_layer: dict[int, Tensor], languages_T: Tensor) -> None:
-        for logits_TE in logits_by_layer.values():
-            share_T = logits_TE.detach().softmax(-1)[:, 0].double()
+    def add_routing(self, routing_by_layer: dict[int, Routing], languages_T: Tensor) -> None:
+        for routing in routing_by_layer.values():
+            share_T = routing.log_original_T().detach().exp().double()
             self._expert_0.index_add_(0, languages_T, share_T)
             self._routed.index_add_(0, languages_T, torch.ones_like(share_T))
 

@@ -13,22 +13,20 @@ with Language Priors Routing", arXiv:2408.11396, AAAI 2025.
 
 Attention, norms, embeddings, head and F0 are frozen throughout; every stage proves it by
 fingerprints. Deviations: losses are means (see graft/losses.py); ``token_rows: rare`` may train
-the embedding and output rows that original languages hardly use (see graft/token_rows.py).
+the embedding and output rows that original languages hardly use (see graft/token_rows.py);
+``layers`` and a list of ``new_experts`` may leave layers as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from langraft.core.recipe import Languages, Stage
-from langraft.families.sites import find_ffn_sites
-from langraft.graft.expanded_ffn import ExpandedFFN
-from langraft.graft.losses import SideLoss, balance_loss, language_prior_loss
-from langraft.graft.method import AbstractMethod, StageDefaults
-from langraft.graft.recorder import RoutingRecorder
+from langraft.graft.method import StageDefaults
+from langraft.graft.moe_method import AbstractMoEMethod
 
 # 150K documents of original and 300K of new languages, against 72B tokens of stage 1; a third of
 # the review is replay.
@@ -36,30 +34,14 @@ _REVIEW_SHARE = 0.017
 _REVIEW_WEIGHT_OF_NEW = 2.0
 
 
-class MoELPR(AbstractMethod):
+class MoELPR(AbstractMoEMethod):
     """Frozen original expert, new experts by upcycling, a language prior for the router."""
 
     paper: ClassVar[str] = "arXiv:2408.11396"
     groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
+    original_competes: ClassVar[bool] = True
 
     name: Literal["moe_lpr"] = Field(default="moe_lpr", description="MoE-LPR.")
-    new_experts: int = Field(default=5, ge=1, description="N, beside the frozen original.")
-    experts_per_token: int = Field(default=2, description="K, the original included.")
-
-    @field_validator("experts_per_token")
-    @classmethod
-    def _top_k_fits(cls, top_k: int, info: ValidationInfo) -> int:
-        num_new = info.data.get("new_experts", top_k)
-        if top_k == 1:
-            raise ValueError(
-                "one expert a token cannot work: its renormalised weight is a constant 1, so the "
-                "router gets no gradient and never learns; use 2"
-            )
-        if not 2 <= top_k <= num_new + 1:
-            raise ValueError(
-                f"allowed: 2..{num_new + 1} (new_experts {num_new} and the frozen original)"
-            )
-        return top_k
 
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
@@ -81,24 +63,6 @@ class MoELPR(AbstractMethod):
             Stage(name="review", tokens=review_tokens, mixture=replay | again),
         )
 
-    def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return the load balancing loss and the language prior loss."""
-        return {
-            "balance": lambda logits, roles: balance_loss(
-                logits, roles.is_token_T, self.experts_per_token
-            ),
-            "prior": lambda logits, roles: language_prior_loss(logits, roles.is_original_T),
-        }
-
-    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
-        """Replace every FFN by an ``ExpandedFFN`` around it."""
-        recorder.top_k = self.experts_per_token
-        for site in find_ffn_sites(model):
-            expanded = ExpandedFFN(
-                site,
-                num_new_experts=self.new_experts,
-                top_k=self.experts_per_token,
-                recorder=recorder,
-                seed=seed,
-            )
-            setattr(site.parent, site.attribute, expanded)
+    def make_gate(self, width: int) -> None:
+        """Have none: the router itself weighs the original."""
+        del width

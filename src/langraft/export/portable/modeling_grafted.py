@@ -1,0 +1,123 @@
+"""A language model to which langraft grafted experts; loads where langraft is not installed.
+
+    AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+
+The model is its base's own class; in the layers that config.json lists under ``grafted_layers``
+an FFN that routes each token among experts stands in the place of the base's.
+
+Shape suffixes: T = tokens, D = model width, F = FFN width, N = new experts, E = experts that the
+router chooses among, K = experts a token meets, G = inner rows: 2F with a gate, F without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig as BaseConfig
+from transformers import LlamaForCausalLM as BaseForCausalLM
+
+
+class GraftedConfig(BaseConfig):
+    """The base's configuration and a description of what was grafted."""
+
+    model_type = "grafted_llama"
+
+
+class GraftedForCausalLM(BaseForCausalLM):
+    """The base with experts in its FFNs."""
+
+    config_class = GraftedConfig
+
+    def __init__(self, config: Any) -> None:
+        """Build the base, then put experts into the layers that the config lists."""
+        super().__init__(config)
+        for path, layer in config.grafted_layers.items():
+            parent, _, attribute = path.rpartition(".")
+            module = self.get_submodule(parent)
+            setattr(module, attribute, GraftedFFN(getattr(module, attribute), **layer))
+        self.post_init()
+
+
+class GraftedFFN(nn.Module):
+    """The original FFN and new experts of its shape.
+
+    Without a gate the original is expert 0 of the router; with one it stands beside the experts
+    and the gate fuses the two: ``y = b + g (m - b)``.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        shapes: dict[str, list[int]],
+        experts_per_token: int,
+        is_gated: bool,
+        takes_residual: bool,
+        gate: str,
+        gate_opening: float,
+    ) -> None:
+        """Wrap the base's FFN; ``shapes`` gives the experts' tensors and the router's rows."""
+        super().__init__()
+        self.base = base
+        self.experts = nn.ParameterDict(
+            {name: nn.Parameter(torch.empty(shape)) for name, shape in shapes.items()}
+        )
+        num_new, width, _ = shapes["weight_out"]
+        self.router = nn.Linear(width, num_new + (not gate), bias=False)
+        self.gate = nn.Linear(width, 1) if gate in ("sigmoid", "hard") else None
+        self.experts_per_token = experts_per_token
+        self.is_gated = is_gated
+        self.takes_residual = takes_residual
+        self.gate_kind = gate
+        self.gate_opening = gate_opening
+
+    def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return the fused output of each token's experts, in the shape (..., D) it came in."""
+        x_TD = hidden.reshape(-1, hidden.shape[-1])
+        logits_TE = nn.functional.linear(x_TD.float(), self.router.weight.float())
+        top_TK, experts_TK = logits_TE.topk(self.experts_per_token, dim=-1)
+        weights_TK = top_TK.softmax(dim=-1)
+        first_new = 0 if self.gate_kind else 1
+        y_TD = torch.zeros_like(x_TD)
+        for expert in experts_TK.unique().tolist():
+            rows, slots = (experts_TK == expert).nonzero(as_tuple=True)
+            is_base = expert < first_new
+            run = self._run_base if is_base else self._run_expert
+            out = run(x_TD[rows], expert - first_new)
+            weight = weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
+            y_TD.index_add_(0, rows, (out * weight).to(y_TD.dtype))
+        if self.gate_kind:
+            base_TD = self._run_base(x_TD, 0)
+            y_TD = base_TD + self._opening(x_TD).to(base_TD.dtype) * (y_TD - base_TD)
+        y = y_TD.reshape(hidden.shape)
+        return y if residual is None else y + residual
+
+    def _opening(self, x_TD: Tensor) -> Tensor:
+        """Return g, (T, 1): what share of the experts comes through."""
+        if self.gate is None:
+            return torch.full_like(x_TD[:, :1], self.gate_opening)
+        scores_T1 = nn.functional.linear(
+            x_TD.float(), self.gate.weight.float(), self.gate.bias.float()
+        )
+        return (scores_T1 >= 0).float() if self.gate_kind == "hard" else scores_T1.sigmoid()
+
+    def _run_base(self, x_TD: Tensor, _: int) -> Tensor:
+        return self.base(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.base(x_TD)
+
+    def _run_expert(self, x_TD: Tensor, number: int) -> Tensor:
+        names = ("act_fn", "activation_fn", "act", "activation", "gelu_impl")
+        activation = next(getattr(self.base, name) for name in names if hasattr(self.base, name))
+        inner_TG = self._linear(x_TD, "in", number)
+        if self.is_gated:
+            gate_TF, up_TF = inner_TG.chunk(2, dim=-1)
+            return self._linear(activation(gate_TF) * up_TF, "out", number)
+        return self._linear(activation(inner_TG), "out", number)
+
+    def _linear(self, x_TD: Tensor, which: str, number: int) -> Tensor:
+        bias = f"bias_{which}"
+        return nn.functional.linear(
+            x_TD,
+            self.experts[f"weight_{which}"][number].to(x_TD.dtype),
+            self.experts[bias][number].to(x_TD.dtype) if bias in self.experts else None,
+        )

@@ -1,0 +1,46 @@
+"""A mixture of experts of which everything trains: the upcycling baseline without protection.
+
+"MoE" of MoE-LPR's table 2 (arXiv:2408.11396): the same upcycled model, trained whole on new
+languages. It shows what freezing and the language prior bring: its attention, embeddings, router
+and every expert, the first included, follow the new languages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from langraft.core.recipe import Languages, Stage
+from langraft.graft.method import EVERYTHING, StageDefaults
+from langraft.graft.moe_method import AbstractMoEMethod
+
+
+class MoEFull(AbstractMoEMethod):
+    """Upcycle every FFN and train all of it."""
+
+    paper: ClassVar[str] = "a baseline of arXiv:2408.11396, section 4.2"
+    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
+    original_competes: ClassVar[bool] = True
+
+    name: Literal["moe_full"] = Field(
+        default="moe_full", description="Upcycled experts, everything trained."
+    )
+    token_rows: Literal["frozen", "rare", "all"] = Field(
+        default="all", description="Which rows of the embedding and output matrices may train."
+    )
+
+    @property
+    def stage_defaults(self) -> Mapping[str, StageDefaults]:
+        """Train everything in every stage, experts kept in use."""
+        return {"*": StageDefaults(EVERYTHING, {"balance": 0.01})}
+
+    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
+        """Return one stage on the new languages."""
+        mixture = dict.fromkeys(languages.new, 1.0)
+        return (Stage(name="extend", tokens=tokens, mixture=mixture),)
+
+    def make_gate(self, width: int) -> None:
+        """Have none: the router itself weighs the original."""
+        del width

@@ -1,0 +1,126 @@
+"""What methods with experts share: how many stand where, how many a token meets, side losses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from langraft.core.errors import ModelError
+from langraft.families.sites import find_ffn_sites
+from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.graft.gate import FixedGate, SigmoidGate
+from langraft.graft.losses import SideLoss, balance_loss, language_prior_loss
+from langraft.graft.method import AbstractMethod
+from langraft.graft.recorder import RoutingRecorder
+
+
+def _some(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if not any(counts):
+        raise ValueError("at least one layer needs an expert")
+    return counts
+
+
+LayerNumber = Annotated[int, Field(ge=0)]
+NumExperts = (
+    Annotated[int, Field(ge=1)]
+    | Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_some)]
+)
+
+
+class AbstractMoEMethod(AbstractMethod):
+    """A method that puts new experts beside the FFNs of all or some layers."""
+
+    original_competes: ClassVar[bool]  # whether the original is expert 0 of the router's choice
+
+    new_experts: NumExperts = Field(
+        default=5,
+        description="N, beside the frozen original; a list gives each layer its own, 0 for none.",
+    )
+    experts_per_token: int = Field(default=2, description="K, the experts a token meets.")
+    layers: Literal["all"] | tuple[LayerNumber, ...] = Field(
+        default="all", description="Layers that get experts, counted from 0."
+    )
+
+    @abstractmethod
+    def make_gate(self, width: int) -> FixedGate | SigmoidGate | None:
+        """Return the gate of a layer, or None where the original is one of the experts."""
+
+    @field_validator("experts_per_token")
+    @classmethod
+    def _top_k_fits(cls, top_k: int, info: ValidationInfo) -> int:
+        given = info.data.get("new_experts", top_k)
+        counts = given if isinstance(given, tuple) else (given,)
+        competing = [count + cls.original_competes for count in counts if count]
+        if top_k == 1 and max(competing, default=1) > 1:
+            raise ValueError(
+                "one expert a token cannot work: its renormalised weight is a constant 1, so the "
+                "router gets no gradient and never learns; use 2"
+            )
+        fewest = min(competing, default=top_k)
+        if not min(2, fewest) <= top_k <= fewest:
+            original = " and the frozen original" if cls.original_competes else ""
+            raise ValueError(
+                f"allowed: {min(2, fewest)}..{fewest} (new_experts "
+                f"{fewest - cls.original_competes}{original})"
+            )
+        return top_k
+
+    @field_validator("layers")
+    @classmethod
+    def _said_once(cls, layers: Any, info: ValidationInfo) -> Any:
+        if layers != "all" and isinstance(info.data.get("new_experts"), tuple):
+            raise ValueError("the list of new_experts says already which layers get none")
+        return layers
+
+    def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
+        """Return the number of new experts of each layer.
+
+        Raises:
+            ModelError: when a list does not fit the model's layers.
+        """
+        if isinstance(self.new_experts, tuple):
+            if len(self.new_experts) != num_layers:
+                raise ModelError(
+                    f"method.new_experts lists {len(self.new_experts)} layers; the base has "
+                    f"{num_layers}. Give one number for each layer, or a single one for all."
+                )
+            return self.new_experts
+        if self.layers == "all":
+            return (self.new_experts,) * num_layers
+        beyond = [layer for layer in self.layers if layer >= num_layers]
+        if beyond:
+            raise ModelError(
+                f"method.layers names layer {beyond[0]}; the base has {num_layers}, counted from "
+                f"0 to {num_layers - 1}."
+            )
+        return tuple(self.new_experts * (layer in self.layers) for layer in range(num_layers))
+
+    def side_losses(self) -> Mapping[str, SideLoss]:
+        """Return the load balancing loss and the language prior loss."""
+        return {
+            "balance": lambda routing, roles: balance_loss(
+                routing.logits_TE, roles.is_token_T, self.experts_per_token
+            ),
+            "prior": lambda routing, roles: language_prior_loss(
+                routing.log_original_T(), roles.is_original_T
+            ),
+        }
+
+    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+        """Replace the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
+        sites = find_ffn_sites(model)
+        for site, num_new in zip(sites, self.experts_by_layer(len(sites)), strict=True):
+            if num_new:
+                expanded = ExpandedFFN(
+                    site,
+                    num_new_experts=num_new,
+                    num_competing=num_new + self.original_competes,
+                    top_k=self.experts_per_token,
+                    recorder=recorder,
+                    seed=seed,
+                    gate=self.make_gate(site.model_width),
+                )
+                setattr(site.parent, site.attribute, expanded)
