@@ -108,3 +108,10 @@ def _small_recipe(text_folder: Path) -> dict[str, Any]:
 def small_recipe(_small_recipe: dict[str, Any]) -> dict[str, Any]:
     """A whole run in about two seconds: base, two stages, one baseline."""
     return copy.deepcopy(_small_recipe)
+
+
+@pytest.fixture(scope="session")
+def fasttext_identifier() -> Path:
+    """A real, small fastText identifier; tests/data/README.md says how it was trained."""
+    pytest.importorskip("fasttext")
+    return Path(__file__).parent / "data" / "identifier.bin"

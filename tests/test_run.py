@@ -42,6 +42,39 @@ def finished(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, 
     return folder
 
 
+def test_an_identifier_shows_the_guard_and_the_switch(
+    tmp_path: Path, small_recipe: dict[str, Any], fasttext_identifier: Path
+) -> None:
+    pairs = [
+        {"en": "the house stands by the river", "el": "το σπίτι στο ποτάμι", "hu": "a ház mellett"}
+    ] * 16
+    (tmp_path / "aligned.jsonl").write_text("".join(json.dumps(p) + "\n" for p in pairs))
+    evaluate = small_recipe["evaluate"] | {
+        "identifier": str(fasttext_identifier),
+        "mixed": str(tmp_path / "aligned.jsonl"),
+    }
+    recipe = write_recipe(tmp_path / "r.yaml", small_recipe | {"evaluate": evaluate})
+    langraft("run", recipe, "--out", tmp_path / "run")
+    methods = json.loads((tmp_path / "run/comparison.json").read_text())["methods"]
+    assert list(methods) == ["moe_lpr", "full", "switch"]
+    grafted, switch = methods["moe_lpr"], methods["switch"]
+    assert grafted["guarded"]["errors"]["en"]["200"] == 0.0
+    assert grafted["guarded"]["retention"] == 1.0 != grafted["retention"]
+    assert methods["full"]["guarded"] is None
+    assert switch["retention"] == 1.0
+    assert switch["gain"] == pytest.approx(methods["full"]["gain"])
+    assert switch["parameters"]["total"] == 2 * methods["full"]["parameters"]["total"]
+    assert all(card["mixed"] is not None for card in methods.values())
+    report = (tmp_path / "run/report.html").read_text()
+    assert "Retention, guarded" in report
+    answer = langraft(
+        *("chat", tmp_path / "run", "--prompt", "the house", "--guard", "auto"),
+        *("--identifier", fasttext_identifier, "--max-tokens", 4),
+    )
+    base = langraft("chat", tmp_path / "run/base/model", "--prompt", "the house", "--max-tokens", 4)
+    assert answer.stdout == base.stdout
+
+
 def test_a_run_leaves_what_others_build_on(finished: Path) -> None:
     run = finished / "run"
     for name in ("recipe.yaml", "scorecard.json", "comparison.json", "report.html"):

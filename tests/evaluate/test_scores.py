@@ -44,6 +44,32 @@ def test_bits_per_byte_equals_one_document_at_a_time(tokenizer: DocumentTokenize
     assert found.routing == []
 
 
+@pytest.mark.parametrize("sequence_length", [7, 64])
+def test_documents_add_up_and_cost_what_they_cost_alone(
+    tokenizer: DocumentTokenizer, sequence_length: int
+) -> None:
+    model = tiny_model()
+    found = score_heldout(model, TEXTS, tokenizer, sequence_length)
+    total = sum(found.document_nats) / math.log(2) / sum(found.document_bytes)
+    assert found.bits_per_byte == pytest.approx(total)
+    assert found.document_bytes == [len(text.encode()) for text in TEXTS]
+    if sequence_length == 64:
+        for text, nats in zip(TEXTS, found.document_nats, strict=True):
+            alone = score_heldout(model, [text], tokenizer, sequence_length)
+            assert nats == pytest.approx(alone.document_nats[0], rel=1e-5)
+
+
+def test_layers_with_fewer_experts_or_none_are_shown_with_the_rest(
+    tokenizer: DocumentTokenizer,
+) -> None:
+    model = graft_model(tiny_model(num_hidden_layers=3), MoELPR(new_experts=(0, 3, 1)))
+    found = score_heldout(model, TEXTS, tokenizer, 16, graft_info(model).recorder)
+    assert found.routing[0] == [1.0, 0.0, 0.0, 0.0]
+    assert all(share > 0 for share in found.routing[1])
+    assert found.routing[2][2:] == [0.0, 0.0]
+    assert [sum(shares) for shares in found.routing] == pytest.approx([1.0] * 3)
+
+
 def test_every_token_but_the_first_of_a_document_is_scored_at_any_row_length(
     tokenizer: DocumentTokenizer,
 ) -> None:
@@ -143,7 +169,14 @@ def test_facts_stated_in_english_only_are_counted_apart(tokenizer: DocumentToken
 
 def evaluation(**bits: float) -> Evaluation:
     heldout = {
-        code: HeldoutScore(bits_per_byte=value, num_bytes=100, num_tokens=50, routing=[])
+        code: HeldoutScore(
+            bits_per_byte=value,
+            num_bytes=100,
+            num_tokens=50,
+            routing=[],
+            document_nats=[value * 100 * math.log(2)],
+            document_bytes=[100],
+        )
         for code, value in bits.items()
     }
     probes = {"s": {"el": {"stated": {"accuracy": bits["el"], "chance": 0.25, "items": 4}}}}
@@ -182,7 +215,7 @@ def test_a_scorecard_equals_the_published_formulas() -> None:
     }
     assert set(found) == {
         *("method", "seed", "tokens", "gain", "retention", "forgetting", "transfer"),
-        *("bits_per_byte", "probes", "parameters", "training_flops", "seconds"),
+        *("mixed", "guarded", "bits_per_byte", "probes", "parameters", "training_flops", "seconds"),
     }
 
 

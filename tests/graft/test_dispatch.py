@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN, dispatch
-from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.router import Routing
 from tiny import tiny_model
 
@@ -18,14 +18,12 @@ def layer(kind: str, *, num_new: int = 3, top_k: int = 2) -> ExpandedFFN:
     model = tiny_model(FAMILIES[kind], **changes)
     site = find_ffn_sites(model)[1]
     assert site.kind == kind
-    recorder = RoutingRecorder()
     ffn = ExpandedFFN(
         site,
         num_new_experts=num_new,
         num_competing=num_new + 1,
         top_k=top_k,
-        recorder=recorder,
-        seed=0,
+        context=GraftContext(),
     )
     with torch.no_grad():  # experts apart from each other and from the base, biases included
         for number, parameter in enumerate(ffn.experts.parameters()):
@@ -119,7 +117,7 @@ def test_a_single_token_and_an_empty_batch_pass_through() -> None:
 def test_routing_is_recorded_by_layer_only_while_somebody_listens() -> None:
     ffn = layer("gated")
     x = torch.ones(1, 5, 16)
-    recorder = ffn._recorder
+    recorder = ffn._context.recorder
     ffn(x)
     with recorder.recording() as recorded:
         assert recorded == {}

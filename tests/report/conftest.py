@@ -179,6 +179,8 @@ def _evaluation(
             num_bytes=4146,
             num_tokens=1549,
             routing=[row[number % 2 :] + row[: number % 2] for row in routing],
+            document_nats=[2000.0, 1500.0],
+            document_bytes=[2146, 2000],
         )
     groups = {"stated": 0.25, "english_only": 0.26}
     return Evaluation(

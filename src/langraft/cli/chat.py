@@ -15,18 +15,33 @@ from langraft.graft.store import GRAFT_JSON, base_of, load
 class Chat:
     """Loads a folder once and answers."""
 
-    def __init__(self, folder: Path, *, max_tokens: int, temperature: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_tokens: int,
+        temperature: float,
+        guard: str,
+        identifier: Path | None,
+        has_own_code: bool,
+    ) -> None:
         """Find a graft or a model in a folder.
 
         Raises:
-            ModelError: when the folder holds neither.
+            ModelError: when the folder holds neither, or what it holds cannot be guarded.
         """
         graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
         if (graft / GRAFT_JSON).is_file():
-            self._model: Any = load(graft)
+            languages = guard if guard in ("auto", "off") else guard.split(",")
+            self._model: Any = load(graft, guard=languages, identifier=identifier)
             self._tokenizer: Any = load_tokenizer(base_of(graft))
         elif (folder / "config.json").is_file():
-            self._model = load_model(folder).eval()
+            if guard != "off":
+                raise ModelError(
+                    f"--guard {guard}: {folder} is an exported model, which no longer knows its "
+                    "base. Give the graft or the run folder."
+                )
+            self._model = load_model(folder, has_own_code=has_own_code).eval()
             self._tokenizer = load_tokenizer(folder)
         else:
             raise ModelError(

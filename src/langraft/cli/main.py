@@ -162,11 +162,31 @@ def chat(
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest.")] = 0.0,
+    guard: Annotated[
+        str,
+        typer.Option(
+            help="auto: the base itself answers in original languages; or some of these, en,es."
+        ),
+    ] = "off",
+    identifier: Annotated[
+        Path | None,
+        typer.Option(help="fastText model that tells languages apart; without one, lingua."),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option(help="Run the modelling file of a portable export.")
+    ] = False,
 ) -> None:
     """Talk to a model: with its chat template if it has one, else it continues the text."""
     from langraft.cli.chat import Chat
 
-    talk = Chat(folder, max_tokens=max_tokens, temperature=temperature)
+    talk = Chat(
+        folder,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        guard=guard,
+        identifier=identifier,
+        has_own_code=trust_remote_code,
+    )
     if prompt is not None:
         typer.echo(talk.answer(prompt))
         return

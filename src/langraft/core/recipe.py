@@ -175,6 +175,16 @@ class Evaluation(Settings):
     suites: tuple[str, ...] = Field(
         default=(), description="Benchmark suites: files of langraft/evaluate/suites."
     )
+    identifier: str | None = Field(
+        default=None,
+        description="lingua, or the file of a fastText model such as GlotLID's: also score the "
+        "graft under the language guard, and `full` behind a switch.",
+    )
+    mixed: str | None = Field(
+        default=None,
+        description="JSONL or parquet of aligned sentences, a key for each language; {language} "
+        "stands for the new one: also score documents that mix it with the first original one.",
+    )
     samples: int = Field(
         default=1, ge=0, description="Texts a language continued before and after."
     )

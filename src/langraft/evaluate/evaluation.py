@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from langraft.core.recipe import Recipe
 from langraft.corpus.build import read_heldout
 from langraft.corpus.tokenizer import DocumentTokenizer
 from langraft.evaluate.heldout import HeldoutScore, score_heldout
+from langraft.evaluate.mixed import read_mixed
 from langraft.evaluate.probes import score_probes
 from langraft.evaluate.samples import continue_texts
 from langraft.evaluate.suites import SUITES
@@ -26,6 +27,8 @@ class Evaluation:
 
     Attributes:
         heldout: Bits per byte and routing by language.
+        mixed: The same of documents that change between the first original language and a new
+            one sentence by sentence, by the new one; empty unless the recipe names aligned text.
         probes: Suite, then language, then group: accuracy, chance, items.
         samples: Generated texts by language: prompt, continuation, reference.
     """
@@ -33,6 +36,7 @@ class Evaluation:
     heldout: dict[str, HeldoutScore]
     probes: dict[str, dict[str, dict[str, dict[str, float]]]]
     samples: dict[str, list[dict[str, str]]]
+    mixed: dict[str, HeldoutScore] = field(default_factory=dict[str, HeldoutScore])
 
     def write(self, folder: Path) -> None:
         """Write ``evaluation.json``."""
@@ -42,8 +46,11 @@ class Evaluation:
     def read(cls, folder: Path) -> Evaluation:
         """Read what ``write`` wrote."""
         found = read_json(folder / _EVALUATION)
-        heldout = {code: HeldoutScore(**score) for code, score in found["heldout"].items()}
-        return cls(heldout=heldout, probes=found["probes"], samples=found["samples"])
+        scores = {
+            kind: {code: HeldoutScore(**score) for code, score in found[kind].items()}
+            for kind in ("heldout", "mixed")
+        }
+        return cls(probes=found["probes"], samples=found["samples"], **scores)
 
 
 def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path) -> Evaluation:
@@ -59,17 +66,17 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
     documents = DocumentTokenizer(tokenizer)
     info = getattr(model, "langraft", None)
     texts = {code: read_heldout(corpus / code) for code in recipe.languages.all}
+
+    def score(of_language: dict[str, list[str]]) -> dict[str, HeldoutScore]:
+        length, recorder = recipe.training.sequence_length, info.recorder if info else None
+        return {
+            code: score_heldout(model, found, documents, length, recorder)
+            for code, found in of_language.items()
+        }
+
     return Evaluation(
-        heldout={
-            code: score_heldout(
-                model,
-                texts[code],
-                documents,
-                recipe.training.sequence_length,
-                info.recorder if info else None,
-            )
-            for code in recipe.languages.all
-        },
+        heldout=score(texts),
+        mixed=score(mixed_texts(recipe)),
         probes={
             name: _score_suite(name, recipe.languages.all, model, documents)
             for name in recipe.evaluate.suites
@@ -81,6 +88,18 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
             for code in recipe.languages.all
         },
     )
+
+
+def mixed_texts(recipe: Recipe) -> dict[str, list[str]]:
+    """Return the mixed documents of a recipe by their new language.
+
+    Raises:
+        CorpusError: when the aligned text is missing.
+    """
+    if recipe.evaluate.mixed is None:
+        return {}
+    first, path = recipe.languages.original[0], recipe.evaluate.mixed
+    return {code: read_mixed(path, first, code) for code in recipe.languages.new}
 
 
 def _score_suite(

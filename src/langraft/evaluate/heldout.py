@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from langraft.corpus.tokenizer import DocumentTokenizer
@@ -30,14 +31,18 @@ class HeldoutScore:
         bits_per_byte: Comparable across tokenizers; lower is better.
         num_bytes: UTF-8 bytes of the text.
         num_tokens: Tokens that were predicted.
-        routing: Share of routing weight by layer and expert, (L, E), rows summing to 1; empty
-            for a model without experts.
+        routing: Share of each layer's output by layer and expert, (L, E), rows summing to 1;
+            empty for a model without experts.
+        document_nats: Of each document, what predicting it cost.
+        document_bytes: Of each document, its UTF-8 bytes.
     """
 
     bits_per_byte: float
     num_bytes: int
     num_tokens: int
     routing: list[list[float]]
+    document_nats: list[float]
+    document_bytes: list[int]
 
 
 @torch.no_grad()
@@ -62,32 +67,51 @@ def score_heldout(
         recorder: Of the grafted model; without it no routing is reported.
     """
     device = next(model.parameters()).device
-    nats, num_tokens = 0.0, 0
-    weight_LE: Tensor | None = None
-    for batch in _batches(texts, tokenizer, sequence_length):
+    documents = tokenizer.encode(texts)
+    document_of_token = np.repeat(np.arange(len(documents)), [len(d) for d in documents])
+    nats = np.zeros(len(documents))
+    num_tokens, at = 0, 0
+    shares: dict[int, Tensor] = {}
+    for batch in _batches(documents, sequence_length):
         with (recorder or RoutingRecorder()).recording() as routing_by_layer:
             losses_T = token_losses(model, batch.to(device))
-            is_scored_T = (batch.labels.flatten() != IGNORED).to(device)
-            nats += losses_T.double().sum().item()
-            num_tokens += int(is_scored_T.sum())
-            if routing_by_layer:
-                layers = [
-                    routing.shares_TE()[is_scored_T].double().sum(0)
-                    for _, routing in sorted(routing_by_layer.items())
-                ]
-                found_LE = torch.stack(layers)
-                weight_LE = found_LE if weight_LE is None else weight_LE + found_LE
-    num_bytes = sum(len(text.encode()) for text in texts)
+        is_scored_T = batch.labels.flatten() != IGNORED
+        owner_T = document_of_token[at : at + len(is_scored_T)]
+        np.add.at(nats, owner_T, losses_T.double().cpu().numpy()[: len(owner_T)])
+        at += len(is_scored_T)
+        num_tokens += int(is_scored_T.sum())
+        for layer, routing in routing_by_layer.items():
+            found_E = routing.shares_TE()[is_scored_T.to(device)].double().sum(0).cpu()
+            shares[layer] = shares[layer] + found_E if layer in shares else found_E
+    document_bytes = [len(text.encode()) for text in texts]
     return HeldoutScore(
-        bits_per_byte=nats / math.log(2) / max(1, num_bytes),
-        num_bytes=num_bytes,
+        bits_per_byte=bits_per_byte(nats.tolist(), document_bytes),
+        num_bytes=sum(document_bytes),
         num_tokens=num_tokens,
-        routing=[] if weight_LE is None else (weight_LE / num_tokens).tolist(),
+        routing=_routing(shares, num_tokens, model.config.num_hidden_layers),
+        document_nats=nats.tolist(),
+        document_bytes=document_bytes,
     )
 
 
-def _batches(texts: Sequence[str], tokenizer: DocumentTokenizer, length: int) -> Iterator[Batch]:
-    documents = tokenizer.encode(texts)
+def bits_per_byte(nats: Sequence[float], num_bytes: Sequence[int]) -> float:
+    """Return the bits per byte of documents together."""
+    return sum(nats) / math.log(2) / max(1, sum(num_bytes))
+
+
+def _routing(shares: dict[int, Tensor], num_tokens: int, num_layers: int) -> list[list[float]]:
+    """Return mean shares (L, E); a layer without experts is all original, expert 0."""
+    if not shares:
+        return []
+    mean_LE = torch.zeros(num_layers, max(len(of_layer) for of_layer in shares.values()))
+    mean_LE[:, 0] = 1.0
+    for layer, of_layer in shares.items():
+        mean_LE[layer, 0] = 0.0
+        mean_LE[layer, : len(of_layer)] = of_layer / num_tokens
+    return mean_LE.tolist()
+
+
+def _batches(documents: Sequence[NDArray[Any]], length: int) -> Iterator[Batch]:
     stream = np.concatenate(documents)
     starts = np.cumsum([len(document) for document in documents])[:-1]
     rows: list[tuple[Any, ...]] = []

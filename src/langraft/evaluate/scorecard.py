@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -46,6 +46,30 @@ class Cost:
     seconds: float
     parameters: Parameters
 
+    def beside_base(self) -> Cost:
+        """Return the cost of holding the untouched base as well, a second model of this size."""
+        total = 2 * self.parameters.total
+        return replace(self, parameters=replace(self.parameters, total=total))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarded:
+    """The same figures with the base answering in every language identified as original.
+
+    Attributes:
+        gain: As of the scorecard, lowered where new-language documents are taken for original.
+        retention: 1 but for original-language documents taken for new.
+        forgetting: Likewise.
+        mixed: As of the scorecard.
+        errors: By language and prompt length in characters, share sent to the wrong model.
+    """
+
+    gain: float
+    retention: float
+    forgetting: float
+    mixed: float | None
+    errors: Mapping[str, Mapping[str, float]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scorecard:
@@ -56,6 +80,8 @@ class Scorecard:
         retention: Mean over original languages of before over after; 1 means nothing lost.
         forgetting: Mean over original languages of after minus before, where that is positive.
         transfer: Like gain, over languages that no stage trained on; None without any.
+        mixed: Like gain, over documents that mix an original and a new language; None without any.
+        guarded: Under the language guard; None where it was not measured or cannot be.
         probes: Suite, language, group: accuracy ``before`` and ``after``, ``chance``, ``items``.
     """
 
@@ -66,11 +92,26 @@ class Scorecard:
     retention: float
     forgetting: float
     transfer: float | None
+    mixed: float | None
+    guarded: Guarded | None
     bits_per_byte: Mapping[str, LanguageScore]
     probes: Mapping[str, Any]
     parameters: Parameters
     training_flops: float
     seconds: float
+
+    def with_guard(
+        self, guarded: Scorecard, errors: Mapping[str, Mapping[str, float]]
+    ) -> Scorecard:
+        """Return this scorecard with the guarded figures beside the learned ones."""
+        figures = Guarded(
+            gain=guarded.gain,
+            retention=guarded.retention,
+            forgetting=guarded.forgetting,
+            mixed=guarded.mixed,
+            errors=errors,
+        )
+        return replace(self, guarded=figures)
 
     def to_json(self) -> dict[str, Any]:
         """Return the published form of ``scorecard.json``."""
@@ -97,6 +138,10 @@ def compare(
     }
     original = [scores[code] for code in languages.original]
     gains = {code: score.before - score.after for code, score in scores.items()}
+    mixed_gains = [
+        before.mixed[code].bits_per_byte - score.bits_per_byte
+        for code, score in after.mixed.items()
+    ]
     return Scorecard(
         method=method,
         seed=seed,
@@ -105,6 +150,8 @@ def compare(
         retention=fmean(score.before / score.after for score in original),
         forgetting=fmean(max(0.0, score.after - score.before) for score in original),
         transfer=fmean(gains[c] for c in languages.transfer) if languages.transfer else None,
+        mixed=fmean(mixed_gains) if mixed_gains else None,
+        guarded=None,
         bits_per_byte=scores,
         probes=_pair(before.probes, after.probes),
         parameters=cost.parameters,

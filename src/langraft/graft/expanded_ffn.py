@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from langraft.families.sites import FFNSite
+from langraft.graft.context import GraftContext
 from langraft.graft.experts import ExpertBank
 from langraft.graft.gate import FixedGate, SigmoidGate
-from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.router import Routing, TopKRouter
 
 
@@ -37,8 +37,7 @@ class ExpandedFFN(nn.Module):
         num_new_experts: int,
         num_competing: int,
         top_k: int,
-        recorder: RoutingRecorder,
-        seed: int,
+        context: GraftContext,
         gate: FixedGate | SigmoidGate | None = None,
     ) -> None:
         """Wrap the FFN of a site; the caller puts the result in its place.
@@ -48,18 +47,17 @@ class ExpandedFFN(nn.Module):
             num_new_experts: N.
             num_competing: E, what the router chooses among: N + 1, or N beside a gate.
             top_k: K, of these.
-            recorder: Where the routing of each forward pass goes.
-            seed: Of the router's first weights.
+            context: The model's recorder, guard and seed.
             gate: Fuses the original with the experts where it does not compete with them.
         """
         super().__init__()
         self.layer = site.layer
         self.base = site.module
         self.experts = ExpertBank(site, num_new_experts)
-        self.router = TopKRouter(site.model_width, num_competing, top_k, seed + site.layer)
+        self.router = TopKRouter(site.model_width, num_competing, top_k, context.seed + site.layer)
         self.gate = gate
         self.takes_residual = site.takes_residual
-        self._recorder = recorder
+        self._context = context
 
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in.
@@ -68,11 +66,15 @@ class ExpandedFFN(nn.Module):
             hidden: (..., D).
             residual: Added to the output, for an FFN that does so itself (BLOOM).
         """
+        inputs = (hidden,) if residual is None else (hidden, residual)
+        return self._context.guard.choose(lambda: self.base(*inputs), lambda: self._mix(*inputs))
+
+    def _mix(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         x_TD = hidden.reshape(-1, hidden.shape[-1])
         routing = self.router(x_TD)
         if self.gate is not None:
             routing = replace(routing, gating=self.gate(x_TD))
-        self._recorder.write(self.layer, routing)
+        self._context.recorder.write(self.layer, routing)
         if self.gate is None:
             y_TD = dispatch(x_TD, routing, self.experts, base=self._run_base)
         else:

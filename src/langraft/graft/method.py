@@ -11,8 +11,8 @@ from pydantic import Field
 
 from langraft.core.errors import did_you_mean
 from langraft.core.recipe import MethodSettings, Share, Stage
+from langraft.graft.context import GraftContext
 from langraft.graft.losses import SideLoss
-from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.token_rows import DEFAULT_SHARE
 
 EVERYTHING: Literal["everything"] = "everything"
@@ -51,7 +51,7 @@ class AbstractMethod(MethodSettings, ABC):
         """Return the side losses that a stage may weigh, each for one layer's logits."""
 
     @abstractmethod
-    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+    def expand(self, model: Any, context: GraftContext) -> None:
         """Put the method's modules into a model, in place; the function must not change.
 
         Raises:

@@ -10,11 +10,11 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from langraft.core.errors import ModelError
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.gate import FixedGate, SigmoidGate
 from langraft.graft.losses import SideLoss, balance_loss, language_prior_loss
 from langraft.graft.method import AbstractMethod
-from langraft.graft.recorder import RoutingRecorder
 
 
 def _some(counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -109,7 +109,7 @@ class AbstractMoEMethod(AbstractMethod):
             ),
         }
 
-    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+    def expand(self, model: Any, context: GraftContext) -> None:
         """Replace the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
         sites = find_ffn_sites(model)
         for site, num_new in zip(sites, self.experts_by_layer(len(sites)), strict=True):
@@ -119,8 +119,7 @@ class AbstractMoEMethod(AbstractMethod):
                     num_new_experts=num_new,
                     num_competing=num_new + self.original_competes,
                     top_k=self.experts_per_token,
-                    recorder=recorder,
-                    seed=seed,
+                    context=context,
                     gate=self.make_gate(site.model_width),
                 )
                 setattr(site.parent, site.attribute, expanded)

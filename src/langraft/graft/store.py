@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -19,7 +19,9 @@ from torch import nn
 
 from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
 from langraft.core.errors import ArtifactError, ModelError
-from langraft.families.load import check_base, load_model, resolve_base
+from langraft.core.recipe import Languages
+from langraft.corpus.identify import make_identifier
+from langraft.families.load import check_base, load_model, load_tokenizer, resolve_base
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods import METHODS
@@ -88,7 +90,8 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
             {
                 "format": 1,
                 "method": info.method.model_dump(mode="json"),
-                "seed": info.seed,
+                "seed": info.context.seed,
+                "languages": info.languages.model_dump(mode="json") if info.languages else None,
                 "is_base_changed": info.is_base_changed,
                 "base": {
                     "reference": _reference(folder, str(base)),
@@ -99,7 +102,12 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
 
 
 def load(
-    folder: Path | str, *, base: Path | str | None = None, dtype: torch.dtype = torch.float32
+    folder: Path | str,
+    *,
+    base: Path | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    guard: Literal["off", "auto"] | Collection[str] = "off",
+    identifier: Path | str | None = None,
 ) -> Any:
     """Load a graft onto its base.
 
@@ -107,6 +115,9 @@ def load(
         folder: What ``save`` wrote.
         base: Where the base is now, if not where it was.
         dtype: Precision of the frozen base.
+        guard: ``auto`` identifies each prompt's language and answers in original ones exactly as
+            the base does; a set of codes does so for these only; ``off`` for none.
+        identifier: File of a fastText model for that, such as GlotLID's; without one lingua.
 
     Returns:
         The grafted model, ready to generate or to train on.
@@ -128,13 +139,48 @@ def load(
         )
     tensors = read_tensors(folder / GRAFT_TENSORS)
     rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
-    method = method_of(described)
+    method, languages = method_of(described), described["languages"]
     model = graft_model(
-        load_model(base_folder, dtype), method, rare_tokens=rare_tokens, seed=described["seed"]
+        load_model(base_folder, dtype),
+        method,
+        rare_tokens=rare_tokens,
+        languages=Languages.model_validate(languages) if languages else None,
+        seed=described["seed"],
     )
     graft_info(model).is_base_changed = described["is_base_changed"]
     load_tensors(model, tensors, folder / GRAFT_TENSORS)
+    if guard != "off":
+        _guard_prompts(model, guard, load_tokenizer(base_folder), identifier)
     return model.eval()
+
+
+def _guard_prompts(
+    model: Any,
+    guard: Literal["auto"] | Collection[str],
+    tokenizer: Any,
+    identifier: Path | str | None,
+) -> None:
+    info = graft_info(model)
+    if info.languages is None:
+        raise ModelError(
+            "This graft does not say which languages it was made for, so prompts cannot be "
+            "guarded by language. Give `languages` to langraft.graft_model and save it again."
+        )
+    guarded = info.languages.original if guard == "auto" else tuple(guard)
+    unknown = [code for code in guarded if code not in info.languages.original]
+    if unknown:
+        raise ModelError(
+            f"guard: given {', '.join(unknown)}; the original languages of this graft are "
+            f"{', '.join(info.languages.original)}. Give some of these, 'auto' or 'off'."
+        )
+    # As from_pretrained leaves the base: torch picks some kernels, and so bits, by this flag.
+    model.requires_grad_(True)
+    identify = make_identifier(info.languages.all, identifier)
+    others = set(info.languages.all) - set(guarded)
+    # What cannot be identified is not known to be a new language, so the base answers.
+    info.guard.watch_prompts(
+        model, lambda texts: [code not in others for code in identify(texts)], tokenizer
+    )
 
 
 def base_of(folder: Path) -> Path:

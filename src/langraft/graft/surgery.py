@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langraft.core.errors import ModelError
+from langraft.core.recipe import Languages
+from langraft.graft.context import GraftContext
+from langraft.graft.guard import LanguageGuard
 from langraft.graft.method import AbstractMethod
 from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.token_rows import add_token_rows
@@ -18,21 +21,45 @@ class GraftInfo:
 
     Attributes:
         method: How it was grafted.
-        recorder: Where its FFNs write their routing.
+        languages: Those it was grafted for, where the caller said.
+        context: Recorder, guard and seed, which its modules share.
         rare_tokens: Tokens whose rows may train, ascending.
-        seed: Of the routers' first weights.
         is_base_changed: Whether a stage has trained the base's own weights.
     """
 
     method: AbstractMethod
-    recorder: RoutingRecorder = field(default_factory=RoutingRecorder)
+    languages: Languages | None = None
+    context: GraftContext = field(default_factory=GraftContext)
     rare_tokens: tuple[int, ...] = ()
-    seed: int = 0
     is_base_changed: bool = False
+
+    @property
+    def recorder(self) -> RoutingRecorder:
+        """Where its layers write their routing."""
+        return self.context.recorder
+
+    @property
+    def guard(self) -> LanguageGuard:
+        """Which sequences must be the base's own.
+
+        Raises:
+            ModelError: when the base itself was trained, so that nothing can restore it.
+        """
+        if self.is_base_changed:
+            raise ModelError(
+                f"{self.method.name} has trained the base's own weights; no guard can bring the "
+                "base back. Use the base itself, or a method that freezes it."
+            )
+        return self.context.guard
 
 
 def graft_model(
-    model: Any, method: AbstractMethod, *, rare_tokens: Sequence[int] = (), seed: int = 0
+    model: Any,
+    method: AbstractMethod,
+    *,
+    rare_tokens: Sequence[int] = (),
+    languages: Languages | None = None,
+    seed: int = 0,
 ) -> Any:
     """Graft a method into a Hugging Face decoder, in place; its function does not change.
 
@@ -41,6 +68,7 @@ def graft_model(
         method: For example ``MoELPR(new_experts=5)``.
         rare_tokens: Token ids whose embedding and output rows may train; required by
             ``token_rows: rare``, see ``langraft.graft.token_rows.rare_tokens``.
+        languages: Which are original and which new, for whoever uses the graft.
         seed: For the routers' first weights.
 
     Returns:
@@ -57,10 +85,13 @@ def graft_model(
             "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
         )
     model.requires_grad_(False)
-    info = GraftInfo(method=method, rare_tokens=tuple(rare_tokens), seed=seed)
-    method.expand(model, info.recorder, seed)
+    context = GraftContext(seed=seed)
+    info = GraftInfo(
+        method=method, languages=languages, context=context, rare_tokens=tuple(rare_tokens)
+    )
+    method.expand(model, context)
     if rare_tokens:
-        add_token_rows(model, rare_tokens)
+        add_token_rows(model, rare_tokens, context.guard)
     model.langraft = info
     return model
 

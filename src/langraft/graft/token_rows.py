@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
+from langraft.graft.guard import LanguageGuard
 
 DEFAULT_SHARE = 0.02
 
@@ -76,9 +77,10 @@ class RowDeltas(nn.Module):
 class RareRowEmbedding(nn.Module):
     """A frozen embedding with row additions."""
 
-    def __init__(self, base: nn.Module, deltas: RowDeltas) -> None:
+    def __init__(self, base: nn.Module, deltas: RowDeltas, guard: LanguageGuard) -> None:
         """Wrap an embedding."""
         super().__init__()
+        self._guard = guard
         self.base = base
         self.deltas = deltas
 
@@ -89,6 +91,9 @@ class RareRowEmbedding(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed tokens."""
+        return self._guard.choose(lambda: self.base(input_ids), lambda: self._embed(input_ids))
+
+    def _embed(self, input_ids: Tensor) -> Tensor:
         embedded = self.base(input_ids)
         rows = self.deltas.rows(input_ids).to(embedded.dtype)
         scale = getattr(self.base, "embed_scale", None)  # Gemma scales what it looks up
@@ -98,9 +103,10 @@ class RareRowEmbedding(nn.Module):
 class RareRowHead(nn.Module):
     """A frozen output matrix with row additions: rare tokens get a corrected logit."""
 
-    def __init__(self, base: nn.Module, deltas: RowDeltas) -> None:
+    def __init__(self, base: nn.Module, deltas: RowDeltas, guard: LanguageGuard) -> None:
         """Wrap an output projection."""
         super().__init__()
+        self._guard = guard
         self.base = base
         self.deltas = deltas
 
@@ -111,6 +117,9 @@ class RareRowHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
+        return self._guard.choose(lambda: self.base(hidden), lambda: self._project(hidden))
+
+    def _project(self, hidden: Tensor) -> Tensor:
         # One product with corrected rows: adding (..., R) logits into (..., V) costs far more.
         base: Any = self.base
         delta = self.deltas.delta.to(base.weight.dtype)
@@ -118,12 +127,12 @@ class RareRowHead(nn.Module):
         return nn.functional.linear(hidden, weight, base.bias)
 
 
-def add_token_rows(model: Any, tokens: Sequence[int]) -> None:
+def add_token_rows(model: Any, tokens: Sequence[int], guard: LanguageGuard) -> None:
     """Put row additions on a model's embedding and head, in place; tied matrices share them."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     vocab_size, width = embedding.weight.shape
     deltas = RowDeltas(tokens, vocab_size, width)
     is_tied = head.weight is embedding.weight
-    model.set_input_embeddings(RareRowEmbedding(embedding, deltas))
+    model.set_input_embeddings(RareRowEmbedding(embedding, deltas, guard))
     own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
-    model.set_output_embeddings(RareRowHead(head, own))
+    model.set_output_embeddings(RareRowHead(head, own, guard))

@@ -28,6 +28,7 @@ from langraft.core.artifacts import (
 )
 from langraft.core.recipe import Recipe
 from langraft.evaluate.evaluation import Evaluation
+from langraft.evaluate.identification import Identification, behind_identification
 from langraft.evaluate.scorecard import Cost, Scorecard, compare
 from langraft.graft.method import AbstractMethod
 from langraft.recipes import steps
@@ -125,11 +126,18 @@ class _Run:
             is_resumable=True,
             is_collective=True,
         )
-        scorecards = {recipe.method.name: self.method(recipe.method, folder, corpus, base, until)}
-        for baseline in recipe.baselines:
-            at = folder / "baselines" / baseline.name
-            scorecards[baseline.name] = self.method(baseline, at, corpus, base, until)
-        found = {name: card for name, card in scorecards.items() if card is not None}
+        if recipe.evaluate.identifier is not None and until != "train":
+            self.step(
+                "identify",
+                folder / "identify",
+                steps.identification_inputs(recipe, corpus),
+                lambda path: steps.identify(recipe, folder / "corpus", path),
+            )
+        scorecards: dict[str, Scorecard] = {}
+        for method in (recipe.method, *recipe.baselines):
+            at = folder if method is recipe.method else folder / "baselines" / method.name
+            scorecards |= self.method(method, at, corpus, base, until)
+        found = scorecards
         if self.processes.is_leader and found:
             methods = {name: card.to_json() for name, card in found.items()}
             write_json(folder / "comparison.json", {"methods": methods})
@@ -148,8 +156,12 @@ class _Run:
 
     def method(
         self, method: Any, folder: Path, corpus: Manifest, base: Manifest, until: Until
-    ) -> Scorecard | None:
-        """Train, evaluate and, for the recipe's own method, export one method."""
+    ) -> dict[str, Scorecard]:
+        """Train, evaluate and, for the recipe's own method, export one method.
+
+        Returns:
+            Its scorecard by name; with an identifier, of a trained base also ``switch``.
+        """
         recipe = self.recipe
         assert isinstance(method, AbstractMethod)
         trainer = MethodTrainer(recipe, method, self.folder, folder, self.processes, self.console)
@@ -166,11 +178,11 @@ class _Run:
             )
             evaluated = self.evaluate(stage.name, folder, trained, corpus, trainer, until)
         if until == "train":
-            return None
+            return {}
         graft = self.step(
             "graft", folder / "graft", {"trained": trained.fingerprint}, trainer.save_graft
         )
-        scorecard = None if self.is_dry else self.scorecard(method, folder, trainer, evaluated)
+        scorecards = {} if self.is_dry else self.scorecards(method, folder, trainer, evaluated)
         is_own = method is recipe.method
         if is_own and recipe.export.format != "none" and until in ("export", "report"):
             self.step(
@@ -179,7 +191,7 @@ class _Run:
                 {"graft": graft.fingerprint, "export": recipe.export.model_dump(mode="json")},
                 lambda path: steps.make_export(recipe, folder / "graft", path),
             )
-        return scorecard
+        return scorecards
 
     def evaluate(
         self,
@@ -201,26 +213,36 @@ class _Run:
             )
         return path
 
-    def scorecard(
+    def scorecards(
         self, method: AbstractMethod, folder: Path, trainer: MethodTrainer, after: Path
-    ) -> Scorecard:
-        plan, seconds = trainer.plan(), trainer.seconds()
-        scorecard = compare(
-            Evaluation.read(self.folder / "evaluate-base"),
-            Evaluation.read(after),
-            languages=self.recipe.languages,
-            method=method.name,
-            seed=self.recipe.seed,
-            cost=Cost(
-                tokens=sum(stage.tokens for stage in plan.stages),
-                training_flops=sum(stage.training_flops for stage in plan.stages),
-                seconds=seconds,
-                parameters=plan.parameters,
-            ),
+    ) -> dict[str, Scorecard]:
+        """Set a method against the base, and with an identifier in front of both."""
+        plan = trainer.plan()
+        cost = Cost(
+            tokens=sum(stage.tokens for stage in plan.stages),
+            training_flops=sum(stage.training_flops for stage in plan.stages),
+            seconds=trainer.seconds(),
+            parameters=plan.parameters,
         )
+        before = Evaluation.read(self.folder / "evaluate-base")
+        reached = Evaluation.read(after)
+
+        def against_base(found: Evaluation, name: str, cost: Cost) -> Scorecard:
+            languages, seed = self.recipe.languages, self.recipe.seed
+            return compare(before, found, languages=languages, method=name, seed=seed, cost=cost)
+
+        cards = {method.name: against_base(reached, method.name, cost)}
+        if self.recipe.evaluate.identifier is not None:
+            found = Identification.read(self.folder / "identify")
+            behind = behind_identification(before, reached, found)
+            if not trainer.is_base_changed:
+                guarded = against_base(behind, method.name, cost)
+                cards[method.name] = cards[method.name].with_guard(guarded, found.errors)
+            elif method.name == "full":
+                cards["switch"] = against_base(behind, "switch", cost.beside_base())
         if self.processes.is_leader:
-            write_json(folder / "scorecard.json", scorecard.to_json())
-        return scorecard
+            write_json(folder / "scorecard.json", cards[method.name].to_json())
+        return cards
 
     def step(
         self,

@@ -12,8 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_json
 from langraft.core.recipe import Recipe, ScratchBase
-from langraft.corpus.build import build_corpus
+from langraft.corpus.build import build_corpus, read_heldout
+from langraft.corpus.identify import Identifier, make_identifier
 from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.evaluate.evaluation import mixed_texts
+from langraft.evaluate.identification import identify_documents
 from langraft.export.folder import export_model
 from langraft.export.standard import twin_of
 from langraft.families.load import check_base, empty_model, resolve_base
@@ -30,11 +33,15 @@ def check_before_running(recipe: Recipe) -> None:
     Raises:
         ModelError: when the base cannot be grafted.
         ExportError: when the export asked for has no standard format.
+        CorpusError: when aligned text or a language identifier is missing.
     """
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
     else:
         config = check_base(resolve_base(recipe.base))
+    mixed_texts(recipe)
+    if recipe.evaluate.identifier is not None:
+        _identifier(recipe)
     if recipe.export.format == "standard":
         twin_of(config, cast("AbstractMethod", recipe.method))
 
@@ -71,10 +78,37 @@ def make_corpus(recipe: Recipe, tokenizer: Path, folder: Path, console: Console)
     return counts
 
 
+def identification_inputs(recipe: Recipe, corpus: Manifest) -> dict[str, Any]:
+    """Return what identifying documents depends on."""
+    return {
+        "identifier": recipe.evaluate.identifier,
+        "mixed": recipe.evaluate.mixed,
+        "languages": recipe.languages.model_dump(mode="json"),
+        "corpus": corpus.fingerprint,
+    }
+
+
+def identify(recipe: Recipe, corpus: Path, folder: Path) -> dict[str, Any]:
+    """Judge which model an identifier would send each held-out and mixed document to."""
+    found = identify_documents(
+        {code: read_heldout(corpus / code) for code in recipe.languages.all},
+        mixed_texts(recipe),
+        recipe.languages,
+        _identifier(recipe),
+    )
+    found.write(folder)
+    return {"errors": found.errors}
+
+
+def _identifier(recipe: Recipe) -> Identifier:
+    named = recipe.evaluate.identifier
+    return make_identifier(recipe.languages.all, None if named == "lingua" else named)
+
+
 def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict[str, Any]:
     """Return what an evaluation depends on."""
     return {
-        "evaluate": recipe.evaluate.model_dump(mode="json"),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"identifier"}),
         "sequence_length": recipe.training.sequence_length,
         "languages": recipe.languages.all,
         "model": model.fingerprint,

@@ -120,6 +120,11 @@ class MethodTrainer:
         graft_model(model, self._method, rare_tokens=self._rare_tokens())
         return plan_method(model, self.stages, self._recipe.training, self._method.name)
 
+    @property
+    def is_base_changed(self) -> bool:
+        """Whether a stage trains the base's own weights, so that no guard can restore it."""
+        return any(stage.trains == "everything" for stage in self.stages)
+
     def seconds(self) -> float:
         """Return the training time of all stages."""
         folders = [self._folder / f"train-{stage.name}" for stage in self.stages]
@@ -138,7 +143,11 @@ class MethodTrainer:
             dtype = getattr(torch, self._recipe.training.dtype)
             base = load_model(base_folder(self._run_folder), dtype)
             self._model = graft_model(
-                base, self._method, rare_tokens=self._rare_tokens(), seed=self._recipe.seed
+                base,
+                self._method,
+                rare_tokens=self._rare_tokens(),
+                languages=self._recipe.languages,
+                seed=self._recipe.seed,
             )
             for stage in self.stages[:num_stages]:
                 path = self._folder / f"train-{stage.name}" / WEIGHTS

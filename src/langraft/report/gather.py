@@ -14,7 +14,7 @@ from langraft.core.artifacts import Manifest, read_json, read_manifest
 from langraft.core.errors import ArtifactError
 from langraft.core.recipe import Languages
 from langraft.evaluate.evaluation import Evaluation
-from langraft.evaluate.scorecard import LanguageScore, Parameters, Scorecard
+from langraft.evaluate.scorecard import Guarded, LanguageScore, Parameters, Scorecard
 from langraft.train.log import LOG
 
 
@@ -202,6 +202,7 @@ def _scorecard(found: dict[str, Any]) -> Scorecard:
     nested: dict[str, Any] = {
         "bits_per_byte": scores,
         "parameters": Parameters(**found["parameters"]),
+        "guarded": Guarded(**found["guarded"]) if found["guarded"] else None,
     }
     return Scorecard(**{**found, **nested})
 

@@ -1,12 +1,13 @@
-"""What a run comes to: the verdict in words, the four measures, gain against retention."""
+"""What a run comes to: the verdict in words, its measures, gain against retention."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from langraft.core.language import language_name
-from langraft.evaluate.scorecard import Cost, Scorecard, compare
+from langraft.evaluate.scorecard import Cost, Guarded, Scorecard, compare
 from langraft.report.charts import Axis, make_axis
 from langraft.report.gather import MethodRecord, RunRecord, StageRecord
 from langraft.report.wording import bits, listing, percent
@@ -14,7 +15,7 @@ from langraft.report.wording import bits, listing, percent
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One of the four numbers, for every method; ``best`` indexes the best of several methods."""
+    """One figure, for every method; ``best`` indexes the best of several methods."""
 
     name: str
     unit: str
@@ -51,11 +52,11 @@ def _names(codes: tuple[str, ...]) -> str:
 
 
 def measures(run: RunRecord) -> list[Measure]:
-    """Return gain, retention, forgetting and transfer."""
+    """Return gain, retention, forgetting, transfer, and what was measured beyond these."""
     cards = [method.scorecard for method in run.methods]
     new, original = _names(run.languages.new), _names(run.languages.original)
     transfer = _names(run.languages.transfer) or "no language"
-    return [
+    always = [
         _measure(
             "Gain",
             "bits per byte",
@@ -86,6 +87,46 @@ def measures(run: RunRecord) -> list[Measure]:
             [card.transfer for card in cards],
         ),
     ]
+    mixed = _measure(
+        "Mixed text",
+        "bits per byte",
+        f"Gain on documents that change between an original and a new language ({new}).",
+        "Higher is better; below 0 the model got worse at them.",
+        [card.mixed for card in cards],
+    )
+    guards = [card.guarded for card in cards]
+    under_guard = [
+        _measure(
+            "Gain, guarded",
+            "bits per byte",
+            "Gain with the base answering every text identified as an original language.",
+            "Less than the gain by what is taken for original and is not.",
+            [guard and guard.gain for guard in guards],
+        ),
+        _measure(
+            "Retention, guarded",
+            "of the base",
+            "Retention with the base answering every text identified as an original language.",
+            f"100% but for misidentified text ({_worst_error(guards)}).",
+            [guard and guard.retention for guard in guards],
+        ),
+    ]
+    return [*always, *(m for m in (mixed, *under_guard) if any(v is not None for v in m.values))]
+
+
+def _worst_error(guards: Sequence[Guarded | None]) -> str:
+    """Say where identification erred most: prompts of one length in one language."""
+    errors = [
+        (share, code, length)
+        for guard in guards
+        if guard is not None
+        for code, by_length in guard.errors.items()
+        for length, share in by_length.items()
+    ]
+    share, code, length = max(errors, default=(0.0, "", ""))
+    if not share:
+        return "none was"
+    return f"at worst {share:.1%} of {language_name(code)} prompts of {length} characters"
 
 
 def _measure(

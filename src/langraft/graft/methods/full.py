@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from langraft.core.recipe import Languages, Stage
+from langraft.graft.context import GraftContext
 from langraft.graft.losses import SideLoss
 from langraft.graft.method import EVERYTHING, AbstractMethod, StageDefaults
-from langraft.graft.recorder import RoutingRecorder
 
 
 class Full(AbstractMethod):
@@ -42,6 +42,6 @@ class Full(AbstractMethod):
         """Return none."""
         return {}
 
-    def expand(self, model: Any, recorder: RoutingRecorder, seed: int) -> None:
+    def expand(self, model: Any, context: GraftContext) -> None:
         """Add nothing."""
-        del model, recorder, seed
+        del model, context

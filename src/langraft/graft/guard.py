@@ -1,0 +1,101 @@
+"""The language guard: whole sequences that must be the base's own, bit for bit.
+
+A guarded sequence meets the original modules alone, called on the same batch in the same shapes
+as in the base model, since matrix products round by shape. So its logits are bit-identical to
+the base's on that batch, in prefill and in cached decoding, alone and beside unguarded sequences.
+(torch picks some kernels by whether a weight asks for gradients; compare with a base that agrees
+with the graft in this.)
+
+Shape suffixes: B = sequences of a batch, S = tokens of a sequence, D = model width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langraft.core.errors import ModelError, ShapeError
+
+
+class LanguageGuard:
+    """Which sequences of the current forward pass are guarded; all grafted modules share one."""
+
+    def __init__(self) -> None:
+        """Guard nothing."""
+        self._is_guarded: tuple[bool, ...] = ()
+
+    @contextlib.contextmanager
+    def guarding(self, is_guarded: Sequence[bool]) -> Generator[None]:
+        """Guard some sequences of every forward pass inside.
+
+        Args:
+            is_guarded: One claim a sequence, (B,). With none of them true nothing changes.
+        """
+        before, self._is_guarded = self._is_guarded, tuple(is_guarded)
+        try:
+            yield
+        finally:
+            self._is_guarded = before
+
+    def choose(self, base: Callable[[], Tensor], grafted: Callable[[], Tensor]) -> Tensor:
+        """Return the base's output for guarded sequences and the grafted one for the rest.
+
+        Args:
+            base: Runs the original module on the whole batch, (B, S, D).
+            grafted: Runs the grafted one; not called when every sequence is guarded.
+
+        Raises:
+            ShapeError: when the batch has another number of sequences than the guard.
+        """
+        if not any(self._is_guarded):
+            return grafted()
+        of_base = base()
+        if len(of_base) != len(self._is_guarded):
+            raise ShapeError(
+                f"The guard names {len(self._is_guarded)} sequences; the batch has {len(of_base)}."
+            )
+        if all(self._is_guarded):
+            return of_base
+        mask_B = torch.tensor(self._is_guarded, device=of_base.device)
+        of_graft = grafted().to(of_base.dtype)
+        return torch.where(mask_B.view(-1, *[1] * (of_base.ndim - 1)), of_base, of_graft)
+
+    def watch_prompts(
+        self, model: Any, is_guarded: Callable[[list[str]], list[bool]], tokenizer: Any
+    ) -> None:
+        """Guard by the text of each prompt, for as long as the model lives.
+
+        A forward pass without cached tokens is a prompt; what is said of it holds until the next
+        one, so generated tokens follow their prompt.
+
+        Args:
+            model: The grafted model that this guard belongs to.
+            is_guarded: Says of each text whether it is guarded.
+            tokenizer: Decodes the prompts.
+        """
+
+        def read_prompts(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            del module
+            cache = kwargs.get("past_key_values")
+            if cache is not None and cache.get_seq_length() > 0:
+                return
+            input_ids = kwargs.get("input_ids", args[0] if args else None)
+            if input_ids is None:
+                raise ModelError(
+                    "The language guard reads prompts as input_ids; embeddings were given. Load "
+                    "with guard='off', or say what is guarded: model.langraft.guard.guarding(...)."
+                )
+            mask = kwargs.get("attention_mask")
+            if mask is None or mask.shape != input_ids.shape:
+                mask = torch.ones_like(input_ids)
+            texts = [
+                tokenizer.decode(ids[kept.bool()], skip_special_tokens=True)
+                for ids, kept in zip(input_ids, mask, strict=True)
+            ]
+            self._is_guarded = tuple(is_guarded(texts))
+
+        model.register_forward_pre_hook(read_prompts, with_kwargs=True)
