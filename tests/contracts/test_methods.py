@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from langraft.core.recipe import Languages
 from langraft.export.folder import export_model
 from langraft.families.family import FAMILIES
-from langraft.graft.freeze import set_trainable
+from langraft.graft.freeze import group_of, set_trainable
 from langraft.graft.losses import TokenRoles, mean_over_layers
 from langraft.graft.methods import METHODS
 from langraft.graft.store import load, save
@@ -25,6 +25,12 @@ from tiny import DECODERS, VOCAB_SIZE, tiny_model
 
 RARE = tuple(range(40, VOCAB_SIZE, 3))
 ROWS = {"full": ("all", "rare", "frozen"), "moe_full": ("all",)}
+SETTINGS = {
+    "llama_pro": {"new_blocks": 1},
+    "lora": {"rank": 2, "alpha": 1},
+    "moe_ct": {"attention_rank": 2},
+}
+ODD_ROWS = ("gemma2", "gpt2", "bloom")  # scaled embedding, Conv1D, normed embedding
 CASES = [
     pytest.param(method, family, rows, tied, id=f"{method}-{family}-{rows}-{tied}")
     for method in METHODS
@@ -32,13 +38,14 @@ CASES = [
     for rows in ROWS.get(method, ("frozen", "rare"))
     for tied in ("tied", "untied")
     if (tied == "tied" and rows == ROWS.get(method, ("frozen",))[0])
-    or (rows == "rare" and (family in FAMILIES or tied == "tied"))
+    or (rows == "rare" and (family in FAMILIES or (family in ODD_ROWS and tied == "tied")))
 ]
 
 
 def make(method: str, family: str, rows: str, tied: str) -> Any:
     model = tiny_model(family, tie_word_embeddings=tied == "tied")
-    settings = METHODS[method].model_validate({"token_rows": rows})
+    options = {"token_rows": rows} | SETTINGS.get(method, {})
+    settings = METHODS[method].model_validate(options)
     return graft_model(model, settings, rare_tokens=RARE if rows == "rare" else ())
 
 
@@ -94,9 +101,9 @@ def test_frozen_tensors_are_bit_identical_after_training(
     moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
     assert moved <= trained
     assert moved, "training moved nothing"
-    if method in ("moe_lpr", "moe_ct"):
-        ours = (".experts.", ".router.", ".gate.", ".deltas.")
-        assert all(any(part in n for part in ours) for n in moved)
+    if METHODS[method].groups != ("token_rows",) and rows != "all":
+        ours = set(METHODS[method].groups)
+        assert all(group_of(model.get_submodule(n.rpartition(".")[0])) in ours for n in moved)
     if rows != "all":
         embedding = model.get_input_embeddings()
         frozen = embedding.base.weight if rows == "rare" else embedding.weight
@@ -126,7 +133,9 @@ def test_saved_loaded_exported_and_reloaded_models_are_equal(
     assert type(exported).__name__ == result.architecture
     has_experts = "experts" in METHODS[method].groups
     assert has_experts == (result.num_experts > 0)
-    torch.testing.assert_close(logits(exported), expected, atol=1e-5, rtol=1e-5)
+    # Merging low-rank factors into a weight rounds by the size of the logits.
+    atol = 1e-4 * max(1.0, expected.abs().max().item()) if method == "lora" else 1e-5
+    torch.testing.assert_close(logits(exported), expected, atol=atol, rtol=1e-5)
     assert len(list((tmp_path / "export").glob("model-*.safetensors"))) > 1
 
 

@@ -14,7 +14,7 @@ from langraft import __version__
 from langraft.core.errors import InterruptedRunError, LangraftError
 
 if TYPE_CHECKING:
-    from langraft.recipes.run import Until
+    from langraft.recipes.pipeline import Until
 
 app = typer.Typer(
     name="langraft",
@@ -150,6 +150,37 @@ def plan(
         typer.echo(json.dumps({p.method: p.to_json() for p in plans}, indent=2))
     else:
         typer.echo(plan_table(plans))
+
+
+@app.command()
+def compare(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods, separated by commas [default: the recipe's and its baselines]."
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds a method is run with.")] = 1,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods: same base, same tokens in the same order. Run it again to go on."""
+    from langraft.cli.show import method_table
+    from langraft.recipes.compare import compare_methods
+    from langraft.recipes.load import load_recipe
+
+    loaded = load_recipe(recipe, changes or ())
+    folder = out or Path("runs") / f"{loaded.name}-compare"
+    result = compare_methods(
+        loaded, folder, methods=methods.split(",") if methods else (), num_seeds=seeds
+    )
+    if as_json:
+        typer.echo((result.folder / "comparison.json").read_text(encoding="utf-8"))
+        return
+    typer.echo(method_table(result.rows))
+    typer.echo(f"picture: {result.page}")
 
 
 @app.command()

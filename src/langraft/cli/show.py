@@ -12,6 +12,7 @@ from rich.table import Table
 from langraft.core.language import language_name
 from langraft.evaluate.scorecard import Scorecard
 from langraft.recipes.plan import Plan
+from langraft.report.comparison import Row, cell, shown_figures
 
 
 def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
@@ -36,6 +37,15 @@ def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
         after = [f"{c.bits_per_byte[code].after:.3f}" for c in cards]
         scores.add_row(language_name(code), score.role, f"{score.before:.3f}", *after)
     return _plain(summary) + _plain(scores)
+
+
+def method_table(rows: Sequence[Row]) -> str:
+    """Return a row for each method of a comparison, with the range over seeds."""
+    figures = shown_figures(rows)
+    table = Table("method", *(figure.name for figure in figures), box=SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(row.key, *(cell(figure, row) for figure in figures))
+    return _plain(table, width=220)
 
 
 def plan_table(plans: Sequence[Plan]) -> str:
@@ -72,8 +82,8 @@ def _short(number: float) -> str:
     raise AssertionError
 
 
-def _plain(table: Table) -> str:
-    console = Console(file=io.StringIO(), width=120, no_color=True)
+def _plain(table: Table, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width, no_color=True)
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
@@ -83,6 +84,17 @@ class MethodSettings(Settings, ABC):
     """What a recipe must know of a method; the methods are files of langraft/graft/methods."""
 
     name: str
+    label: StageName | None = Field(
+        default=None, description="Tells two settings of one method apart; the name by default."
+    )
+    stages: tuple[Stage, ...] = Field(
+        default=(), description="Stages of its own, for a baseline, instead of the recipe's."
+    )
+
+    @property
+    def key(self) -> str:
+        """What the method is called in a run: its label, or else its name."""
+        return self.label or self.name
 
     @abstractmethod
     def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
@@ -244,9 +256,9 @@ class Recipe(Settings):
             object.__setattr__(self, "stages", stages)
             object.__setattr__(self, "tokens", None)
         mistakes = [*self._mistakes_in_languages(), *self._mistakes_in_stages()]
-        names = [self.method.name, *(baseline.name for baseline in self.baselines)]
+        names = [self.method.key, *(baseline.key for baseline in self.baselines)]
         mistakes += [
-            f"baselines: {name!r} stands there twice or is the method itself"
+            f"baselines: {name!r} stands there twice or is the method itself; give one a label"
             for name, times in Counter(names).items()
             if times > 1
         ]
@@ -274,35 +286,60 @@ class Recipe(Settings):
         return mistakes
 
     def _mistakes_in_stages(self) -> list[str]:
-        declared = self.languages.all
-        mistakes: list[str] = []
-        completed: list[Stage] = []
-        places = [(f"stages[{i}]", stage.mixture) for i, stage in enumerate(self.stages)]
+        completed = self._complete(self.method, self.stages, "stages")
+        mistakes = self._mistakes_in_mixtures("stages", self.stages)
         if isinstance(self.base, ScratchBase):
-            places.append(("base.stage", self.base.stage.mixture))
-            places.append(("base.tokenizer", self.base.tokenizer_mixture))
-        for place, mixture in places:
-            for code in mixture:
-                if code not in declared:
-                    mistakes.append(
-                        f"{place}.mixture: given {code!r}; declared under `languages`: "
-                        f"{', '.join(declared)}.{did_you_mean(code, declared)}"
-                    )
-                elif code in self.languages.transfer and place.startswith("stages"):
-                    mistakes.append(
-                        f"{place}.mixture: {code!r} is a transfer language, which no stage may "
-                        "train on; make it new or leave it out"
-                    )
-        for number, stage in enumerate(self.stages):
-            try:
-                completed.append(self.method.complete_stage(stage))
-            except ValueError as error:
-                mistakes.append(f"stages[{number}].{error}")
-        twice = [n for n, times in Counter(s.name for s in self.stages).items() if times > 1]
-        mistakes += [f"stages: the name {name!r} stands there twice" for name in twice]
+            of_base = {"base.stage": self.base.stage.mixture}
+            of_base["base.tokenizer"] = self.base.tokenizer_mixture
+            for place, mixture in of_base.items():
+                mistakes += self._unknown_languages(place, mixture)
+        if self.method.stages:
+            mistakes.append("method.stages: the recipe's own method has the recipe's `stages`")
+        for number, baseline in enumerate(self.baselines):
+            place = f"baselines[{number}].stages"
+            mistakes += self._mistakes_in_mixtures(place, baseline.stages)
+            if baseline.stages:
+                mistakes += self._complete(baseline, baseline.stages, place)[1]
+        mistakes += completed[1]
         if not mistakes:
-            object.__setattr__(self, "stages", tuple(completed))
+            object.__setattr__(self, "stages", completed[0])
         return mistakes
+
+    def _complete(
+        self, method: MethodSettings, stages: Sequence[Stage], place: str
+    ) -> tuple[tuple[Stage, ...], list[str]]:
+        """Let a method fill in stages; returns them and what it refuses."""
+        completed: list[Stage] = []
+        mistakes: list[str] = []
+        for number, stage in enumerate(stages):
+            try:
+                completed.append(method.complete_stage(stage))
+            except ValueError as error:
+                mistakes.append(f"{place}[{number}].{error}")
+        twice = [n for n, times in Counter(s.name for s in stages).items() if times > 1]
+        mistakes += [f"{place}: the name {name!r} stands there twice" for name in twice]
+        return tuple(completed), mistakes
+
+    def _mistakes_in_mixtures(self, place: str, stages: Sequence[Stage]) -> list[str]:
+        mistakes: list[str] = []
+        for number, stage in enumerate(stages):
+            mistakes += self._unknown_languages(f"{place}[{number}]", stage.mixture)
+            mistakes += [
+                f"{place}[{number}].mixture: {code!r} is a transfer language, which no stage may "
+                "train on; make it new or leave it out"
+                for code in stage.mixture
+                if code in self.languages.transfer
+            ]
+        return mistakes
+
+    def _unknown_languages(self, place: str, mixture: Mapping[str, float]) -> list[str]:
+        declared = self.languages.all
+        return [
+            f"{place}.mixture: given {code!r}; declared under `languages`: "
+            f"{', '.join(declared)}.{did_you_mean(code, declared)}"
+            for code in mixture
+            if code not in declared
+        ]
 
 
 @cache

@@ -22,12 +22,14 @@ from langraft.export.tensors import PlannedTensor, TensorFiles, plan_base
 from langraft.families.load import check_base, empty_model, load_model, resolve_base
 from langraft.families.twins import Twin
 from langraft.graft.freeze import parameter_groups
-from langraft.graft.method import AbstractMethod
+from langraft.graft.method import AbstractMergedMethod, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load, method_of
+from langraft.graft.token_rows import fold_token_rows
 
 Form = Literal["auto", "standard", "portable"]
 TOLERANCE = 1e-5
+_MERGED_TOLERANCE = 1e-4  # W + BA rounds otherwise than W x + B A x
 _PROBE_TOKENS = 64
 _TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model")
 
@@ -110,8 +112,15 @@ def export_model(
         partial.mkdir(parents=True)
         graft = TensorFiles([graft_folder / GRAFT_TENSORS], stack)
         base_files = TensorFiles.of_folder(base_folder, stack)
+        dtype = base_files.dtype(next(iter(base_files)))
         new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
-        if not isinstance(method, AbstractMoEMethod):
+        if isinstance(method, AbstractMergedMethod):
+            model, planned = load(graft_folder, base=base_folder), []
+            method.merge(model)
+            fold_token_rows(model)
+            model.to(dtype).save_pretrained(partial, max_shard_size=shard_bytes)
+            config = read_json(partial / "config.json")
+        elif not isinstance(method, AbstractMoEMethod):
             planned = plan_base(base_files, graft, rename=str)
         elif twin is not None:
             config, planned = plan_standard(twin, config, method, base_files, graft)
@@ -119,18 +128,20 @@ def export_model(
             empty = empty_model(base_folder)
             config, planned = plan_portable(empty, config, method, base_files, graft)
             write_modeling_file(partial, empty)
-        _write_shards(partial, planned, shard_bytes)
-        write_json(partial / "config.json", config)
+        if planned:
+            _write_shards(partial, planned, shard_bytes)
+            write_json(partial / "config.json", config)
         for pattern in (*_TOKENIZER_FILES, "generation_config.json", "chat_template*"):
             for path in base_folder.glob(pattern):
                 shutil.copy(path, partial / path.name)
-        difference = _compare(graft_folder, base_folder, partial)
+        is_merged = isinstance(method, AbstractMergedMethod)
+        difference = _compare(graft_folder, base_folder, partial, is_merged=is_merged)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     return ExportResult(
         architecture=config["architectures"][0],
         num_experts=max(new_experts) + 1 if new_experts else 0,
-        num_bytes=sum(tensor.num_bytes for tensor in planned),
+        num_bytes=sum(path.stat().st_size for path in out.glob("*.safetensors")),
         largest_difference=difference,
         caveat=twin.caveat if twin else why_portable,
     )
@@ -163,7 +174,7 @@ def _write_shard(path: Path, shard: list[PlannedTensor]) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _compare(graft_folder: Path, base_folder: Path, exported: Path) -> float:
+def _compare(graft_folder: Path, base_folder: Path, exported: Path, *, is_merged: bool) -> float:
     """Return the largest difference of logits, relative to the largest logit.
 
     The graft's tensors are first rounded to the precision that the export has, so that only
@@ -180,7 +191,8 @@ def _compare(graft_folder: Path, base_folder: Path, exported: Path) -> float:
     gc.collect()
     found = _probe_logits(load_model(exported, has_own_code=True))
     difference = (found - expected).abs().max().item() / max(1.0, expected.abs().max().item())
-    limit = TOLERANCE if dtype == torch.float32 else 2e-2
+    exact = _MERGED_TOLERANCE if is_merged else TOLERANCE
+    limit = exact if dtype == torch.float32 else 2e-2
     if not difference <= limit:
         raise ExportError(
             f"The exported model's logits differ from the graft's by {difference:.2e} (allowed: "

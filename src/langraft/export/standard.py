@@ -46,6 +46,8 @@ def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
         raise _no_standard(
             f"{family.twin.architecture} cannot hold this {model_type} base exactly: {reason}"
         )
+    if method.attention_rank:
+        raise _no_standard("no standard class has attention adapters")
     if not method.original_competes:
         raise _no_standard(
             f"no standard class has a gate between the original FFN and a branch of experts, "

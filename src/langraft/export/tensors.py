@@ -17,6 +17,7 @@ from torch import Tensor
 
 from langraft.core.errors import ExportError
 
+OURS = (".experts.", ".router.", ".gate.", ".adapter_down.", ".adapter_up.", ".deltas.")
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -130,8 +131,7 @@ def _base_tensor(
 
 
 def _is_of_base(name: str) -> bool:
-    ours = (".experts.", ".router.", ".gate.", ".deltas.", "langraft.")
-    return not any(part in name or name.startswith(part) for part in ours)
+    return not name.startswith("langraft.") and not any(part in name for part in OURS)
 
 
 def _without_wrapper(name: str) -> str:

@@ -185,6 +185,12 @@ def _recognise(
     )
 
 
+def projection_shape(projection: nn.Module) -> tuple[int, int]:
+    """Return the output and input width of a Linear, or of GPT-2's Conv1D."""
+    width_out, width_in = _weight_and_bias(projection)[0].shape
+    return width_out, width_in
+
+
 def _weight_and_bias(projection: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Return weight as (out, in), and bias; GPT-2's Conv1D stores it as (in, out)."""
     weight, bias = projection.weight, projection.bias

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from langraft.graft.guard import LanguageGuard
 from langraft.graft.recorder import RoutingRecorder
 
@@ -16,8 +18,11 @@ class GraftContext:
         recorder: Where its layers write their routing.
         guard: Which sequences must be the base's own.
         seed: Of the routers' first weights.
+        new_share: By layer with experts, the share of each token's output that came from new
+            ones in the current forward pass, (T,), without gradient.
     """
 
     recorder: RoutingRecorder = field(default_factory=RoutingRecorder)
     guard: LanguageGuard = field(default_factory=LanguageGuard)
     seed: int = 0
+    new_share: dict[int, Tensor] = field(default_factory=dict[int, Tensor])

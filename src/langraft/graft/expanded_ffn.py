@@ -75,6 +75,7 @@ class ExpandedFFN(nn.Module):
         if self.gate is not None:
             routing = replace(routing, gating=self.gate(x_TD))
         self._context.recorder.write(self.layer, routing)
+        self._context.new_share[self.layer] = routing.new_share_T()
         if self.gate is None:
             y_TD = dispatch(x_TD, routing, self.experts, base=self._run_base)
         else:

@@ -22,7 +22,7 @@ class ExpertBank(nn.Module):
     make the grafted model equal to the base before training.
     """
 
-    group: ClassVar[str] = "experts"
+    langraft_group: ClassVar[str] = "experts"
 
     def __init__(self, site: FFNSite, num_experts: int) -> None:
         """Copy the FFN's weights ``num_experts`` times, in float32."""

@@ -14,10 +14,10 @@ from langraft.graft.token_rows import RareRowEmbedding, RareRowHead
 
 
 def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
-    """Return the model's parameters by group: ours by the name on their module, else ``base``."""
+    """Return the model's parameters by group: the name on their module, else ``base``."""
     groups: dict[str, dict[str, nn.Parameter]] = defaultdict(dict)
     group_of_module = {
-        name: group for name, module in model.named_modules() if (group := _group(module))
+        name: group for name, module in model.named_modules() if (group := group_of(module))
     }
     for name, parameter in model.named_parameters():
         groups[group_of_module.get(name.rpartition(".")[0], "base")][name] = parameter
@@ -86,8 +86,9 @@ def _bytes(tensor: Tensor) -> Any:
     return flat.view(torch.uint8).numpy().data if flat.numel() else b""
 
 
-def _group(module: nn.Module) -> str:
-    return getattr(module, "group", "") if type(module).__module__.startswith("langraft.") else ""
+def group_of(module: nn.Module) -> str:
+    """Return the group that a module's own parameters train in; empty for the base's."""
+    return getattr(module, "langraft_group", "")
 
 
 def _frozen_matrix(module: nn.Module) -> nn.Module:

@@ -51,7 +51,7 @@ class SigmoidGate(nn.Module):
     At 1/2 because with g near 0 the experts would get no gradient.
     """
 
-    group: ClassVar[str] = "gates"
+    langraft_group: ClassVar[str] = "gates"
 
     def __init__(self, width: int, *, is_hard: bool) -> None:
         """Start with w = 0 and c = 0.

@@ -93,3 +93,11 @@ class AbstractMethod(MethodSettings, ABC):
                     f"{key}: given {word!r}; {self.name} has: {', '.join(allowed) or 'none'}."
                     f"{did_you_mean(word, allowed)}"
                 )
+
+
+class AbstractMergedMethod(AbstractMethod):
+    """A method whose result is a plain model of the base's own class once it is merged."""
+
+    @abstractmethod
+    def merge(self, model: Any) -> None:
+        """Turn a grafted model into a plain one of the same function, in place."""

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from langraft.core.errors import ModelError
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.adapters import add_attention_adapters
 from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.gate import FixedGate, SigmoidGate
@@ -44,6 +45,13 @@ class AbstractMoEMethod(AbstractMethod):
         default="all", description="Layers that get experts, counted from 0."
     )
 
+    attention_rank: int = Field(
+        default=0,
+        ge=0,
+        description="Rank of the attention adapters that tokens meet by their weight of new "
+        "experts; 0 for none. With adapters no standard format holds the model.",
+    )
+
     @abstractmethod
     def make_gate(self, width: int) -> FixedGate | SigmoidGate | None:
         """Return the gate of a layer, or None where the original is one of the experts."""
@@ -74,6 +82,12 @@ class AbstractMoEMethod(AbstractMethod):
         if layers != "all" and isinstance(info.data.get("new_experts"), tuple):
             raise ValueError("the list of new_experts says already which layers get none")
         return layers
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Groups that train beside the experts where the recipe has them."""
+        adapters = ("adapters",) if self.attention_rank else ()
+        return adapters if self.token_rows == "frozen" else (*adapters, "token_rows")
 
     def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
         """Return the number of new experts of each layer.
@@ -112,6 +126,7 @@ class AbstractMoEMethod(AbstractMethod):
     def expand(self, model: Any, context: GraftContext) -> None:
         """Replace the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
         sites = find_ffn_sites(model)
+        ffns = [site.attribute for site in sites]
         for site, num_new in zip(sites, self.experts_by_layer(len(sites)), strict=True):
             if num_new:
                 expanded = ExpandedFFN(
@@ -123,3 +138,5 @@ class AbstractMoEMethod(AbstractMethod):
                     gate=self.make_gate(site.model_width),
                 )
                 setattr(site.parent, site.attribute, expanded)
+        if self.attention_rank:
+            add_attention_adapters(model, self.attention_rank, ffns, context)

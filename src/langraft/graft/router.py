@@ -40,6 +40,12 @@ class Routing:
             return self.logits_TE.log_softmax(dim=-1)[:, 0]
         return nn.functional.logsigmoid(-self.gating.logits_T)
 
+    def new_share_T(self) -> Tensor:
+        """Return the share of a token's output that comes from new experts, without gradient."""
+        if self.gating is not None:
+            return self.gating.open_T.detach()
+        return (self.weights_TK * (self.experts_TK != 0)).sum(dim=-1).detach()
+
     def shares_TE(self) -> Tensor:
         """Return each expert's share of a token's output, original first; rows sum to 1."""
         shares_TE = torch.zeros_like(self.logits_TE).scatter_(1, self.experts_TK, self.weights_TK)
@@ -55,7 +61,7 @@ class TopKRouter(nn.Module):
     One linear map without bias a layer, Xavier-normal, always in float32.
     """
 
-    group: ClassVar[str] = "routers"
+    langraft_group: ClassVar[str] = "routers"
 
     def __init__(self, width: int, num_experts: int, top_k: int, seed: int) -> None:
         """Draw the weight (E, D) from its own generator, so that a graft is reproducible."""

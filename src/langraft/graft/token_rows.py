@@ -44,7 +44,7 @@ def rare_tokens(counts: Sequence[NDArray[np.int64]], share: float = DEFAULT_SHAR
 class RowDeltas(nn.Module):
     """Additions to the rows of chosen tokens; zero at first, so the base is unchanged."""
 
-    group: ClassVar[str] = "token_rows"
+    langraft_group: ClassVar[str] = "token_rows"
 
     def __init__(self, tokens: Sequence[int], vocab_size: int, width: int) -> None:
         """Make room for (R, D) additions.
@@ -136,3 +136,18 @@ def add_token_rows(model: Any, tokens: Sequence[int], guard: LanguageGuard) -> N
     model.set_input_embeddings(RareRowEmbedding(embedding, deltas, guard))
     own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
     model.set_output_embeddings(RareRowHead(head, own, guard))
+
+
+@torch.no_grad()
+def fold_token_rows(model: Any) -> None:
+    """Add row additions to the matrices themselves and take the wrappers away, in place."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if not isinstance(embedding, RareRowEmbedding):
+        return
+    matrices: dict[int, tuple[Any, RowDeltas]] = {
+        id(m.base.weight): (m.base.weight, m.deltas) for m in (embedding, head)
+    }
+    for weight, deltas in matrices.values():
+        weight.index_add_(0, deltas.tokens, deltas.delta.to(weight.dtype))
+    model.set_input_embeddings(embedding.base)
+    model.set_output_embeddings(head.base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from langraft.core.recipe import Stage, Training
 from langraft.evaluate.scorecard import Parameters
 from langraft.graft.expanded_ffn import ExpandedFFN
-from langraft.graft.freeze import parameter_groups
+from langraft.graft.freeze import group_of, parameter_groups
 from langraft.train.loop import num_steps
 
 _LOGITS_AT_ONCE = 2**26
@@ -128,7 +129,7 @@ def _weights_met(model: nn.Module) -> Mapping[str, float]:
     Of the K experts that a token meets, K / E is on average the original where it competes; beside
     a gate the original is always met.
     """
-    met: dict[str, float] = {"base": 0, "experts": 0, "routers": 0, "gates": 0, "token_rows": 0}
+    met: dict[str, float] = defaultdict(float)
     inside_ffn = set[int]()
     for module in model.modules():
         if isinstance(module, ExpandedFFN):
@@ -141,7 +142,7 @@ def _weights_met(model: nn.Module) -> Mapping[str, float]:
                 met["gates"] += sum(p.numel() for p in module.gate.parameters())
             inside_ffn |= {id(inner) for inner in module.base.modules()}
         elif isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
-            met["base"] += module.weight.numel()
+            met[group_of(module) or "base"] += module.weight.numel()
     head: Any = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
     if hasattr(head, "deltas"):
         met["token_rows"] += head.deltas.delta.numel()

@@ -151,7 +151,7 @@ def plan_recipe(recipe: Recipe) -> list[Plan]:
             model = empty_model(resolve_base(recipe.base))
         is_rare = method.token_rows == "rare"
         graft_model(model, method, rare_tokens=range(model.config.vocab_size) if is_rare else ())
-        plan = plan_method(model, method_stages(recipe, method), recipe.training, method.name)
+        plan = plan_method(model, method_stages(recipe, method), recipe.training, method.key)
         note = (
             "which token rows are rare is known once the corpus is read; here all count as trained"
         )

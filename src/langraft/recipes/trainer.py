@@ -118,7 +118,7 @@ class MethodTrainer:
         """Count the grafted model."""
         model = empty_model(base_folder(self._run_folder))
         graft_model(model, self._method, rare_tokens=self._rare_tokens())
-        return plan_method(model, self.stages, self._recipe.training, self._method.name)
+        return plan_method(model, self.stages, self._recipe.training, self._method.key)
 
     @property
     def is_base_changed(self) -> bool:
@@ -159,8 +159,10 @@ class MethodTrainer:
 
 
 def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
-    """Return the recipe's stages for a method: its own as written, a baseline's completed anew."""
+    """Return a method's stages: the recipe's own as written, a baseline's completed anew."""
     if method is recipe.method:
         return recipe.stages
+    if method.stages:
+        return tuple(method.complete_stage(stage) for stage in method.stages)
     blank = {"trains": None, "losses": None}
     return tuple(method.complete_stage(stage.model_copy(update=blank)) for stage in recipe.stages)

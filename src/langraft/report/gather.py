@@ -115,9 +115,11 @@ def gather(folder: Path) -> RunRecord:
     text, recipe = _read_recipe(folder / "recipe.yaml")
     with _shaped(folder / "recipe.yaml"):
         languages = Languages.model_validate(recipe["languages"])
-        own = str(recipe["method"]["name"])
-        baselines = [str(baseline["name"]) for baseline in recipe["baselines"]]
-        stages = [str(stage["name"]) for stage in recipe["stages"]]
+        own = _key(recipe["method"])
+        stages_of = {own: [str(stage["name"]) for stage in recipe["stages"]]}
+        for baseline in recipe["baselines"]:
+            named = [str(stage["name"]) for stage in baseline.get("stages", ())]
+            stages_of[_key(baseline)] = named or stages_of[own]
         name, seed, base = str(recipe["name"]), int(recipe["seed"]), recipe["base"]
         has_export = recipe["export"]["format"] != "none"
     steps: dict[str, Manifest] = {}
@@ -134,7 +136,7 @@ def gather(folder: Path) -> RunRecord:
     compared = read_json(folder / "comparison.json")
     methods: list[MethodRecord] = []
     export_record = None
-    for method in (own, *baselines):
+    for method, stages in stages_of.items():
         at = "" if method == own else f"baselines/{method}/"
         with _shaped(folder / "comparison.json"):
             scorecard = _scorecard(compared["methods"][method])
@@ -190,6 +192,10 @@ def _read_recipe(path: Path) -> tuple[str, Any]:
         ) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ArtifactError(f"{path} is damaged ({error}). Run the recipe again.") from None
+
+
+def _key(method: dict[str, Any]) -> str:
+    return str(method.get("label") or method["name"])
 
 
 def _pick(record: Any, found: dict[str, Any]) -> Any:

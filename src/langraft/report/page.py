@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from langraft.core.artifacts import write_text
-from langraft.core.language import language_name
-from langraft.report import summary, wording
+from langraft.report import summary
 from langraft.report.card import model_card
 from langraft.report.charts import (
     HEAT_GAP,
@@ -29,9 +26,9 @@ from langraft.report.charts import (
 )
 from langraft.report.curves import StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
+from langraft.report.templating import MANY_LANGUAGES, template_environment
 
 _CURVE_POINTS = 120  # a method and language, over all stages
-_MANY_LANGUAGES = 12  # beyond this, lists of languages are folded
 _PROBE_AXIS = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0))
 _MOST_EPOCHS = 4.0  # up to here repeated text is nearly as good as new (arXiv:2305.16264)
 
@@ -49,25 +46,7 @@ def write_report(run_folder: Path, folder: Path) -> dict[str, Any]:
         ArtifactError: when a file of the run is missing, damaged or cannot be written.
     """
     run = gather(run_folder)
-    environment = Environment(
-        loader=PackageLoader("langraft.report"),
-        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "bits": wording.bits,
-        "signed": wording.signed,
-        "percent": wording.percent,
-        "count": wording.count,
-        "scientific": wording.scientific,
-        "duration": wording.duration,
-        "language": language_name,
-        "listing": _listing,
-        "tag": wording.language_tag,
-        "one_line": wording.one_line,
-    }
+    environment = template_environment()
     page = environment.get_template("report.html.j2").render(view(run))
     card = model_card(run, environment)
     write_text(run_folder / "report.html", page)
@@ -92,8 +71,8 @@ def view(run: RunRecord) -> dict[str, Any]:
         "run": run,
         "own": run.methods[0],
         "roles": _roles(run),
-        "is_folded": len(run.languages.all) > _MANY_LANGUAGES,
-        "many_languages": _MANY_LANGUAGES,
+        "is_folded": len(run.languages.all) > MANY_LANGUAGES,
+        "many_languages": MANY_LANGUAGES,
         "most_epochs": _MOST_EPOCHS,
         "verdict": summary.verdict(run),
         "measures": summary.measures(run),
@@ -115,10 +94,6 @@ def view(run: RunRecord) -> dict[str, Any]:
         "after": after,
         "epochs_beyond": _epochs_beyond(run.methods[0]),
     }
-
-
-def _listing(words: Iterable[str]) -> str:
-    return wording.listing(list(words), _MANY_LANGUAGES)
 
 
 @dataclass(frozen=True, slots=True)

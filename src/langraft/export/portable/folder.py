@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from langraft.export.tensors import PlannedTensor, TensorFiles, num_bytes, plan_base
+from langraft.export.tensors import OURS, PlannedTensor, TensorFiles, layer_of, num_bytes, plan_base
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.moe_method import AbstractMoEMethod
 
@@ -22,7 +22,6 @@ CAVEAT = (
     "The folder carries its own modelling file: transformers loads it with "
     "trust_remote_code=True; vLLM, SGLang and llama.cpp cannot."
 )
-_PARTS = (".experts.", ".router.", ".gate.")
 
 
 def plan_portable(
@@ -45,9 +44,11 @@ def plan_portable(
         The folder's config and all its tensors; what was grafted keeps its names and precision.
     """
     sites = {s.path: s for s in find_ffn_sites(empty) if f"{s.path}.router.weight" in graft}
-    planned = plan_base(base, graft, lambda name: _portable_name(name, sites))
+    adapted = _adapted_projections(graft, {s.layer: s.path for s in sites.values()})
+    moved = (*sites, *adapted)
+    planned = plan_base(base, graft, lambda name: _portable_name(name, moved))
     for name in graft:
-        if any(part in name for part in _PARTS):
+        if any(part in name for part in OURS if part != ".deltas."):
             size = num_bytes(graft.shape(name), graft.dtype(name))
             planned.append(PlannedTensor(name, size, partial(graft.get, name)))
     module = MODELING_FILE.removesuffix(".py")
@@ -76,11 +77,25 @@ def plan_portable(
             "AutoModelForCausalLM": f"{module}.GraftedForCausalLM",
         },
         "grafted_layers": layers,
+        "adapted_projections": adapted,
     }, planned
 
 
+def _adapted_projections(
+    graft: TensorFiles, ffn_of_layer: Mapping[int, str]
+) -> dict[str, dict[str, Any]]:
+    """Return, by path, the rank of each projection's adapter and the FFN below that scales it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in graft:
+        if name.endswith(".adapter_down.weight"):
+            below = max(layer for layer in ffn_of_layer if layer < layer_of(name))
+            path = name.removesuffix(".adapter_down.weight")
+            found[path] = {"rank": graft.shape(name)[0], "ffn": ffn_of_layer[below]}
+    return found
+
+
 def _portable_name(name: str, paths: Iterable[str]) -> str:
-    """Return a base tensor's name in the folder: an expanded FFN moves one level down."""
+    """Return a base tensor's name in the folder: what was wrapped moves one level down."""
     for path in paths:
         if name.startswith(f"{path}."):
             return f"{path}.base.{name.removeprefix(f'{path}.')}"

@@ -37,7 +37,33 @@ class GraftedForCausalLM(BaseForCausalLM):
             parent, _, attribute = path.rpartition(".")
             module = self.get_submodule(parent)
             setattr(module, attribute, GraftedFFN(getattr(module, attribute), **layer))
+        for path, adapter in config.adapted_projections.items():
+            parent, _, attribute = path.rpartition(".")
+            module = self.get_submodule(parent)
+            ffn = self.get_submodule(adapter["ffn"])
+            adapted = AdaptedProjection(getattr(module, attribute), adapter["rank"], ffn)
+            setattr(module, attribute, adapted)
         self.post_init()
+
+
+class AdaptedProjection(nn.Module):
+    """An attention projection with a low-rank addition, scaled by the weight of new experts."""
+
+    def __init__(self, base: Any, rank: int, ffn: Any) -> None:
+        """Wrap the base's projection; ``ffn`` is the nearest below that has experts."""
+        super().__init__()
+        self.base = base
+        is_transposed = not isinstance(base, nn.Linear)
+        width_out, width_in = base.weight.T.shape if is_transposed else base.weight.shape
+        self.adapter_down = nn.Linear(width_in, rank, bias=False)
+        self.adapter_up = nn.Linear(rank, width_out, bias=False)
+        self._ffn = (ffn,)  # in a tuple: it is a part of its own layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project (..., D)."""
+        y = self.base(x)
+        addition = self.adapter_up(self.adapter_down(x.to(self.adapter_down.weight.dtype)))
+        return y + (self._ffn[0].new_share.view(*x.shape[:-1], 1) * addition).to(y.dtype)
 
 
 class GraftedFFN(nn.Module):
@@ -71,6 +97,7 @@ class GraftedFFN(nn.Module):
         self.takes_residual = takes_residual
         self.gate_kind = gate
         self.gate_opening = gate_opening
+        self.new_share = torch.zeros(0)  # of each token's output, from new experts
 
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in."""
@@ -87,9 +114,11 @@ class GraftedFFN(nn.Module):
             out = run(x_TD[rows], expert - first_new)
             weight = weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
             y_TD.index_add_(0, rows, (out * weight).to(y_TD.dtype))
+        self.new_share = (weights_TK * (experts_TK != 0)).sum(dim=-1)
         if self.gate_kind:
-            base_TD = self._run_base(x_TD, 0)
-            y_TD = base_TD + self._opening(x_TD).to(base_TD.dtype) * (y_TD - base_TD)
+            base_TD, open_T1 = self._run_base(x_TD, 0), self._opening(x_TD)
+            self.new_share = open_T1.squeeze(-1)
+            y_TD = base_TD + open_T1.to(base_TD.dtype) * (y_TD - base_TD)
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
 

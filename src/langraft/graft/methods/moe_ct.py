@@ -39,7 +39,7 @@ class MoECT(AbstractMoEMethod):
     """Frozen original beside a branch of new experts, a gate between the two."""
 
     paper: ClassVar[str] = "arXiv:2407.00875 (reconstructed)"
-    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "gates", "token_rows")
+    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "gates", "adapters", "token_rows")
     original_competes: ClassVar[bool] = False
 
     name: Literal["moe_ct"] = Field(default="moe_ct", description="MoE-CT, reconstructed.")
@@ -58,11 +58,12 @@ class MoECT(AbstractMoEMethod):
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
         """Return the two stages' parts; a fixed gate has nothing to train and no prior."""
-        rows = () if self.token_rows == "frozen" else ("token_rows",)
         gates = () if self.gate == "fixed" else ("gates",)
         prior = {"prior": 0.1} if gates else {}
         return {
-            "extend": StageDefaults(("experts", "routers", *gates, *rows), {"balance": 0.01}),
+            "extend": StageDefaults(
+                ("experts", "routers", *gates, *self.options), {"balance": 0.01}
+            ),
             "review": StageDefaults(("routers", *gates), prior),
         }
 

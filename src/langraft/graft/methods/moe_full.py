@@ -21,7 +21,7 @@ class MoEFull(AbstractMoEMethod):
     """Upcycle every FFN and train all of it."""
 
     paper: ClassVar[str] = "a baseline of arXiv:2408.11396, section 4.2"
-    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
+    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "adapters", "token_rows")
     original_competes: ClassVar[bool] = True
 
     name: Literal["moe_full"] = Field(

@@ -38,7 +38,7 @@ class MoELPR(AbstractMoEMethod):
     """Frozen original expert, new experts by upcycling, a language prior for the router."""
 
     paper: ClassVar[str] = "arXiv:2408.11396"
-    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "token_rows")
+    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "adapters", "token_rows")
     original_competes: ClassVar[bool] = True
 
     name: Literal["moe_lpr"] = Field(default="moe_lpr", description="MoE-LPR.")
@@ -46,9 +46,8 @@ class MoELPR(AbstractMoEMethod):
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
         """Return the paper's two stages."""
-        rows = () if self.token_rows == "frozen" else ("token_rows",)
         return {
-            "extend": StageDefaults(("experts", "routers", *rows), {"balance": 0.01}),
+            "extend": StageDefaults(("experts", "routers", *self.options), {"balance": 0.01}),
             "review": StageDefaults(("routers",), {"prior": 0.1}),
         }
 

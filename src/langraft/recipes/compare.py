@@ -1,0 +1,130 @@
+"""Several methods over several seeds: same base, same tokens in the same order for all.
+
+out/tokenizer, corpus, base, evaluate-base     once
+out/seed-N/METHOD/                             each method's stages for each seed
+out/comparison.json, comparison.html           the table and the picture
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import transformers
+from rich.console import Console
+
+from langraft.core.artifacts import lock, write_json, write_text
+from langraft.core.errors import RecipeError, did_you_mean
+from langraft.core.recipe import MethodSettings, Recipe
+from langraft.evaluate.scorecard import Scorecard
+from langraft.graft.methods import METHODS
+from langraft.recipes import steps
+from langraft.recipes.load import dump_recipe
+from langraft.recipes.pipeline import Pipeline
+from langraft.report.comparison import Row, summarise, write_comparison
+from langraft.train.parallel import join_processes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonResult:
+    """Where a comparison left things.
+
+    Attributes:
+        folder: The comparison's.
+        rows: One for each method, in the order asked for.
+        page: The HTML page.
+    """
+
+    folder: Path
+    rows: tuple[Row, ...]
+    page: Path
+
+
+def compare_methods(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    methods: Sequence[str] = (),
+    num_seeds: int = 1,
+    console: Console | None = None,
+) -> ComparisonResult:
+    """Train and evaluate methods side by side, or go on where an earlier call stopped.
+
+    The base, its tokenizer and the text keep the recipe's seed; each further seed draws new first
+    weights and another order of text, the same for all methods.
+
+    Args:
+        recipe: Its method and baselines, with their settings, are what can be compared.
+        out: Folder of the comparison.
+        methods: Keys of these, or names of other methods with their default settings; by default
+            the recipe's method and all its baselines.
+        num_seeds: How many, counted up from the recipe's.
+        console: Where progress goes; standard error by default.
+
+    Raises:
+        RecipeError: when a method is not known.
+        LangraftError: whatever a step has to say; finished steps and checkpoints are kept.
+    """
+    folder = Path(out)
+    chosen = _choose(recipe, methods)
+    recipe = recipe.model_copy(
+        update={
+            "baselines": tuple(method for method in chosen if method is not recipe.method),
+        }
+    )
+    steps.check_before_running(recipe)
+    processes = join_processes()
+    transformers.logging.disable_progress_bar()
+    console = console or Console(stderr=True, quiet=not processes.is_leader)
+    pipeline = Pipeline(recipe, folder, processes, console, is_dry=False)
+    if not processes.is_leader:
+        return _carry_out(pipeline, chosen, num_seeds)
+    with lock(folder):
+        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+        return _carry_out(pipeline, chosen, num_seeds)
+
+
+def _choose(recipe: Recipe, names: Sequence[str]) -> list[MethodSettings]:
+    """Return the methods of these keys: as the recipe sets them, else with their defaults."""
+    known = {method.key: method for method in (recipe.method, *recipe.baselines)}
+    if not names:
+        return list(known.values())
+    chosen: list[MethodSettings] = []
+    for name in dict.fromkeys(names):
+        if name in known:
+            chosen.append(known[name])
+        elif name in METHODS:
+            chosen.append(METHODS[name].model_validate({}))
+        else:
+            allowed = [*known, *(m for m in METHODS if m not in known)]
+            raise RecipeError(
+                f"--methods: given {name!r}; the recipe and langraft have {', '.join(allowed)}."
+                f"{did_you_mean(name, allowed)}"
+            )
+    return chosen
+
+
+def _carry_out(
+    pipeline: Pipeline, methods: Sequence[MethodSettings], num_seeds: int
+) -> ComparisonResult:
+    folder, recipe = pipeline.folder, pipeline.recipe
+    prepared = pipeline.prepare("evaluate")
+    assert prepared is not None
+    cards: dict[str, list[Scorecard]] = defaultdict(list)
+    for seed in range(recipe.seed, recipe.seed + num_seeds):
+        for method in methods:
+            at = folder / f"seed-{seed}" / method.key
+            found = pipeline.method(method, at, prepared, "evaluate", seed=seed, is_exported=False)
+            for key, card in found.items():
+                cards[key].append(card)
+    rows = tuple(summarise(key, of_seeds) for key, of_seeds in cards.items())
+    page = folder / "comparison.html"
+    if pipeline.processes.is_leader:
+        methods_json = {
+            key: {"seeds": [card.to_json() for card in of_seeds]} for key, of_seeds in cards.items()
+        }
+        write_json(folder / "comparison.json", {"methods": methods_json})
+        write_comparison(recipe.name, rows, page)
+    return ComparisonResult(folder=folder, rows=rows, page=page)
