@@ -153,6 +153,24 @@ def plan(
 
 
 @app.command()
+def delta(
+    graft: Annotated[
+        Path, typer.Argument(help="A graft folder (graft.json), or a run folder that has graft/.")
+    ],
+    instruct: Annotated[
+        str, typer.Option("--instruct", help="Instruct model made from the graft's base.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new graft.")],
+) -> None:
+    """Add what an instruct model learned to a graft of its base, without alignment data."""
+    from langraft.export.delta import add_instruct_delta
+
+    folder = graft / "graft" if (graft / "graft").is_dir() else graft
+    moved = add_instruct_delta(folder, instruct, out)
+    typer.echo(f"{out}: {moved} experts moved, on the base {instruct}. langraft chat {out}")
+
+
+@app.command()
 def compare(
     recipe: RecipeArgument,
     out: OutOption = None,

@@ -94,7 +94,7 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
                 "languages": info.languages.model_dump(mode="json") if info.languages else None,
                 "is_base_changed": info.is_base_changed,
                 "base": {
-                    "reference": _reference(folder, str(base)),
+                    "reference": reference_base(folder, str(base)),
                     "fingerprint": fingerprint_base(resolve_base(str(base))),
                 },
             },
@@ -130,13 +130,7 @@ def load(
     described = read_json(folder / GRAFT_JSON)
     base_folder = resolve_base(str(base)) if base else base_of(folder)
     check_base(base_folder)
-    found = fingerprint_base(base_folder)
-    if found != described["base"]["fingerprint"]:
-        raise ModelError(
-            f"{folder} was grafted on another base than {base_folder}: its fingerprint is "
-            f"{described['base']['fingerprint'][:12]}, this base has {found[:12]}. Give the "
-            f"original base ({described['base']['reference']}); on any other the graft is noise."
-        )
+    refuse_other_base(folder, described, base_folder)
     tensors = read_tensors(folder / GRAFT_TENSORS)
     rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
     method, languages = method_of(described), described["languages"]
@@ -183,6 +177,21 @@ def _guard_prompts(
     )
 
 
+def refuse_other_base(folder: Path, described: Mapping[str, Any], base_folder: Path) -> None:
+    """Refuse a base that is not the one a graft was made on.
+
+    Raises:
+        ModelError: with both fingerprints.
+    """
+    found = fingerprint_base(base_folder)
+    if found != described["base"]["fingerprint"]:
+        raise ModelError(
+            f"{folder} was grafted on another base than {base_folder}: its fingerprint is "
+            f"{described['base']['fingerprint'][:12]}, this base has {found[:12]}. Give the "
+            f"original base ({described['base']['reference']}); on any other the graft is noise."
+        )
+
+
 def base_of(folder: Path) -> Path:
     """Return the folder of the base that a graft in its small form refers to.
 
@@ -196,7 +205,7 @@ def base_of(folder: Path) -> Path:
     return resolve_base(reference)
 
 
-def _reference(folder: Path, base: str) -> str:
+def reference_base(folder: Path, base: str) -> str:
     """Write a base beside the graft as a relative path, so that both may move together."""
     path, home = Path(base).resolve(), folder.resolve().parent
     if path.is_dir() and path.is_relative_to(home):
