@@ -54,7 +54,9 @@ def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
             f"which {method.name} has"
         )
     counts = set(method.experts_by_layer(config["num_hidden_layers"]))
-    if len(counts - {0}) > 1:
+    if method.allocation == "probe_layers":
+        counts.add(0)
+    if len(counts - {0}) > 1 or method.allocation == "probe":
         raise _no_standard("no standard class has layers with different numbers of experts")
     if 0 in counts and not family.twin.has_dense_layers:
         raise _no_standard(f"{family.twin.architecture} wants experts in every layer")

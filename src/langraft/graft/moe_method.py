@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from langraft.core.errors import ModelError
+from langraft.core.recipe import Share
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.adapters import add_attention_adapters
+from langraft.graft.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.gate import FixedGate, SigmoidGate
@@ -45,6 +47,16 @@ class AbstractMoEMethod(AbstractMethod):
         default="all", description="Layers that get experts, counted from 0."
     )
 
+    allocation: Literal["uniform", "probe", "probe_layers"] = Field(
+        default="uniform",
+        description="uniform: new_experts in each layer; probe: by layer, from how alike languages "
+        "look there (LayerMoE); probe_layers: new_experts in the layers that need them most, none "
+        "in the rest.",
+    )
+    expert_budget: Share = Field(
+        default=1.0,
+        description="With probe: experts over all layers, as a share of new_experts in each.",
+    )
     attention_rank: int = Field(
         default=0,
         ge=0,
@@ -88,6 +100,25 @@ class AbstractMoEMethod(AbstractMethod):
         """Groups that train beside the experts where the recipe has them."""
         adapters = ("adapters",) if self.attention_rank else ()
         return adapters if self.token_rows == "frozen" else (*adapters, "token_rows")
+
+    @field_validator("allocation")
+    @classmethod
+    def _counts_are_open(cls, allocation: Any, info: ValidationInfo) -> Any:
+        is_given = isinstance(info.data.get("new_experts"), tuple)
+        if allocation != "uniform" and (is_given or info.data.get("layers") != "all"):
+            raise ValueError("new_experts and layers say already which layers get how many")
+        return allocation
+
+    def allocated(self, similarities: Sequence[float]) -> Self:
+        """Return the method with a number of experts for each layer, from its probe."""
+        assert isinstance(self.new_experts, int)
+        budget = max(1, round(self.expert_budget * self.new_experts * len(similarities)))
+        if self.allocation == "probe":
+            fewest = self.experts_per_token - self.original_competes
+            counts = tuple(max(fewest, n) for n in allocate_experts(similarities, budget))
+        else:
+            counts = allocate_whole_layers(similarities, budget, self.new_experts)
+        return self.model_copy(update={"new_experts": counts, "allocation": "uniform"})
 
     def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
         """Return the number of new experts of each layer.

@@ -19,6 +19,7 @@ from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.identification import Identification, behind_identification
 from langraft.evaluate.scorecard import Cost, Scorecard, compare
 from langraft.graft.method import AbstractMethod
+from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.recipes import steps
 from langraft.recipes.base import BaseSource
 from langraft.recipes.trainer import MethodTrainer
@@ -106,6 +107,8 @@ class Pipeline:
         """
         recipe = self.recipe.model_copy(update={"seed": seed})
         assert isinstance(method, AbstractMethod)
+        if isinstance(method, AbstractMoEMethod) and method.allocation != "uniform":
+            method = self.allocate(method, folder, prepared)
         trainer = MethodTrainer(recipe, method, self.folder, folder, self.processes, self.console)
         corpus, trained = prepared.corpus, prepared.base
         evaluated = self.evaluate("base", self.folder, trained, corpus, trainer, until)
@@ -132,6 +135,19 @@ class Pipeline:
                 lambda path: steps.make_export(recipe, folder / "graft", path),
             )
         return {} if self.is_dry else self.scorecards(method, folder, trainer, evaluated, seed)
+
+    def allocate(
+        self, method: AbstractMoEMethod, folder: Path, prepared: Prepared
+    ) -> AbstractMoEMethod:
+        """Find out how many experts each layer gets; a dry run leaves that open."""
+        found = self.step(
+            "allocate",
+            folder / "allocate",
+            {"base": prepared.base.fingerprint, "corpus": prepared.corpus.fingerprint},
+            lambda path: steps.probe_layers(self.recipe, self.folder, self.processes.device),
+        )
+        similarities = found.counts.get("similarities")
+        return method.allocated(similarities) if similarities else method
 
     def evaluate(
         self,

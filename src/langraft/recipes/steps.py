@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM
@@ -19,12 +20,15 @@ from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.identification import identify_documents
 from langraft.export.folder import export_model
 from langraft.export.standard import twin_of
-from langraft.families.load import check_base, empty_model, resolve_base
+from langraft.families.load import check_base, empty_model, load_model, resolve_base
+from langraft.graft.allocation import layer_similarities
 from langraft.graft.method import AbstractMethod
 from langraft.graft.surgery import graft_model
-from langraft.recipes.base import scratch_config, source_inputs, sources
+from langraft.recipes.base import base_folder, scratch_config, source_inputs, sources
 from langraft.recipes.plan import Plan, plan_method
 from langraft.recipes.trainer import method_stages
+
+_PROBE_TOKENS = 100_000  # a language, as in LayerMoE
 
 
 def check_before_running(recipe: Recipe) -> None:
@@ -114,6 +118,20 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
         "model": model.fingerprint,
         "corpus": corpus.fingerprint,
     }
+
+
+def probe_layers(recipe: Recipe, run_folder: Path, device: torch.device) -> dict[str, Any]:
+    """Measure, by layer of the base, how alike original and new languages look."""
+    folder = base_folder(run_folder)
+    tokenizer, length = DocumentTokenizer(folder), recipe.training.sequence_length
+    rows: dict[str, list[torch.Tensor]] = {}
+    for code in (*recipe.languages.original, *recipe.languages.new):
+        stream = np.concatenate(tokenizer.encode(read_heldout(run_folder / "corpus" / code)))
+        tokens = torch.from_numpy(stream[:_PROBE_TOKENS])
+        rows[code] = [row[None] for row in tokens.split(length)]
+    model: Any = load_model(folder)
+    similarities = layer_similarities(model.to(device), rows, recipe.languages)
+    return {"similarities": [round(similarity, 6) for similarity in similarities]}
 
 
 def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class MethodTrainer:
 
 def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
     """Return a method's stages: the recipe's own as written, a baseline's completed anew."""
-    if method is recipe.method:
+    if method.key == recipe.method.key:
         return recipe.stages
     if method.stages:
         return tuple(method.complete_stage(stage) for stage in method.stages)
