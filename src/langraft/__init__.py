@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langraft.evaluate.evaluation import evaluate_model
     from langraft.export.folder import export_model
     from langraft.graft.method import AbstractMethod as Method
+    from langraft.graft.methods.moe_ct import MoECT
     from langraft.graft.methods.moe_lpr import MoELPR
     from langraft.graft.store import load, save
     from langraft.graft.surgery import graft_model
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LangraftError",
     "Method",
+    "MoECT",
     "MoELPR",
     "evaluate_model",
     "export_model",
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "LangraftError": "langraft.core.errors:LangraftError",
     "Method": "langraft.graft.method:AbstractMethod",
+    "MoECT": "langraft.graft.methods.moe_ct:MoECT",
     "MoELPR": "langraft.graft.methods.moe_lpr:MoELPR",
     "evaluate_model": "langraft.evaluate.evaluation:evaluate_model",
     "export_model": "langraft.export.folder:export_model",

@@ -86,6 +86,7 @@ def test_the_public_names_are_pinned_and_load() -> None:
     assert langraft.__all__ == [
         "LangraftError",
         "Method",
+        "MoECT",
         "MoELPR",
         "evaluate_model",
         "export_model",

@@ -12,7 +12,7 @@ import torch
 
 from langraft.core.errors import ModelError, ShapeError
 from langraft.core.recipe import Languages
-from langraft.graft.methods.full import Full
+from langraft.graft.methods.llama_pro import LlamaPro
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import base_of, load, save
@@ -95,10 +95,13 @@ def test_a_guard_of_another_batch_is_refused() -> None:
         model(input_ids=torch.ones(3, 4, dtype=torch.long))
 
 
-def test_a_trained_base_cannot_be_guarded() -> None:
-    model = graft_model(tiny_model(), Full())
+def test_what_has_no_base_left_cannot_be_guarded() -> None:
+    model = graft_model(tiny_model(), MoELPR())
     graft_info(model).is_base_changed = True
-    with pytest.raises(ModelError, match="full has trained the base's own weights"):
+    with pytest.raises(ModelError, match="moe_lpr has trained the base's own weights"):
+        _ = graft_info(model).guard
+    model = graft_model(tiny_model(), LlamaPro(new_blocks=1))
+    with pytest.raises(ModelError, match="llama_pro changes every token's path"):
         _ = graft_info(model).guard
 
 

@@ -31,6 +31,7 @@ class AbstractMethod(MethodSettings, ABC):
 
     paper: ClassVar[str]
     groups: ClassVar[tuple[str, ...]]  # parameter groups its stages may train
+    can_be_guarded: ClassVar[bool] = False  # whether the base is still there behind its modules
 
     token_rows: Literal["frozen", "rare", "all"] = Field(
         default="frozen",

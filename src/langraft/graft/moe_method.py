@@ -36,6 +36,7 @@ NumExperts = (
 class AbstractMoEMethod(AbstractMethod):
     """A method that puts new experts beside the FFNs of all or some layers."""
 
+    can_be_guarded: ClassVar[bool] = True
     original_competes: ClassVar[bool]  # whether the original is expert 0 of the router's choice
 
     new_experts: NumExperts = Field(

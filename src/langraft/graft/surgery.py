@@ -43,12 +43,17 @@ class GraftInfo:
         """Which sequences must be the base's own.
 
         Raises:
-            ModelError: when the base itself was trained, so that nothing can restore it.
+            ModelError: when the method's modules do not know the guard, or the base was trained.
         """
-        if self.is_base_changed:
+        if self.is_base_changed or not self.method.can_be_guarded:
+            why = (
+                "has trained the base's own weights"
+                if self.is_base_changed
+                else "changes every token's path"
+            )
             raise ModelError(
-                f"{self.method.name} has trained the base's own weights; no guard can bring the "
-                "base back. Use the base itself, or a method that freezes it."
+                f"{self.method.name} {why}; no guard can bring the base back. Use the base itself, "
+                "or a method with experts beside a frozen base (moe_lpr, moe_ct)."
             )
         return self.context.guard
 

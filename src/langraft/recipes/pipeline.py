@@ -196,7 +196,7 @@ class Pipeline:
         if self.recipe.evaluate.identifier is not None:
             found = Identification.read(self.folder / "identify")
             behind = behind_identification(before, reached, found)
-            if not trainer.is_base_changed:
+            if method.can_be_guarded and not trainer.is_base_changed:
                 guarded = against_base(behind, method.key, cost)
                 cards[method.key] = cards[method.key].with_guard(guarded, found.errors)
             elif method.key == "full":
