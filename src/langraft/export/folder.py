@@ -82,7 +82,8 @@ def export_model(
     """Write a graft as a folder that loads without langraft.
 
     Tensors stream from the base's and the graft's files into shards; memory stays near one
-    shard until the comparison, which loads graft and export one after the other.
+    shard until the comparison, which loads graft and export one after the other. Methods that
+    are merged into the base (lora, llama_pro) are loaded whole.
 
     Args:
         graft_folder: What ``langraft.save`` wrote.
