@@ -189,6 +189,14 @@ def test_an_unknown_architecture_is_named(
     assert "base.architecture 'lama'" in message
 
 
+def test_a_folder_with_a_modelling_file_runs_it_only_when_told_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoConfig": "evil.Config"}}')
+    message = mistake(["chat", str(tmp_path), "--prompt", "x"], capsys, monkeypatch)
+    assert "add --trust-remote-code" in message
+
+
 def test_folders_that_hold_no_model_are_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

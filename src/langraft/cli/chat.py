@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from langraft.core.artifacts import read_json
 from langraft.core.errors import ModelError
 from langraft.families.load import load_model, load_tokenizer
 from langraft.graft.store import GRAFT_JSON, base_of, load
@@ -41,8 +42,13 @@ class Chat:
                     f"--guard {guard}: {folder} is an exported model, which no longer knows its "
                     "base. Give the graft or the run folder."
                 )
+            if not has_own_code and "auto_map" in read_json(folder / "config.json"):
+                raise ModelError(
+                    f"{folder} holds a modelling file of its own, which would be run. If you trust "
+                    "whoever wrote it, add --trust-remote-code."
+                )
             self._model = load_model(folder, has_own_code=has_own_code).eval()
-            self._tokenizer = load_tokenizer(folder)
+            self._tokenizer = load_tokenizer(folder, has_own_code=has_own_code)
         else:
             raise ModelError(
                 f"{folder} is neither a graft (graft.json), a run folder with graft/, nor a model "

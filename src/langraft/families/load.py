@@ -133,6 +133,14 @@ def empty_model(folder: Path) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model's folder."""
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+def load_tokenizer(folder: Path, *, has_own_code: bool = False) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model's folder.
+
+    Args:
+        folder: Tokenizer and config.
+        has_own_code: Whether the folder's modelling file may run: transformers reads the config
+            first, and where that names such a file it asks.
+    """
+    return AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=has_own_code
+    )
