@@ -12,19 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import transformers
 from rich.console import Console
 
-from langraft.core.artifacts import lock, write_json, write_text
+from langraft.core.artifacts import write_json
 from langraft.core.errors import RecipeError, did_you_mean
 from langraft.core.recipe import MethodSettings, Recipe
 from langraft.evaluate.scorecard import Scorecard
 from langraft.graft.methods import METHODS
-from langraft.recipes import steps
-from langraft.recipes.load import dump_recipe
-from langraft.recipes.pipeline import Pipeline
+from langraft.recipes.pipeline import Pipeline, open_pipeline
 from langraft.report.comparison import Row, summarise, write_comparison
-from langraft.train.parallel import join_processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,22 +63,10 @@ def compare_methods(
         RecipeError: when a method is not known.
         LangraftError: whatever a step has to say; finished steps and checkpoints are kept.
     """
-    folder = Path(out)
     chosen = _choose(recipe, methods)
-    recipe = recipe.model_copy(
-        update={
-            "baselines": tuple(method for method in chosen if method is not recipe.method),
-        }
-    )
-    steps.check_before_running(recipe)
-    processes = join_processes()
-    transformers.logging.disable_progress_bar()
-    console = console or Console(stderr=True, quiet=not processes.is_leader)
-    pipeline = Pipeline(recipe, folder, processes, console, is_dry=False)
-    if not processes.is_leader:
-        return _carry_out(pipeline, chosen, num_seeds)
-    with lock(folder):
-        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+    others = tuple(method for method in chosen if method is not recipe.method)
+    recipe = recipe.model_copy(update={"baselines": others})
+    with open_pipeline(recipe, Path(out), console) as pipeline:
         return _carry_out(pipeline, chosen, num_seeds)
 
 

@@ -6,14 +6,25 @@ method    for each stage: train-NAME, evaluate-NAME -> graft (-> export) -> scor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import transformers
 from rich.console import Console
 
-from langraft.core.artifacts import Manifest, Solo, finished, perform, planned, write_json
+from langraft.core.artifacts import (
+    Manifest,
+    Solo,
+    finished,
+    lock,
+    perform,
+    planned,
+    write_json,
+    write_text,
+)
 from langraft.core.recipe import MethodSettings, Recipe
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.identification import Identification, behind_identification
@@ -22,8 +33,9 @@ from langraft.graft.method import AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.recipes import steps
 from langraft.recipes.base import BaseSource
+from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
-from langraft.train.parallel import Processes
+from langraft.train.parallel import Processes, join_processes
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
 
@@ -34,6 +46,34 @@ class Prepared:
 
     corpus: Manifest
     base: Manifest
+
+
+@contextlib.contextmanager
+def open_pipeline(
+    recipe: Recipe, folder: Path, console: Console | None, *, is_dry: bool = False
+) -> Generator[Pipeline]:
+    """Check a recipe, join the other processes and lock the folder for as long as it is open.
+
+    Args:
+        recipe: What is carried out; written resolved into the folder.
+        folder: Of the run or comparison.
+        console: Where progress goes; standard error by default.
+        is_dry: Write nothing, lock nothing.
+
+    Raises:
+        LangraftError: when a later step would refuse the recipe, or the folder is in use.
+    """
+    steps.check_before_running(recipe)
+    processes = join_processes()
+    transformers.logging.disable_progress_bar()
+    console = console or Console(stderr=True, quiet=not processes.is_leader)
+    pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
+    if is_dry or not processes.is_leader:
+        yield pipeline
+        return
+    with lock(folder):
+        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+        yield pipeline
 
 
 class Pipeline:

@@ -11,17 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import transformers
 from rich.console import Console
 
-from langraft.core.artifacts import lock, write_json, write_text
+from langraft.core.artifacts import write_json
 from langraft.core.recipe import Recipe
 from langraft.evaluate.scorecard import Scorecard
 from langraft.recipes import steps
-from langraft.recipes.load import dump_recipe
-from langraft.recipes.pipeline import Pipeline, Until
+from langraft.recipes.pipeline import Pipeline, Until, open_pipeline
 from langraft.report.page import write_report
-from langraft.train.parallel import join_processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +58,7 @@ def run(
     Raises:
         LangraftError: whatever a step has to say; finished steps and checkpoints are kept.
     """
-    folder = Path(out)
-    steps.check_before_running(recipe)
-    processes = join_processes()
-    transformers.logging.disable_progress_bar()
-    console = console or Console(stderr=True, quiet=not processes.is_leader)
-    pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
-    if is_dry or not processes.is_leader:
-        return _carry_out(pipeline, until)
-    with lock(folder):
-        write_text(folder / "recipe.yaml", dump_recipe(recipe))
+    with open_pipeline(recipe, Path(out), console, is_dry=is_dry) as pipeline:
         return _carry_out(pipeline, until)
 
 
