@@ -115,7 +115,7 @@ def export(
     """Write a graft as a folder that transformers, vLLM and others load, proved equal."""
     from langraft.export.folder import export_model
 
-    folder = graft / "graft" if (graft / "graft").is_dir() else graft
+    folder = _graft_folder(graft)
     result = export_model(folder, out, base=base, wanted=form)
     found = {
         "folder": str(out),
@@ -165,7 +165,7 @@ def delta(
     """Add what an instruct model learned to a graft of its base, without alignment data."""
     from langraft.export.delta import add_instruct_delta
 
-    folder = graft / "graft" if (graft / "graft").is_dir() else graft
+    folder = _graft_folder(graft)
     moved = add_instruct_delta(folder, instruct, out)
     typer.echo(f"{out}: {moved} experts moved, on the base {instruct}. langraft chat {out}")
 
@@ -243,6 +243,11 @@ def chat(
     for line in sys.stdin:
         if line.strip():
             typer.echo(talk.answer(line.rstrip("\n")))
+
+
+def _graft_folder(given: Path) -> Path:
+    """Return the graft of a run folder, or the folder itself."""
+    return given / "graft" if (given / "graft").is_dir() else given
 
 
 def _carry_out(

@@ -115,7 +115,8 @@ def export_model(
         base_files = TensorFiles.of_folder(base_folder, stack)
         dtype = base_files.dtype(next(iter(base_files)))
         new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
-        if isinstance(method, AbstractMergedMethod):
+        is_merged = isinstance(method, AbstractMergedMethod)
+        if is_merged:
             model, planned = load(graft_folder, base=base_folder), []
             method.merge(model)
             fold_token_rows(model)
@@ -135,7 +136,6 @@ def export_model(
         for pattern in (*_TOKENIZER_FILES, "generation_config.json", "chat_template*"):
             for path in base_folder.glob(pattern):
                 shutil.copy(path, partial / path.name)
-        is_merged = isinstance(method, AbstractMergedMethod)
         difference = _compare(graft_folder, base_folder, partial, is_merged=is_merged)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)

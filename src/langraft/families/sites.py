@@ -64,12 +64,6 @@ class FFNSite:
         """D, the width of what goes in and comes out."""
         return self.weights_out()[0].shape[0]
 
-    def run(self, x_TD: Tensor) -> Tensor:
-        """Run the module on tokens, without residual."""
-        return (
-            self.module(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.module(x_TD)
-        )
-
     def weights_in(self) -> tuple[Tensor, Tensor | None]:
         """Return the inner projection: weight (2F, D), gate first, or (F, D), and its bias."""
         names = [self.gate, self.up] if self.kind == "gated" else [self.up]
@@ -80,6 +74,11 @@ class FFNSite:
     def weights_out(self) -> tuple[Tensor, Tensor | None]:
         """Return the outer projection: weight (D, F) and its bias."""
         return _weight_and_bias(self.module.get_submodule(self.down))
+
+
+def run_ffn(module: nn.Module, x_TD: Tensor, *, takes_residual: bool) -> Tensor:
+    """Run an FFN on tokens; one that adds the residual stream itself gets zeros to add to."""
+    return module(x_TD, torch.zeros_like(x_TD)) if takes_residual else module(x_TD)
 
 
 def apply_activation(
@@ -226,7 +225,7 @@ def _probe(site: FFNSite) -> None:
     x_TD = torch.randn(1, weight_in.shape[1], generator=generator).to(weight_in)
     was_training = site.module.training
     site.module.eval()
-    expected = site.run(x_TD)
+    expected = run_ffn(site.module, x_TD, takes_residual=site.takes_residual)
     site.module.train(was_training)
     hidden = nn.functional.linear(x_TD, weight_in, bias_in)
     hidden = apply_activation(hidden, site.activation, site.kind != "plain")

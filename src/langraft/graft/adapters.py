@@ -93,5 +93,6 @@ def add_attention_adapters(
                 seed = context.seed + 1000 * (number + 1) + place
                 adapted = AdaptedProjection(module, rank, below, context, seed)
                 setattr(layer.get_submodule(parent), attribute, adapted)
+                context.new_share.setdefault(below, torch.zeros(0))
         if isinstance(layer.get_submodule(ffn), ExpandedFFN):
             below = number

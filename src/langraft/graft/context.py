@@ -18,8 +18,8 @@ class GraftContext:
         recorder: Where its layers write their routing.
         guard: Which sequences must be the base's own.
         seed: Of the routers' first weights.
-        new_share: By layer with experts, the share of each token's output that came from new
-            ones in the current forward pass, (T,), without gradient.
+        new_share: By layer that scales adapters above it, the share of each token's output that
+            came from new experts in the current forward pass, (T,), without gradient.
     """
 
     recorder: RoutingRecorder = field(default_factory=RoutingRecorder)

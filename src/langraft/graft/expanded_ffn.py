@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from langraft.families.sites import FFNSite
+from langraft.families.sites import FFNSite, run_ffn
 from langraft.graft.context import GraftContext
 from langraft.graft.experts import ExpertBank
 from langraft.graft.gate import FixedGate, SigmoidGate
@@ -75,7 +75,8 @@ class ExpandedFFN(nn.Module):
         if self.gate is not None:
             routing = replace(routing, gating=self.gate(x_TD))
         self._context.recorder.write(self.layer, routing)
-        self._context.new_share[self.layer] = routing.new_share_T()
+        if self.layer in self._context.new_share:
+            self._context.new_share[self.layer] = routing.new_share_T()
         if self.gate is None:
             y_TD = dispatch(x_TD, routing, self.experts, base=self._run_base)
         else:
@@ -84,7 +85,7 @@ class ExpandedFFN(nn.Module):
         return y if residual is None else y + residual
 
     def _run_base(self, x_TD: Tensor) -> Tensor:
-        return self.base(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.base(x_TD)
+        return run_ffn(self.base, x_TD, takes_residual=self.takes_residual)
 
     def _fuse(self, x_TD: Tensor, routing: Routing) -> Tensor:
         """Return ``b + g (m - b)``; where a hard gate is closed, b itself, and no expert runs.

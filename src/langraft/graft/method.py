@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from langraft.core.errors import did_you_mean
-from langraft.core.recipe import MethodSettings, Share, Stage
+from langraft.core.recipe import Languages, MethodSettings, Share, Stage
 from langraft.graft.context import GraftContext
 from langraft.graft.losses import SideLoss
 from langraft.graft.token_rows import DEFAULT_SHARE
@@ -41,6 +41,11 @@ class AbstractMethod(MethodSettings, ABC):
         default=DEFAULT_SHARE,
         description="With rare: share of original-language tokens that the trained rows may hold.",
     )
+
+    @property
+    def row_group(self) -> tuple[str, ...]:
+        """The group of trained token rows, where the recipe has any."""
+        return () if self.token_rows == "frozen" else ("token_rows",)
 
     @property
     @abstractmethod
@@ -96,7 +101,25 @@ class AbstractMethod(MethodSettings, ABC):
                 )
 
 
-class AbstractMergedMethod(AbstractMethod):
+def one_stage(languages: Languages, tokens: int) -> tuple[Stage, ...]:
+    """Return one stage on the new languages, the default of every baseline."""
+    mixture = dict.fromkeys(languages.new, 1.0)
+    return (Stage(name="extend", tokens=tokens, mixture=mixture),)
+
+
+class AbstractDenseMethod(AbstractMethod):
+    """A method without experts: one stage on new languages by default, and no side loss."""
+
+    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
+        """Return one stage on the new languages."""
+        return one_stage(languages, tokens)
+
+    def side_losses(self) -> Mapping[str, SideLoss]:
+        """Return none."""
+        return {}
+
+
+class AbstractMergedMethod(AbstractDenseMethod):
     """A method whose result is a plain model of the base's own class once it is merged."""
 
     @abstractmethod

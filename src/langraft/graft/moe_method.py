@@ -100,7 +100,7 @@ class AbstractMoEMethod(AbstractMethod):
     def options(self) -> tuple[str, ...]:
         """Groups that train beside the experts where the recipe has them."""
         adapters = ("adapters",) if self.attention_rank else ()
-        return adapters if self.token_rows == "frozen" else (*adapters, "token_rows")
+        return (*adapters, *self.row_group)
 
     @field_validator("allocation")
     @classmethod

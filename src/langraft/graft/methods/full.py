@@ -11,13 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages, Stage
 from langraft.graft.context import GraftContext
-from langraft.graft.losses import SideLoss
-from langraft.graft.method import EVERYTHING, AbstractMethod, StageDefaults
+from langraft.graft.method import EVERYTHING, AbstractDenseMethod, StageDefaults
 
 
-class Full(AbstractMethod):
+class Full(AbstractDenseMethod):
     """Train everything."""
 
     paper: ClassVar[str] = "the baseline of arXiv:2408.11396, section 4.2"
@@ -32,15 +30,6 @@ class Full(AbstractMethod):
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
         """Train everything in every stage."""
         return {"*": StageDefaults(EVERYTHING, {})}
-
-    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
-        """Return one stage on the new languages."""
-        mixture = dict.fromkeys(languages.new, 1.0)
-        return (Stage(name="extend", tokens=tokens, mixture=mixture),)
-
-    def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return none."""
-        return {}
 
     def expand(self, model: Any, context: GraftContext) -> None:
         """Add nothing."""

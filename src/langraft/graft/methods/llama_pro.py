@@ -19,10 +19,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Languages, Stage
 from langraft.families.sites import FFNSite, decoder_layers, find_ffn_sites
 from langraft.graft.context import GraftContext
-from langraft.graft.losses import SideLoss
 from langraft.graft.method import AbstractMergedMethod, StageDefaults
 
 _ATTENTION_OUTPUTS = ("o_proj", "out_proj", "c_proj", "dense")
@@ -44,17 +42,7 @@ class LlamaPro(AbstractMergedMethod):
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
         """Train the new blocks in every stage."""
-        rows = () if self.token_rows == "frozen" else ("token_rows",)
-        return {"*": StageDefaults(("blocks", *rows), {})}
-
-    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
-        """Return one stage on the new languages."""
-        mixture = dict.fromkeys(languages.new, 1.0)
-        return (Stage(name="extend", tokens=tokens, mixture=mixture),)
-
-    def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return none."""
-        return {}
+        return {"*": StageDefaults(("blocks", *self.row_group), {})}
 
     def expand(self, model: Any, context: GraftContext) -> None:
         """Insert the blocks and tell the config and every layer of its new number."""

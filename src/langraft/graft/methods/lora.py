@@ -16,10 +16,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from langraft.core.errors import MissingExtraError
-from langraft.core.recipe import Languages, Stage
 from langraft.families.sites import decoder_layers
 from langraft.graft.context import GraftContext
-from langraft.graft.losses import SideLoss
 from langraft.graft.method import AbstractMergedMethod, StageDefaults
 
 
@@ -36,17 +34,7 @@ class LoRA(AbstractMergedMethod):
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
         """Train the additions in every stage."""
-        rows = () if self.token_rows == "frozen" else ("token_rows",)
-        return {"*": StageDefaults(("adapters", *rows), {})}
-
-    def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
-        """Return one stage on the new languages."""
-        mixture = dict.fromkeys(languages.new, 1.0)
-        return (Stage(name="extend", tokens=tokens, mixture=mixture),)
-
-    def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return none."""
-        return {}
+        return {"*": StageDefaults(("adapters", *self.row_group), {})}
 
     def expand(self, model: Any, context: GraftContext) -> None:
         """Put PEFT's layers around every projection of the decoder layers.

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from langraft.core.recipe import Languages, Stage
-from langraft.graft.method import EVERYTHING, StageDefaults
+from langraft.graft.method import EVERYTHING, StageDefaults, one_stage
 from langraft.graft.moe_method import AbstractMoEMethod
 
 
@@ -38,8 +38,7 @@ class MoEFull(AbstractMoEMethod):
 
     def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
         """Return one stage on the new languages."""
-        mixture = dict.fromkeys(languages.new, 1.0)
-        return (Stage(name="extend", tokens=tokens, mixture=mixture),)
+        return one_stage(languages, tokens)
 
     def make_gate(self, width: int) -> None:
         """Have none: the router itself weighs the original."""
