@@ -21,7 +21,7 @@ from tiny import DECODERS, VOCAB_SIZE, tiny_model
 
 METHODS = {
     "moe_lpr": MoELPR(new_experts=3, token_rows="rare"),
-    "moe_ct": MoECT(new_experts=3, token_rows="rare"),
+    "moe_ct": MoECT(new_experts=3, token_rows="rare", attention_rank=2, output_rank=3),
 }
 LANGUAGES = Languages(original=("en",), new=("el", "hu", "tr"))
 SEQUENCES, LENGTH, NEW_TOKENS = 20, 12, 3
@@ -30,7 +30,9 @@ SEQUENCES, LENGTH, NEW_TOKENS = 20, 12, 3
 def moved(model: Any) -> Any:
     """Move everything that a stage could train, so that base and graft differ."""
     for number, (name, parameter) in enumerate(model.named_parameters()):
-        if any(part in name for part in (".experts.", ".router.", ".gate.", ".deltas.")):
+        if any(
+            part in name for part in (".experts.", ".router.", ".gate.", ".deltas.", ".adapter_up.")
+        ):
             noise = torch.Generator().manual_seed(number)
             with torch.no_grad():
                 parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))

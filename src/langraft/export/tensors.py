@@ -95,12 +95,13 @@ def plan_base(
         rename: From a base tensor's name to its name in the export.
     """
     changed = {_without_wrapper(name): name for name in graft if _is_of_base(name)}
+    deltas = {_without_wrapper(name): name for name in graft if name.endswith(".deltas.delta")}
     rare_tokens = graft.get("langraft.rare_tokens")
     planned: list[PlannedTensor] = []
     for name in base:
         dtype = base.dtype(name)
         source, stored = (graft, changed[name]) if name in changed else (base, name)
-        delta = name.removesuffix(".weight") + ".deltas.delta"
+        delta = deltas.get(name.removesuffix(".weight") + ".deltas.delta")
         make = partial(_base_tensor, source, stored, graft, delta, rare_tokens, dtype)
         planned.append(PlannedTensor(rename(name), num_bytes(base.shape(name), dtype), make))
     return planned
@@ -120,12 +121,12 @@ def _base_tensor(
     source: TensorFiles,
     stored: str,
     graft: TensorFiles,
-    delta: str,
+    delta: str | None,
     rare_tokens: Tensor,
     dtype: torch.dtype,
 ) -> Tensor:
     tensor = source.get(stored)
-    if delta in graft:
+    if delta is not None:
         tensor = tensor.float().index_add(0, rare_tokens, graft.get(delta).float())
     return tensor.to(dtype)
 

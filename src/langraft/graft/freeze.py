@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from langraft.core.errors import TrainingError
-from langraft.graft.token_rows import RareRowEmbedding, RareRowHead
 
 
 def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
@@ -49,7 +48,7 @@ def set_trainable(
     held = set[int]()
     if token_rows != "all":
         matrices = [model.get_input_embeddings(), model.get_output_embeddings()]  # pyright: ignore[reportCallIssue]
-        held = {id(p) for m in matrices for p in _frozen_matrix(m).parameters()}
+        held = {id(getattr(m, part, None)) for m in matrices for part in ("weight", "bias")}
     trainable: dict[str, nn.Parameter] = {}
     for group, parameters in parameter_groups(model).items():
         for name, parameter in parameters.items():
@@ -89,7 +88,3 @@ def _bytes(tensor: Tensor) -> Any:
 def group_of(module: nn.Module) -> str:
     """Return the group that a module's own parameters train in; empty for the base's."""
     return getattr(module, "langraft_group", "")
-
-
-def _frozen_matrix(module: nn.Module) -> nn.Module:
-    return module.base if isinstance(module, RareRowEmbedding | RareRowHead) else module

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Share
 from langraft.families.sites import find_ffn_sites
-from langraft.graft.adapters import add_attention_adapters
+from langraft.graft.adapters import add_attention_adapters, add_output_adapter
 from langraft.graft.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN
@@ -64,6 +64,12 @@ class AbstractMoEMethod(AbstractMethod):
         description="Rank of the attention adapters that tokens meet by their weight of new "
         "experts; 0 for none. With adapters no standard format holds the model.",
     )
+    output_rank: int = Field(
+        default=0,
+        ge=0,
+        description="Rank of such an adapter on the output matrix, for tokens that languages "
+        "share; 0 for none.",
+    )
 
     @abstractmethod
     def make_gate(self, width: int) -> FixedGate | SigmoidGate | None:
@@ -99,8 +105,12 @@ class AbstractMoEMethod(AbstractMethod):
     @property
     def options(self) -> tuple[str, ...]:
         """Groups that train beside the experts where the recipe has them."""
-        adapters = ("adapters",) if self.attention_rank else ()
-        return (*adapters, *self.row_group)
+        return (*(("adapters",) if self.has_adapters else ()), *self.row_group)
+
+    @property
+    def has_adapters(self) -> bool:
+        """Whether shared weights get adapters, which no standard format holds."""
+        return bool(self.attention_rank or self.output_rank)
 
     @field_validator("allocation")
     @classmethod
@@ -172,3 +182,5 @@ class AbstractMoEMethod(AbstractMethod):
                 setattr(site.parent, site.attribute, expanded)
         if self.attention_rank:
             add_attention_adapters(model, self.attention_rank, ffns, context)
+        if self.output_rank:
+            add_output_adapter(model, self.output_rank, context)

@@ -94,9 +94,9 @@ def graft_model(
     info = GraftInfo(
         method=method, languages=languages, context=context, rare_tokens=tuple(rare_tokens)
     )
-    method.expand(model, context)
     if rare_tokens:
         add_token_rows(model, rare_tokens, context.guard)
+    method.expand(model, context)
     model.langraft = info
     return model
 

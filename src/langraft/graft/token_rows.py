@@ -115,6 +115,11 @@ class RareRowHead(nn.Module):
         """The frozen matrix, (V, D), for code that asks for its dtype or device."""
         return self.base.weight
 
+    @property
+    def bias(self) -> Any:
+        """The base's bias, (V,), or None."""
+        return self.base.bias
+
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
         return self._guard.choose(lambda: self.base(hidden), lambda: self._project(hidden))

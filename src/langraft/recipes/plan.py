@@ -14,6 +14,7 @@ from langraft.core.recipe import Stage, Training
 from langraft.evaluate.scorecard import Parameters
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.freeze import group_of, parameter_groups
+from langraft.graft.token_rows import RareRowHead
 from langraft.train.loop import num_steps
 
 _LOGITS_AT_ONCE = 2**26
@@ -143,9 +144,9 @@ def _weights_met(model: nn.Module) -> Mapping[str, float]:
             inside_ffn |= {id(inner) for inner in module.base.modules()}
         elif isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
             met[group_of(module) or "base"] += module.weight.numel()
-    head: Any = model.get_output_embeddings()  # pyright: ignore[reportCallIssue]
-    if hasattr(head, "deltas"):
-        met["token_rows"] += head.deltas.delta.numel()
+    for module in model.modules():
+        if isinstance(module, RareRowHead):
+            met["token_rows"] += module.deltas.delta.numel()
     return met
 
 

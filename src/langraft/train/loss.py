@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from langraft.curriculum.loader import IGNORED, Batch
+from langraft.graft.adapters import AdaptedProjection
 
 _CHUNK_LOGITS = 2**26  # logits held at once: 256 MB in float32
 
@@ -30,10 +31,12 @@ def token_losses(model: Any, batch: Batch) -> Tensor:
     ).last_hidden_state
     head: nn.Module = model.get_output_embeddings()
     rows = max(1, _CHUNK_LOGITS // vocab_size)
-    pieces = zip(hidden.flatten(0, 1).split(rows), labels_T.split(rows), strict=True)
+    of_token = [hidden.flatten(0, 1)]
+    if isinstance(head, AdaptedProjection):
+        of_token.append(head.new_share_T)
     losses: list[Any] = [
-        checkpoint(_head_cross_entropy, head, hidden_TD, labels, use_reentrant=False)
-        for hidden_TD, labels in pieces
+        checkpoint(_head_cross_entropy, head, *piece, use_reentrant=False)
+        for piece in zip(labels_T.split(rows), *(t.split(rows) for t in of_token), strict=True)
     ]
     return torch.cat(losses)
 
@@ -55,8 +58,8 @@ class TokenLosses(nn.Module):
         return token_losses(self.model, batch)
 
 
-def _head_cross_entropy(head: nn.Module, hidden_TD: Tensor, labels_T: Tensor) -> Tensor:
-    return _cross_entropy(head(hidden_TD), labels_T)
+def _head_cross_entropy(head: nn.Module, labels_T: Tensor, *of_token: Tensor) -> Tensor:
+    return _cross_entropy(head(*of_token), labels_T)
 
 
 def _cross_entropy(logits_TV: Tensor, labels_T: Tensor) -> Tensor:

@@ -88,9 +88,10 @@ def _adapted_projections(
     found: dict[str, dict[str, Any]] = {}
     for name in graft:
         if name.endswith(".adapter_down.weight"):
-            below = max(layer for layer in ffn_of_layer if layer < layer_of(name))
             path = name.removesuffix(".adapter_down.weight")
-            found[path] = {"rank": graft.shape(name)[0], "ffn": ffn_of_layer[below]}
+            is_in_layer = any(part.isdigit() for part in path.split("."))
+            below = [n for n in ffn_of_layer if not is_in_layer or n < layer_of(name)]
+            found[path] = {"rank": graft.shape(name)[0], "ffn": ffn_of_layer[max(below)]}
     return found
 
 

@@ -43,11 +43,26 @@ class GraftedForCausalLM(BaseForCausalLM):
             ffn = self.get_submodule(adapter["ffn"])
             adapted = AdaptedProjection(getattr(module, attribute), adapter["rank"], ffn)
             setattr(module, attribute, adapted)
+        if isinstance(self.get_output_embeddings(), AdaptedProjection):
+            head = next(
+                name for name, m in self.named_modules() if m is self.get_output_embeddings()
+            )
+            self._tied_weights_keys = {
+                key.replace(f"{head}.", f"{head}.base."): source
+                for key, source in (self._tied_weights_keys or {}).items()
+            }
+            self.register_forward_pre_hook(_note_kept, with_kwargs=True)
         self.post_init()
 
 
+def _note_kept(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Tell the output matrix for which tokens logits are wanted; generation wants the last."""
+    kept = kwargs.get("logits_to_keep", 0)
+    model.get_output_embeddings().kept = slice(-kept, None) if isinstance(kept, int) else kept
+
+
 class AdaptedProjection(nn.Module):
-    """An attention projection with a low-rank addition, scaled by the weight of new experts."""
+    """A projection with a low-rank addition, scaled by the weight of new experts."""
 
     def __init__(self, base: Any, rank: int, ffn: Any) -> None:
         """Wrap the base's projection; ``ffn`` is the nearest below that has experts."""
@@ -58,12 +73,20 @@ class AdaptedProjection(nn.Module):
         self.adapter_down = nn.Linear(width_in, rank, bias=False)
         self.adapter_up = nn.Linear(rank, width_out, bias=False)
         self._ffn = (ffn,)  # in a tuple: it is a part of its own layer
+        self.kept: Any = slice(None)  # of each sequence, the tokens that get here
+
+    @property
+    def weight(self) -> Tensor:
+        """The base's matrix."""
+        return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""
+        share_T = self._ffn[0].new_share.view(len(x), -1)[:, self.kept]
+        low = self.adapter_down(x.to(self.adapter_down.weight.dtype))
+        addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1) * low)
         y = self.base(x)
-        addition = self.adapter_up(self.adapter_down(x.to(self.adapter_down.weight.dtype)))
-        return y + (self._ffn[0].new_share.view(*x.shape[:-1], 1) * addition).to(y.dtype)
+        return y + addition.to(y.dtype)
 
 
 class GraftedFFN(nn.Module):
