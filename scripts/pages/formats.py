@@ -13,6 +13,8 @@ def render() -> str:
     """Return the page."""
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
+    twins = [FAMILIES[name].twin for name in FAMILIES]
+    with_dense = sorted({f"`{twin.architecture}`" for twin in twins if twin.has_dense_layers})
     for name in FAMILIES:
         family = FAMILIES[name]
         rows.append((f"`{name}`", summary(family), f"`{family.twin.architecture}`"))
@@ -31,7 +33,7 @@ def render() -> str:
         "What no standard class holds (another family, `moe_ct` with its gate, layers with "
         "unequal numbers of experts) is exported as a portable folder: the base's own class and a "
         "small modelling file that transformers runs with `trust_remote_code=True`. The same "
-        "equality is checked. Layers without experts fit Qwen3-MoE and Qwen2-MoE, not Mixtral. "
+        f"equality is checked. Layers without experts fit {' and '.join(with_dense)} alone. "
         "A model without experts (`method: full`) is exported as its own class. "
         "See [Export and serving](../guide/export.md).",
     )

@@ -175,9 +175,9 @@ def test_unfit_bases_are_refused_before_anything_runs(
 def test_a_standard_format_that_there_is_not_is_refused_before_anything_runs(
     fails: Callable[..., str], small_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
-    base = small_recipe["base"] | {"architecture": "olmo2"}
+    base = small_recipe["base"] | {"architecture": "phi3"}
     message = fails(base=base, export={"format": "standard"})
-    assert "no standard class holds a grafted 'olmo2' model" in message
+    assert "no standard class holds a grafted 'phi3' model" in message
     assert "export.format: portable" in message
     assert not (tmp_path / "out").exists()
 

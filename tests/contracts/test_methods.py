@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from langraft.core.recipe import Languages
 from langraft.export.folder import export_model
 from langraft.families.family import FAMILIES
+from langraft.families.load import load_model
 from langraft.graft.freeze import group_of, set_trainable
 from langraft.graft.losses import TokenRoles, mean_over_layers
 from langraft.graft.methods import METHODS
@@ -28,7 +31,7 @@ ROWS = {"full": ("all", "rare", "frozen"), "moe_full": ("all",)}
 SETTINGS = {
     "llama_pro": {"new_blocks": 1},
     "lora": {"rank": 2, "alpha": 1},
-    "moe_ct": {"attention_rank": 2},
+    "moe_ct": {"attention_rank": 2, "output_rank": 3},
 }
 ODD_ROWS = ("gemma2", "gpt2", "bloom")  # scaled embedding, Conv1D, normed embedding
 CASES = [
@@ -141,7 +144,14 @@ def test_saved_loaded_exported_and_reloaded_models_are_equal(
 
 @pytest.mark.parametrize(
     ("method", "family", "architecture"),
-    [("moe_lpr", "llama", "MixtralForCausalLM"), ("moe_ct", "gemma2", "GraftedForCausalLM")],
+    [
+        ("moe_lpr", "llama", "MixtralForCausalLM"),
+        ("moe_lpr", "cohere2", "Cohere2MoeForCausalLM"),
+        ("moe_lpr", "ernie4_5", "Ernie4_5_MoeForCausalLM"),
+        ("moe_lpr", "granite", "GraniteMoeForCausalLM"),
+        ("moe_lpr", "olmo2", "FlexOlmoForCausalLM"),
+        ("moe_ct", "gemma2", "GraftedForCausalLM"),
+    ],
 )
 def test_an_exported_folder_generates_where_langraft_cannot_be_imported(
     method: str,
@@ -175,6 +185,45 @@ except ImportError:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"{architecture} the house")
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a folder by name, those of size zero left out."""
+    return {
+        name: tuple(tensor.shape)
+        for name, tensor in load_file(folder / "model.safetensors").items()
+        if tensor.numel()
+    }
+
+
+@pytest.mark.parametrize("tied", ["tied", "untied"])
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_standard_export_has_the_tensors_that_transformers_itself_releases(
+    family: str, tied: str, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base(family, tie_word_embeddings=tied == "tied")
+    model = make("moe_lpr", family, "rare", tied)
+    train_a_little(model)
+    save(model, tmp_path / "graft", base=base)
+    result = export_model(tmp_path / "graft", tmp_path / "export", wanted="standard")
+    assert result.architecture == FAMILIES[family].twin.architecture
+    AutoModelForCausalLM.from_pretrained(tmp_path / "export").save_pretrained(tmp_path / "again")
+    assert tensor_shapes(tmp_path / "export") == tensor_shapes(tmp_path / "again")
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_what_a_base_leaves_to_the_defaults_of_its_class_stays_so_in_the_export(
+    family: str, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base(family, rms_norm_eps=..., rope_parameters=..., head_dim=...)
+    config = json.loads((base / "config.json").read_text())
+    for key in ("head_dim", "rms_norm_eps", "rope_parameters"):
+        config.pop(key, None)
+    (base / "config.json").write_text(json.dumps(config))
+    model = graft_model(load_model(base), METHODS["moe_lpr"].model_validate({}))
+    train_a_little(model)
+    save(model, tmp_path / "graft", base=base)
+    export_model(tmp_path / "graft", tmp_path / "export", wanted="standard")
 
 
 def test_the_literal_name_of_every_method_is_its_file_name() -> None:

@@ -27,6 +27,8 @@ GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2}
         ("qwen2", "gated", {}),
         ("qwen3", "gated", {}),
         ("olmo2", "gated", {}),
+        ("ernie4_5", "gated", {}),
+        ("hunyuan_v1_dense", "gated", {}),
         ("phi3", "fused", {}),
         ("starcoder2", "plain", {}),
         ("gpt_neox", "plain", {"hidden_act": "gelu"}),
@@ -74,11 +76,26 @@ def test_every_twin_is_a_class_that_transformers_has() -> None:
         assert hasattr(transformers, FAMILIES[name].twin.architecture)
 
 
-def test_a_llama_with_biases_and_an_unknown_family_have_no_twin() -> None:
-    with pytest.raises(ExportError, match="has mlp_bias, Mixtral has no biases"):
-        twin_of({"model_type": "llama", "mlp_bias": True}, MoELPR())
-    with pytest.raises(ExportError, match=r"'gpt2'.*there is one for llama, mistral"):
-        twin_of({"model_type": "gpt2"}, MoELPR())
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"model_type": "llama", "mlp_bias": True}, "has mlp_bias, Mixtral has no biases"),
+        ({"model_type": "granite", "mlp_bias": True}, "has mlp_bias, GraniteMoE's experts have"),
+        ({"model_type": "ernie4_5", "use_bias": True}, "has use_bias, ERNIE-4.5-MoE's experts"),
+        ({"model_type": "gpt2"}, r"'gpt2'.*there is one for cohere2, ernie4_5, granite, llama"),
+    ],
+)
+def test_a_base_with_what_its_twin_lacks_and_an_unknown_family_have_no_twin(
+    config: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ExportError, match=reason):
+        twin_of(config, MoELPR())
+
+
+def test_an_export_does_not_ask_for_the_modelling_code_of_its_base() -> None:
+    base = {"intermediate_size": 40, "auto_map": {"AutoConfig": "configuration.Config"}}
+    for name in FAMILIES:
+        assert "auto_map" not in FAMILIES[name].twin.config(base, 4, 2, ())
 
 
 def test_a_missing_folder_and_an_unknown_hub_name_are_refused(

@@ -1,16 +1,18 @@
 """Standard folders: which MoE class of transformers holds a graft exactly, and its tensors there.
 
-Shape suffixes: N = new experts, D = model width, F = FFN width.
+Shape suffixes: N = new experts, E = all experts, D = model width, F = FFN width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig
 
 from langraft.core.errors import ExportError
 from langraft.export.tensors import PlannedTensor, TensorFiles, layer_of, num_bytes, plan_base
@@ -46,8 +48,8 @@ def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
         raise _no_standard(
             f"{family.twin.architecture} cannot hold this {model_type} base exactly: {reason}"
         )
-    if method.attention_rank:
-        raise _no_standard("no standard class has attention adapters")
+    if method.has_adapters:
+        raise _no_standard("no standard class has adapters of attention or output")
     if not method.original_competes:
         raise _no_standard(
             f"no standard class has a gate between the original FFN and a branch of experts, "
@@ -80,7 +82,7 @@ def plan_standard(
         graft: Tensors of the graft's small form.
 
     Returns:
-        The twin's config and all its tensors; experts unstacked, as released checkpoints are.
+        The twin's config and all its tensors, in the layout of released checkpoints.
     """
     counts = method.experts_by_layer(config["num_hidden_layers"])
     sparse = {layer for layer, count in enumerate(counts) if count}
@@ -90,7 +92,16 @@ def plan_standard(
     for name in graft:
         if name.endswith(".experts.weight_in"):
             planned += _plan_layer(graft, name.removesuffix(".experts.weight_in"), twin, dtype)
-    return twin.config(config, max(counts) + 1, method.experts_per_token, dense), planned
+    num_experts = max(counts) + 1
+    for layer in sparse:
+        planned = _stack_experts(planned, twin, layer, num_experts)
+    complete = _with_defaults(config)
+    return twin.config(complete, num_experts, method.experts_per_token, dense), planned
+
+
+def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Add what the base leaves to the defaults of its class, since the twin's may be others."""
+    return AutoConfig.for_model(**deepcopy(dict(config))).to_diff_dict() | dict(config)
 
 
 def _twin_name(name: str, twin: Twin, sparse: set[int]) -> str:
@@ -122,9 +133,34 @@ def _plan_layer(
         num_bytes(graft.shape(router), dtype),
         lambda: graft.get(router).to(dtype),
     )
-    for constant, sizes in twin.constants(layer, width).items():
+    for constant, sizes in twin.constants(layer, width, num_new + 1).items():
         make = partial(torch.zeros, sizes, dtype=dtype)
         yield PlannedTensor(constant, num_bytes(sizes, dtype), make)
+
+
+def _stack_experts(
+    planned: list[PlannedTensor], twin: Twin, layer: int, num_experts: int
+) -> list[PlannedTensor]:
+    """Join the experts of a layer where the twin's checkpoints hold them in two tensors."""
+    stacked = twin.stacked_names(layer)
+    if stacked is None:
+        return planned
+    by_name = {tensor.name: tensor for tensor in planned}
+    inner: list[PlannedTensor] = []
+    outer: list[PlannedTensor] = []
+    for expert in range(num_experts):
+        names = twin.expert_names(layer, expert)
+        inner += [by_name.pop(names["gate"]), by_name.pop(names["up"])]
+        outer.append(by_name.pop(names["down"]))
+    for name, parts in zip(stacked, (inner, outer), strict=True):
+        make = partial(_joined, parts, num_experts)
+        by_name[name] = PlannedTensor(name, sum(part.num_bytes for part in parts), make)
+    return list(by_name.values())
+
+
+def _joined(parts: list[PlannedTensor], num_experts: int) -> Tensor:
+    """Return (E, 2F, D) of every expert's gate and up, or (E, D, F) of every expert's down."""
+    return torch.cat([part.make() for part in parts]).unflatten(0, (num_experts, -1))
 
 
 def _half(graft: TensorFiles, name: str, number: int, half: int, dtype: torch.dtype) -> Tensor:
