@@ -101,6 +101,53 @@ def test_a_run_leaves_what_others_build_on(finished: Path) -> None:
     assert card["parameters"]["active"] < card["parameters"]["total"]
 
 
+def test_a_finished_run_is_expanded_again_and_the_expansion_detached(
+    finished: Path, tmp_path: Path, small_recipe: dict[str, Any]
+) -> None:
+    recipe = small_recipe | {
+        "base": str(finished / "run/graft"),
+        "languages": {"original": ["en", "el", "hu"], "new": ["tr"]},
+        "stages": [
+            {
+                "name": "extend",
+                "tokens": 512,
+                "mixture": {"tr": 2, "en": 1, "el": 1, "hu": 1},
+                "losses": {"balance": 0.01, "prior": 0.1},
+            }
+        ],
+        "baselines": [],
+    }
+    file = write_recipe(tmp_path / "second.yaml", recipe)
+    assert "moe_lpr" in langraft("plan", file).stdout
+    langraft("run", file, "--out", tmp_path / "run")
+    before = json.loads((finished / "run/evaluate-review/evaluation.json").read_text())["heldout"]
+    card = json.loads((tmp_path / "run/scorecard.json").read_text())
+    for code in ("en", "el", "hu"):  # what is before is the first graft, on another tokenized text
+        assert card["bits_per_byte"][code]["role"] == "original"
+        assert card["bits_per_byte"][code]["before"] == pytest.approx(
+            before[code]["bits_per_byte"], abs=1e-4
+        )
+    config = json.loads((tmp_path / "run/export/config.json").read_text())
+    assert (config["model_type"], config["num_local_experts"]) == ("mixtral", 5)
+
+    done = langraft("detach", tmp_path / "run", "--out", tmp_path / "left")
+    assert "without tr; new languages left: el, hu" in done.stdout
+    left, first = (
+        load_file(f / "graft.safetensors") for f in (tmp_path / "left", finished / "run/graft")
+    )
+    assert left.keys() == first.keys()
+    assert all(torch.equal(left[name], first[name]) for name in first)
+    again = langraft("detach", tmp_path / "left", "--out", tmp_path / "nothing", check=False)
+    assert again.returncode == 2
+    assert "expanded once" in again.stderr
+
+    refused = write_recipe(tmp_path / "full.yaml", recipe | {"baselines": ["full"]})
+    done = langraft("run", refused, "--out", tmp_path / "refused", check=False)
+    assert done.returncode == 2
+    assert "full has no router" in done.stderr
+    assert not (tmp_path / "refused").exists()
+
+
 def test_all_methods_train_on_the_same_tokens_in_the_same_order(finished: Path) -> None:
     manifests = [
         json.loads((finished / "run" / path / "train-extend/manifest.json").read_text())

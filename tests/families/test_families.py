@@ -89,7 +89,7 @@ def test_a_base_with_what_its_twin_lacks_and_an_unknown_family_have_no_twin(
     config: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ExportError, match=reason):
-        twin_of(config, MoELPR())
+        twin_of(config, [MoELPR()])
 
 
 def test_an_export_does_not_ask_for_the_modelling_code_of_its_base() -> None:

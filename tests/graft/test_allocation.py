@@ -87,10 +87,10 @@ def test_allocation_and_given_layers_contradict_each_other() -> None:
 
 def test_a_standard_format_is_promised_only_where_one_holds_the_allocation() -> None:
     qwen, llama = tiny_config("qwen3").to_dict(), tiny_config("llama").to_dict()
-    assert twin_of(qwen, MoELPR(allocation="probe_layers")) is not None
+    assert twin_of(qwen, [MoELPR(allocation="probe_layers")]) is not None
     for config, allocation in ((qwen, "probe"), (llama, "probe_layers")):
         with pytest.raises(ExportError):
-            twin_of(config, MoELPR.model_validate({"allocation": allocation}))
+            twin_of(config, [MoELPR.model_validate({"allocation": allocation})])
 
 
 @pytest.mark.parametrize(

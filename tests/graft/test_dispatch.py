@@ -21,7 +21,7 @@ def layer(kind: str, *, num_new: int = 3, top_k: int = 2) -> ExpandedFFN:
     ffn = ExpandedFFN(
         site,
         num_new_experts=num_new,
-        num_competing=num_new + 1,
+        does_original_compete=True,
         top_k=top_k,
         context=GraftContext(),
     )
@@ -69,12 +69,12 @@ def test_dispatch_equals_a_plain_loop_forward_and_backward(kind: str, top_k: int
     gradients = []
     outputs = []
     for compute in (
-        lambda x, r: dispatch(x, r, ffn.experts, base=ffn.base),
+        lambda x, r: dispatch(x, r, ffn.banks, base=ffn.base),
         lambda x, r: plain_loop(ffn, x, r),
     ):
         ffn.zero_grad()
         leaf = x.clone().requires_grad_()
-        out = compute(leaf, ffn.router(leaf))
+        out = compute(leaf, ffn.route(leaf))
         (out * target).sum().backward()
         outputs.append(out.detach())
         found = {n: p.grad.clone() for n, p in ffn.named_parameters() if p.grad is not None}
@@ -95,7 +95,7 @@ def test_experts_without_tokens_cost_nothing_and_get_zero_gradients(
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
     experts_TK = torch.tensor([chosen] * 9)
     routing = Routing(torch.zeros(9, 4), experts_TK, torch.full((9, 2), 0.5))
-    dispatch(x, routing, ffn.experts, base=ffn.base).square().sum().backward()
+    dispatch(x, routing, ffn.banks, base=ffn.base).square().sum().backward()
     gradient = ffn.experts.weight_in.grad
     assert gradient is not None
     for number in range(3):
@@ -131,7 +131,7 @@ def test_routing_is_recorded_by_layer_only_while_somebody_listens() -> None:
 def test_router_weights_are_the_renormalised_top_of_the_softmax_over_all_experts() -> None:
     ffn = layer("gated")
     x = torch.randn(11, 16, generator=torch.Generator().manual_seed(0))
-    routing = ffn.router(x)
+    routing = ffn.route(x)
     probability = (x @ ffn.router.weight.T).softmax(-1)
     top, experts = probability.topk(2)
     assert torch.equal(experts, routing.experts_TK)
@@ -142,7 +142,7 @@ def test_the_router_computes_in_float32_under_autocast() -> None:
     ffn = layer("gated")
     x = torch.randn(11, 16, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        routing = ffn.router(x)
+        routing = ffn.route(x)
         out = ffn(x)
     torch.testing.assert_close(routing.logits_TE, nn.functional.linear(x, ffn.router.weight))
     assert out.dtype == torch.bfloat16

@@ -74,7 +74,7 @@ def test_a_branch_of_one_expert_needs_no_choice() -> None:
 def test_a_standard_class_must_hold_every_layer() -> None:
     llama, qwen = tiny_config("llama").to_dict(), tiny_config("qwen3").to_dict()
     some, unequal = MoELPR(layers=(0,)), MoELPR(new_experts=(1, 2))
-    assert twin_of(qwen, some).architecture == "Qwen3MoeForCausalLM"  # pyright: ignore
+    assert twin_of(qwen, [some]).architecture == "Qwen3MoeForCausalLM"  # pyright: ignore
     for config, method, reason in (
         (llama, some, "MixtralForCausalLM wants experts in every layer"),
         (qwen, unequal, "different numbers of experts"),
@@ -82,6 +82,6 @@ def test_a_standard_class_must_hold_every_layer() -> None:
         (tiny_config("gemma2").to_dict(), MoELPR(), "'gemma2'"),
     ):
         with pytest.raises(ExportError, match=reason):
-            choose_form(config, method, "standard")
-        assert choose_form(config, method, "auto")[0] is None
-        assert reason in choose_form(config, method, "auto")[1]
+            choose_form(config, [method], "standard")
+        assert choose_form(config, [method], "auto")[0] is None
+        assert reason in choose_form(config, [method], "auto")[1]

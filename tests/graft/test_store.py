@@ -25,7 +25,7 @@ def saved(save_base: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def test_the_small_form_holds_new_tensors_only(saved: Path) -> None:
-    names = set(load_file(saved / "graft.safetensors")) - {"langraft.rare_tokens"}
+    names = set(load_file(saved / "graft.safetensors")) - {"langraft.rare_tokens.0"}
     assert names
     assert all("experts" in name or "router" in name for name in names)
 
@@ -80,10 +80,7 @@ def test_the_small_form_of_a_trained_base_holds_all_of_it(
     assert graft_info(again).is_base_changed
 
 
-def test_a_model_is_grafted_once() -> None:
-    model = graft_model(tiny_model(), MoELPR())
-    with pytest.raises(ModelError, match="grafted already"):
-        graft_model(model, MoELPR())
+def test_a_model_that_is_not_grafted_has_nothing_to_tell() -> None:
     with pytest.raises(ModelError, match="not grafted"):
         graft_info(tiny_model())
 

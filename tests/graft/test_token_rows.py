@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from langraft.core.errors import ModelError
-from langraft.graft.guard import LanguageGuard
+from langraft.graft.context import GraftContext
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.graft.token_rows import add_token_rows, rare_tokens
@@ -29,7 +29,7 @@ def test_original_languages_weigh_the_same_however_much_text_each_has() -> None:
 def test_only_rare_rows_of_embedding_and_head_change(is_tied: bool) -> None:
     rare = [5, 17, 300]
     model = tiny_model(tie_word_embeddings=is_tied)
-    add_token_rows(model, rare, LanguageGuard())
+    add_token_rows(model, rare, GraftContext())
     ids = torch.arange(VOCAB_SIZE)[None]
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     hidden = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
@@ -55,7 +55,7 @@ def test_row_additions_get_gradients_and_the_matrices_do_not() -> None:
 
 def test_a_token_outside_the_vocabulary_is_refused() -> None:
     with pytest.raises(ModelError, match="outside the base's vocabulary of 320"):
-        add_token_rows(tiny_model(), [VOCAB_SIZE], LanguageGuard())
+        add_token_rows(tiny_model(), [VOCAB_SIZE], GraftContext())
 
 
 @pytest.mark.parametrize(("rows", "tokens"), [("rare", []), ("frozen", [1])])

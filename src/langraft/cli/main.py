@@ -171,6 +171,28 @@ def delta(
 
 
 @app.command()
+def detach(
+    graft: Annotated[
+        Path, typer.Argument(help="A graft that was expanded again, or a run folder with graft/.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the graft that is left.")],
+) -> None:
+    """Take the last expansion's experts away again: what is left is the earlier graft."""
+    from langraft.graft.store import base_of, load, save
+    from langraft.graft.surgery import detach_expansion, graft_info
+
+    folder = _graft_folder(graft)
+    model = load(folder)
+    gone = detach_expansion(model).languages
+    save(model, out, base=base_of(folder))
+    left = graft_info(model).languages
+    typer.echo(
+        f"{out}: without {', '.join(gone.new) if gone else 'the last expansion'}; "
+        f"new languages left: {', '.join(left.new) if left else 'those before'}."
+    )
+
+
+@app.command()
 def compare(
     recipe: RecipeArgument,
     out: OutOption = None,

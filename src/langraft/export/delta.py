@@ -9,6 +9,7 @@ gates, adapters and token rows have no counterpart in the base and stay.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from langraft.core.artifacts import explain_disk_errors, read_json, write_json
 from langraft.core.errors import ModelError
-from langraft.export.tensors import TensorFiles
+from langraft.export.tensors import TensorFiles, without_wrapper
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.sites import FFNSite, find_ffn_sites
 from langraft.graft.store import (
@@ -66,15 +67,11 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
         tensors = {name: found.get(name) for name in found}
         num_moved = 0
         for site in find_ffn_sites(empty_model(base_folder)):
-            experts = f"{site.path}.experts."
-            if f"{experts}weight_in" not in tensors:
-                continue
-            num_moved += len(tensors[f"{experts}weight_in"])
+            num_moved += sum(map(len, _stacks(tensors, site, "weight_in")))
             for kind in ("weight", "bias"):
                 for side, names in (("in", _inner(site)), ("out", [site.down])):
-                    key = f"{experts}{kind}_{side}"
-                    if key in tensors:
-                        tensors[key] += _difference(base, target, site, names, kind)
+                    for stack_of_experts in _stacks(tensors, site, f"{kind}_{side}"):
+                        stack_of_experts += _difference(base, target, site, names, kind)
         out.mkdir(parents=True, exist_ok=True)
         partial = out / f".{GRAFT_TENSORS}.partial"
         save_file(tensors, partial, metadata={"format": "pt"})
@@ -85,6 +82,12 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
         }
         write_json(out / GRAFT_JSON, described)
     return num_moved
+
+
+def _stacks(tensors: Mapping[str, Tensor], site: FFNSite, part: str) -> list[Tensor]:
+    """Return a part of the experts of a site, (N, ...), of each expansion."""
+    name = f"{site.path}.experts.{part}"
+    return [tensor for stored, tensor in tensors.items() if without_wrapper(stored) == name]
 
 
 def _inner(site: FFNSite) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,14 @@ from langraft.families.twins import Twin
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.method import AbstractMergedMethod, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
-from langraft.graft.store import GRAFT_JSON, GRAFT_TENSORS, base_of, load, method_of
+from langraft.graft.store import (
+    GRAFT_JSON,
+    GRAFT_TENSORS,
+    base_of,
+    expansions_of,
+    load,
+    method_of,
+)
 from langraft.graft.token_rows import fold_token_rows
 
 Form = Literal["auto", "standard", "portable"]
@@ -54,17 +61,17 @@ class ExportResult:
 
 
 def choose_form(
-    config: Mapping[str, Any], method: AbstractMethod, wanted: Form
+    config: Mapping[str, Any], methods: Sequence[AbstractMethod], wanted: Form
 ) -> tuple[Twin | None, str]:
     """Return the standard class to write, or None and the caveat of a portable folder.
 
     Raises:
         ExportError: when a standard class is wanted and none holds the model.
     """
-    if wanted == "portable" and isinstance(method, AbstractMoEMethod):
+    if wanted == "portable" and isinstance(methods[-1], AbstractMoEMethod):
         return None, CAVEAT
     try:
-        return twin_of(config, method), ""
+        return twin_of(config, methods), ""
     except ExportError as error:
         if wanted == "standard":
             raise
@@ -103,15 +110,16 @@ def export_model(
     """
     graft_folder, out = Path(graft_folder), Path(out)
     described = read_json(graft_folder / GRAFT_JSON)
-    method = method_of(described)
+    methods = [method_of(expansion) for expansion in expansions_of(described)]
+    method = methods[-1]
     base_folder = resolve_base(str(base)) if base else base_of(graft_folder)
     config = check_base(base_folder)
-    twin, why_portable = choose_form(config, method, wanted)
+    twin, why_portable = choose_form(config, methods, wanted)
     partial = out.with_name(f".{out.name}.partial")
     with explain_disk_errors(out), ExitStack() as stack:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        graft = TensorFiles([graft_folder / GRAFT_TENSORS], stack)
+        graft = TensorFiles.of_graft(graft_folder / GRAFT_TENSORS, stack)
         base_files = TensorFiles.of_folder(base_folder, stack)
         dtype = base_files.dtype(next(iter(base_files)))
         new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
@@ -125,10 +133,13 @@ def export_model(
         elif not isinstance(method, AbstractMoEMethod):
             planned = plan_base(base_files, graft, rename=str)
         elif twin is not None:
-            config, planned = plan_standard(twin, config, method, base_files, graft)
+            config, planned = plan_standard(
+                twin, config, method.experts_per_token, base_files, graft
+            )
         else:
             empty = empty_model(base_folder)
-            config, planned = plan_portable(empty, config, method, base_files, graft)
+            expansions = [m for m in methods if isinstance(m, AbstractMoEMethod)]
+            config, planned = plan_portable(empty, config, expansions, base_files, graft)
             write_modeling_file(partial, empty)
         if planned:
             _write_shards(partial, planned, shard_bytes)

@@ -5,7 +5,7 @@ Shape suffixes: N = new experts, E = all experts, D = model width, F = FFN width
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -24,17 +24,18 @@ from langraft.graft.moe_method import AbstractMoEMethod
 _FFN = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down"}
 
 
-def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
+def twin_of(config: Mapping[str, Any], methods: Sequence[AbstractMethod]) -> Twin | None:
     """Return the standard MoE class that holds a grafted base exactly; None without experts.
 
     Args:
         config: Of the base.
-        method: How it is grafted.
+        methods: How it is grafted: one, or that of each expansion.
 
     Raises:
         ExportError: when there is none, with the reason.
     """
-    if not isinstance(method, AbstractMoEMethod):
+    expansions = [method for method in methods if isinstance(method, AbstractMoEMethod)]
+    if not expansions:
         return None
     model_type = str(config.get("model_type"))
     if model_type not in list(FAMILIES):
@@ -48,17 +49,20 @@ def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
         raise _no_standard(
             f"{family.twin.architecture} cannot hold this {model_type} base exactly: {reason}"
         )
-    if method.has_adapters:
-        raise _no_standard("no standard class has adapters of attention or output")
-    if not method.original_competes:
-        raise _no_standard(
-            f"no standard class has a gate between the original FFN and a branch of experts, "
-            f"which {method.name} has"
-        )
-    counts = set(method.experts_by_layer(config["num_hidden_layers"]))
-    if method.allocation == "probe_layers":
+    for method in expansions:
+        if method.has_adapters:
+            raise _no_standard("no standard class has adapters of attention or output")
+        if not method.original_competes:
+            raise _no_standard(
+                f"no standard class has a gate between the original FFN and a branch of experts, "
+                f"which {method.name} has"
+            )
+    by_expansion = [method.experts_by_layer(config["num_hidden_layers"]) for method in expansions]
+    counts = {sum(of_layer) for of_layer in zip(*by_expansion, strict=True)}
+    allocations = {method.allocation for method in expansions}
+    if "probe_layers" in allocations:
         counts.add(0)
-    if len(counts - {0}) > 1 or method.allocation == "probe":
+    if len(counts - {0}) > 1 or "probe" in allocations:
         raise _no_standard("no standard class has layers with different numbers of experts")
     if 0 in counts and not family.twin.has_dense_layers:
         raise _no_standard(f"{family.twin.architecture} wants experts in every layer")
@@ -68,7 +72,7 @@ def twin_of(config: Mapping[str, Any], method: AbstractMethod) -> Twin | None:
 def plan_standard(
     twin: Twin,
     config: Mapping[str, Any],
-    method: AbstractMoEMethod,
+    experts_per_token: int,
     base: TensorFiles,
     graft: TensorFiles,
 ) -> tuple[dict[str, Any], list[PlannedTensor]]:
@@ -77,26 +81,24 @@ def plan_standard(
     Args:
         twin: From ``twin_of``.
         config: Of the base.
-        method: How it was grafted.
+        experts_per_token: K.
         base: Weights of the base.
         graft: Tensors of the graft's small form.
 
     Returns:
         The twin's config and all its tensors, in the layout of released checkpoints.
     """
-    counts = method.experts_by_layer(config["num_hidden_layers"])
-    sparse = {layer for layer, count in enumerate(counts) if count}
-    dense = tuple(layer for layer, count in enumerate(counts) if not count)
-    planned = plan_base(base, graft, lambda name: _twin_name(name, twin, sparse))
+    stacks = {layer_of(name): name for name in graft if name.endswith(".experts.weight_in")}
+    dense = tuple(layer for layer in range(config["num_hidden_layers"]) if layer not in stacks)
+    planned = plan_base(base, graft, lambda name: _twin_name(name, twin, stacks))
     dtype = base.dtype(next(iter(base)))
-    for name in graft:
-        if name.endswith(".experts.weight_in"):
-            planned += _plan_layer(graft, name.removesuffix(".experts.weight_in"), twin, dtype)
-    num_experts = max(counts) + 1
-    for layer in sparse:
+    for name in stacks.values():
+        planned += _plan_layer(graft, name.removesuffix(".experts.weight_in"), twin, dtype)
+    num_experts = max(graft.shape(name)[0] for name in stacks.values()) + 1
+    for layer in stacks:
         planned = _stack_experts(planned, twin, layer, num_experts)
     complete = _with_defaults(config)
-    return twin.config(complete, num_experts, method.experts_per_token, dense), planned
+    return twin.config(complete, num_experts, experts_per_token, dense), planned
 
 
 def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def _with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     return AutoConfig.for_model(**deepcopy(dict(config))).to_diff_dict() | dict(config)
 
 
-def _twin_name(name: str, twin: Twin, sparse: set[int]) -> str:
+def _twin_name(name: str, twin: Twin, sparse: Collection[int]) -> str:
     """Return a base tensor's name in the twin: an expanded FFN becomes expert 0, the rest stays."""
     module, _, _ = name.rpartition(".")
     for part, role in _FFN.items():

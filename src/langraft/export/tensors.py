@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from langraft.core.errors import ExportError
+from langraft.graft.store import RARE_TOKENS
 
 OURS = (".experts.", ".router.", ".gate.", ".adapter_down.", ".adapter_up.", ".deltas.")
+_JOINED = re.compile(r"\.(experts\.\w+|router\.weight)$")
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
@@ -41,10 +44,10 @@ class TensorFiles:
 
     def __init__(self, paths: list[Path], stack: ExitStack) -> None:
         """Open the files for as long as ``stack`` lives."""
-        self._file_of: dict[str, Any] = {}
+        self._stored: dict[str, list[tuple[Any, str]]] = {}  # file and name there; several: joined
         for path in paths:
             file: Any = stack.enter_context(safe_open(path, framework="pt"))
-            self._file_of |= dict.fromkeys(file.keys(), file)
+            self._stored |= {name: [(file, name)] for name in list(file.keys())}
 
     @classmethod
     def of_folder(cls, folder: Path, stack: ExitStack) -> TensorFiles:
@@ -61,27 +64,47 @@ class TensorFiles:
             )
         return cls(paths, stack)
 
+    @classmethod
+    def of_graft(cls, path: Path, stack: ExitStack) -> TensorFiles:
+        """Open a graft's tensors, the experts and routers of all its expansions joined."""
+        files = cls([path], stack)
+        names = {without_wrapper(name) for name in files if _JOINED.search(name)}
+        joined = {name: by_expansion(files, name) for name in names}
+        stored = {name: [files._stored.pop(n)[0] for n in joined[name]] for name in sorted(names)}
+        files._stored |= stored
+        return files
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file_of)
+        return iter(self._stored)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._file_of
+        return name in self._stored
 
     def get(self, name: str) -> Tensor:
         """Read one tensor."""
-        return self._file_of[name].get_tensor(name)
+        parts = [file.get_tensor(stored) for file, stored in self._stored[name]]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def part(self, name: str, index: int) -> Tensor:
         """Read one entry of a stacked tensor."""
-        return self._file_of[name].get_slice(name)[index]
+        for file, stored in self._stored[name]:
+            found = file.get_slice(stored)
+            if index < found.get_shape()[0]:
+                return found[index]
+            index -= found.get_shape()[0]
+        raise IndexError(name)
 
     def shape(self, name: str) -> list[int]:
         """Return a tensor's shape without reading it."""
-        return self._file_of[name].get_slice(name).get_shape()
+        shapes = [file.get_slice(stored).get_shape() for file, stored in self._stored[name]]
+        if len(shapes) == 1:
+            return shapes[0]
+        return [sum(shape[0] for shape in shapes), *shapes[0][1:]]
 
     def dtype(self, name: str) -> torch.dtype:
         """Return a tensor's dtype without reading it."""
-        return _DTYPES[self._file_of[name].get_slice(name).get_dtype()]
+        file, stored = self._stored[name][0]
+        return _DTYPES[file.get_slice(stored).get_dtype()]
 
 
 def plan_base(
@@ -94,15 +117,17 @@ def plan_base(
         graft: Tensors of the graft's small form.
         rename: From a base tensor's name to its name in the export.
     """
-    changed = {_without_wrapper(name): name for name in graft if _is_of_base(name)}
-    deltas = {_without_wrapper(name): name for name in graft if name.endswith(".deltas.delta")}
-    rare_tokens = graft.get("langraft.rare_tokens")
+    changed = {without_wrapper(name): name for name in graft if _is_of_base(name)}
+    stored_rows = [name for name in graft if name.startswith(RARE_TOKENS)]
+    rare_tokens = [graft.get(f"{RARE_TOKENS}.{number}") for number in range(len(stored_rows))]
+    rare_tokens = [tokens for tokens in rare_tokens if len(tokens)]
     planned: list[PlannedTensor] = []
     for name in base:
         dtype = base.dtype(name)
         source, stored = (graft, changed[name]) if name in changed else (base, name)
-        delta = deltas.get(name.removesuffix(".weight") + ".deltas.delta")
-        make = partial(_base_tensor, source, stored, graft, delta, rare_tokens, dtype)
+        additions = by_expansion(graft, name.removesuffix(".weight") + ".deltas.delta")
+        rows = list(zip(rare_tokens, additions, strict=False))  # none for most tensors
+        make = partial(_base_tensor, source, stored, graft, rows, dtype)
         planned.append(PlannedTensor(rename(name), num_bytes(base.shape(name), dtype), make))
     return planned
 
@@ -121,13 +146,12 @@ def _base_tensor(
     source: TensorFiles,
     stored: str,
     graft: TensorFiles,
-    delta: str | None,
-    rare_tokens: Tensor,
+    rows: list[tuple[Tensor, str]],
     dtype: torch.dtype,
 ) -> Tensor:
     tensor = source.get(stored)
-    if delta is not None:
-        tensor = tensor.float().index_add(0, rare_tokens, graft.get(delta).float())
+    for tokens, addition in rows:
+        tensor = tensor.float().index_add(0, tokens, graft.get(addition).float())
     return tensor.to(dtype)
 
 
@@ -135,5 +159,11 @@ def _is_of_base(name: str) -> bool:
     return not name.startswith("langraft.") and not any(part in name for part in OURS)
 
 
-def _without_wrapper(name: str) -> str:
+def by_expansion(graft: TensorFiles, name: str) -> list[str]:
+    """Return the tensors of this name in each expansion, the first one, deepest inside, first."""
+    return sorted((n for n in graft if without_wrapper(n) == name), key=len, reverse=True)
+
+
+def without_wrapper(name: str) -> str:
+    """Return the name that a tensor would have if nothing were wrapped around it."""
     return ".".join(part for part in name.split(".") if part != "base")

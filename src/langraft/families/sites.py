@@ -107,11 +107,14 @@ def decoder_layers(model: nn.Module) -> tuple[str, nn.ModuleList]:
     )
 
 
-def find_ffn_sites(model: nn.Module) -> list[FFNSite]:
+def find_ffn_sites(
+    model: nn.Module, original: Callable[[nn.Module], nn.Module] = lambda module: module
+) -> list[FFNSite]:
     """Find the FFN of every decoder layer.
 
     Args:
         model: Any Hugging Face causal language model; on the meta device nothing is probed.
+        original: Returns the FFN that was wrapped, of a module that wraps one.
 
     Returns:
         One site a layer, in order of depth. Widths may differ between layers.
@@ -125,7 +128,7 @@ def find_ffn_sites(model: nn.Module) -> list[FFNSite]:
         found = [
             site
             for name, module in layer.named_children()
-            if (site := _recognise(number, f"{prefix}.{number}", layer, name, module)) is not None
+            if (site := _recognise(number, f"{prefix}.{number}", layer, name, original(module)))
         ]
         if len(found) != 1:
             children = ", ".join(f"{n} ({type(m).__name__})" for n, m in layer.named_children())

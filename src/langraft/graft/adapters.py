@@ -26,27 +26,37 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from langraft.families.sites import decoder_layers, projection_shape
-from langraft.graft.context import GraftContext
-from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.graft.context import GraftContext, KeptTokens
+from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
 
 
 class AdaptedProjection(nn.Module):
     """A frozen projection and its low-rank addition."""
 
     def __init__(
-        self, base: nn.Module, rank: int, layer_below: int, context: GraftContext, seed: int
+        self,
+        base: nn.Module,
+        rank: int,
+        layer_below: int,
+        context: GraftContext,
+        seed: int,
+        *,
+        is_output: bool = False,
     ) -> None:
         """Wrap a projection; the caller puts the result in its place.
 
         Args:
-            base: Linear, Conv1D of GPT-2, or an output matrix with token rows.
+            base: Linear, Conv1D of GPT-2, an output matrix with token rows, or another adapter.
             rank: Of the addition.
             layer_below: Whose new experts scale it.
-            context: Of the model.
+            context: Of the expansion.
             seed: Of the first weights of D.
+            is_output: Whether it is the output matrix, which some tokens need not reach.
         """
         super().__init__()
-        width_out, width_in = projection_shape(base)
+        is_adapted = isinstance(base, AdaptedProjection)
+        self.shape: tuple[int, int] = base.shape if is_adapted else projection_shape(base)
+        width_out, width_in = self.shape
         self.base = base
         self.adapter_down = nn.Linear(width_in, rank, bias=False)
         self.adapter_up = nn.Linear(rank, width_out, bias=False)
@@ -57,35 +67,35 @@ class AdaptedProjection(nn.Module):
         nn.init.uniform_(self.adapter_down.weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.adapter_up.weight)
         self.layer_below = layer_below
-        self.kept: slice | Tensor = slice(None)  # of each sequence, the tokens that get here
+        self.is_output = is_output
         self._context = context
         context.new_share.setdefault(layer_below, torch.zeros(0))
 
     @property
     def weight(self) -> Any:
-        """The frozen matrix, for code that asks for its dtype, device or shape."""
+        """The frozen matrix, for code that asks for its dtype or device."""
         return self.base.weight
 
     @property
-    def new_share_T(self) -> Tensor:
-        """The share of new experts below, by token of the whole batch."""
-        return self._context.new_share[self.layer_below]
+    def bias(self) -> Any:
+        """The frozen bias, or None."""
+        return self.base.bias
 
-    def forward(self, x: Tensor, new_share_T: Tensor | None = None) -> Tensor:
-        """Project (..., D).
+    def is_of(self, context: GraftContext) -> bool:
+        """Say whether it came with an expansion."""
+        return self._context is context
 
-        Args:
-            x: Tokens: (B, S, D), or some rows of them, (T, D).
-            new_share_T: Of these rows; left out: of the current pass, for all that are ``kept``.
-        """
-        return self._context.guard.choose(lambda: self.base(x), lambda: self._adapt(x, new_share_T))
+    def forward(self, x: Tensor) -> Tensor:
+        """Project (..., D)."""
+        return self._context.guard.choose(lambda: self.base(x), lambda: self._adapt(x))
 
-    def _adapt(self, x: Tensor, new_share_T: Tensor | None) -> Tensor:
+    def _adapt(self, x: Tensor) -> Tensor:
         y: Tensor = self.base(x)
-        if new_share_T is None:
-            new_share_T = self.new_share_T.view(len(x), -1)[:, self.kept]
+        new_T = self._context.new_share[self.layer_below]
+        if self.is_output:
+            new_T = self._context.kept.choose(new_T, len(x))
         low = self.adapter_down(x.to(self.adapter_down.weight.dtype))
-        return y + self.adapter_up(new_share_T.reshape(*x.shape[:-1], 1) * low).to(y.dtype)
+        return y + self.adapter_up(new_T.view(*x.shape[:-1], 1) * low).to(y.dtype)
 
 
 def add_attention_adapters(
@@ -102,18 +112,24 @@ def add_attention_adapters(
     below = None
     for number, (layer, ffn) in enumerate(zip(decoder_layers(model)[1], ffns, strict=True)):
         if below is not None:
-            projections = [
-                (name, module)
-                for name, module in layer.named_modules()
-                if isinstance(module, nn.Linear | Conv1D) and name.partition(".")[0] != ffn
-            ]
-            for place, (name, module) in enumerate(projections):
+            for place, (name, module) in enumerate(_projections(layer, ffn)):
                 parent, _, attribute = name.rpartition(".")
                 seed = context.seed + 1000 * (number + 1) + place
                 adapted = AdaptedProjection(module, rank, below, context, seed)
                 setattr(layer.get_submodule(parent), attribute, adapted)
-        if isinstance(layer.get_submodule(ffn), ExpandedFFN):
+        expanded = layer.get_submodule(ffn)
+        if isinstance(expanded, ExpandedFFN) and expanded.is_of(context):
             below = number
+
+
+def _projections(layer: nn.Module, ffn: str) -> list[tuple[str, nn.Module]]:
+    """Return the projections of a layer outside its FFN; an adapted one counts once."""
+    found: list[tuple[str, nn.Module]] = []
+    for name, module in layer.named_modules():
+        is_inside = any(name.startswith(f"{outer}.") for outer in (ffn, *(n for n, _ in found)))
+        if isinstance(module, nn.Linear | Conv1D | AdaptedProjection) and not is_inside:
+            found.append((name, module))
+    return found
 
 
 def add_output_adapter(model: Any, rank: int, context: GraftContext) -> None:
@@ -127,14 +143,16 @@ def add_output_adapter(model: Any, rank: int, context: GraftContext) -> None:
         rank: Of the addition.
         context: Of the model.
     """
-    below = max(module.layer for module in model.modules() if isinstance(module, ExpandedFFN))
+    below = max(ffn.layer for ffn in expanded_ffns(model) if ffn.is_of(context))
     head = model.get_output_embeddings()
-    model.set_output_embeddings(AdaptedProjection(head, rank, below, context, context.seed))
+    adapted = AdaptedProjection(head, rank, below, context, context.seed, is_output=True)
+    model.set_output_embeddings(adapted)
     model.register_forward_pre_hook(_note_kept, with_kwargs=True)
 
 
 def _note_kept(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Tell the output matrix for which tokens logits are wanted; generation wants the last."""
+    """Note of which tokens logits are wanted."""
     del args
-    kept = kwargs.get("logits_to_keep", 0)
-    model.get_output_embeddings().kept = slice(-kept, None) if isinstance(kept, int) else kept
+    wanted = kwargs.get("logits_to_keep", 0)
+    kept: KeptTokens = model.langraft.context.kept
+    kept.of_sequence = slice(-wanted, None) if isinstance(wanted, int) else wanted

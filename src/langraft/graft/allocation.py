@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from langraft.core.recipe import Languages
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.expanded_ffn import original_ffn
 
 _LEAST_SIMILARITY = 1e-3
 
@@ -38,14 +39,14 @@ def layer_similarities(
     """Measure how alike original and new languages look to each layer's FFN.
 
     Args:
-        model: The base.
+        model: The base, grafted before or not.
         rows: Token ids by language, each (1, T).
         languages: Which of them are original and which new.
 
     Returns:
         Mean cosine by layer, at least 0.001.
     """
-    sites = find_ffn_sites(model.eval())
+    sites = find_ffn_sites(model.eval(), original_ffn)
     device = next(model.parameters()).device
     seen: dict[int, Tensor] = {}  # by layer, the sum of hidden states of the current pass
 
@@ -53,7 +54,8 @@ def layer_similarities(
         del module
         seen[layer] = inputs[0].flatten(0, -2).double().sum(0)
 
-    hooks = [s.module.register_forward_pre_hook(partial(note, s.layer)) for s in sites]
+    ffns = [getattr(site.parent, site.attribute) for site in sites]
+    hooks = [f.register_forward_pre_hook(partial(note, layer)) for layer, f in enumerate(ffns)]
     means: dict[str, list[Any]] = {}
     try:
         for code in (*languages.original, *languages.new):

@@ -6,7 +6,7 @@ tokens to experts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from langraft.families.sites import FFNSite, run_ffn
 from langraft.graft.context import GraftContext
 from langraft.graft.experts import ExpertBank
 from langraft.graft.gate import FixedGate, SigmoidGate
-from langraft.graft.router import Routing, TopKRouter
+from langraft.graft.router import Routing, TopKRouter, route
 
 
 class ExpandedFFN(nn.Module):
@@ -28,6 +28,10 @@ class ExpandedFFN(nn.Module):
     and the gate fuses the two (MoE-CT, arXiv:2407.00875). Since new experts start as copies and
     weights sum to 1, either computes the base's function before training, whatever the router
     and the gate say.
+
+    In a second expansion the module wraps that of the first, which is frozen: experts and router
+    scores of both stand side by side, and tokens choose among all. A token that chooses none of
+    the newest experts gets what it got before.
     """
 
     def __init__(
@@ -35,29 +39,64 @@ class ExpandedFFN(nn.Module):
         site: FFNSite,
         *,
         num_new_experts: int,
-        num_competing: int,
+        does_original_compete: bool,
         top_k: int,
         context: GraftContext,
         gate: FixedGate | SigmoidGate | None = None,
     ) -> None:
-        """Wrap the FFN of a site; the caller puts the result in its place.
+        """Wrap what stands at a site; the caller puts the result in its place.
 
         Args:
-            site: Where the FFN is.
+            site: Where the original FFN is or was.
             num_new_experts: N.
-            num_competing: E, what the router chooses among: N + 1, or N beside a gate.
-            top_k: K, of these.
-            context: The model's recorder, guard and seed.
+            does_original_compete: Whether it is expert 0, or stands beside a gate.
+            top_k: K, of all experts that compete.
+            context: The expansion's recorder, guard and seed.
             gate: Fuses the original with the experts where it does not compete with them.
         """
         super().__init__()
         self.layer = site.layer
-        self.base = site.module
+        self.base = getattr(site.parent, site.attribute)
         self.experts = ExpertBank(site, num_new_experts)
-        self.router = TopKRouter(site.model_width, num_competing, top_k, context.seed + site.layer)
+        scores_original = does_original_compete and self.earlier is None
+        self.router = TopKRouter(
+            site.model_width, num_new_experts + scores_original, context.seed + site.layer
+        )
         self.gate = gate
+        self.top_k = top_k
+        before = 1 if self.earlier is None else self.earlier.num_competing
+        self.num_kept = before if does_original_compete else 0
         self.takes_residual = site.takes_residual
         self._context = context
+
+    @property
+    def earlier(self) -> ExpandedFFN | None:
+        """What an earlier expansion left here."""
+        return self.base if isinstance(self.base, ExpandedFFN) else None
+
+    @property
+    def original(self) -> nn.Module:
+        """The base model's own FFN."""
+        return self.base if self.earlier is None else self.earlier.original
+
+    @property
+    def expansions(self) -> tuple[ExpandedFFN, ...]:
+        """All that stand here, the first one first, in the order in which experts are counted."""
+        return (*(() if self.earlier is None else self.earlier.expansions), self)
+
+    @property
+    def banks(self) -> tuple[ExpertBank, ...]:
+        """New experts of all expansions."""
+        return tuple(expansion.experts for expansion in self.expansions)
+
+    def is_of(self, context: GraftContext) -> bool:
+        """Say whether the newest experts here came with an expansion."""
+        return self._context is context
+
+    @property
+    def num_competing(self) -> int:
+        """E, the experts that the router chooses among."""
+        return self.num_kept + len(self.experts.weight_in)
 
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in.
@@ -71,21 +110,36 @@ class ExpandedFFN(nn.Module):
 
     def _mix(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         x_TD = hidden.reshape(-1, hidden.shape[-1])
-        routing = self.router(x_TD)
-        if self.gate is not None:
-            routing = replace(routing, gating=self.gate(x_TD))
+        routing = self.route(x_TD)
         self._context.recorder.write(self.layer, routing)
-        if self.layer in self._context.new_share:
-            self._context.new_share[self.layer] = routing.new_share_T()
+        self._note_shares(routing, len(hidden))
         if self.gate is None:
-            y_TD = dispatch(x_TD, routing, self.experts, base=self._run_base)
+            y_TD = dispatch(x_TD, routing, self.banks, base=self._run_original)
         else:
             y_TD = self._fuse(x_TD, routing)
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
 
-    def _run_base(self, x_TD: Tensor) -> Tensor:
-        return run_ffn(self.base, x_TD, takes_residual=self.takes_residual)
+    def route(self, x_TD: Tensor) -> Routing:
+        """Choose each token's experts and, with a gate, how much of them comes through."""
+        scores = [expansion.router(x_TD) for expansion in self.expansions]
+        routing = route(torch.cat(scores, dim=-1), self.top_k, self.num_kept)
+        return routing if self.gate is None else replace(routing, gating=self.gate(x_TD))
+
+    def _note_shares(self, routing: Routing, num_sequences: int) -> None:
+        """Tell the adapters of each expansion how much of a token came from its experts."""
+        for expansion in self.expansions:
+            shares = expansion._context.new_share
+            if self.layer in shares:
+                own = range(expansion.num_kept, expansion.num_competing)
+                share_BS = routing.share_T(own).view(num_sequences, -1)
+                if expansion is not self:  # guarded sequences have run through it by themselves
+                    before_BS = shares[self.layer].view(num_sequences, -1)
+                    share_BS = self._context.guard.keep(before_BS, share_BS)
+                shares[self.layer] = share_BS.flatten()
+
+    def _run_original(self, x_TD: Tensor) -> Tensor:
+        return run_ffn(self.original, x_TD, takes_residual=self.takes_residual)
 
     def _fuse(self, x_TD: Tensor, routing: Routing) -> Tensor:
         """Return ``b + g (m - b)``; where a hard gate is closed, b itself, and no expert runs.
@@ -94,23 +148,35 @@ class ExpandedFFN(nn.Module):
         is how their gate learns to open.
         """
         assert routing.gating is not None
-        base_TD = self._run_base(x_TD)
+        base_TD = self._run_original(x_TD)
         open_T = routing.gating.open_T
         if torch.is_grad_enabled() or not getattr(self.gate, "is_hard", False):
-            branch_TD = dispatch(x_TD, routing, self.experts)
+            branch_TD = dispatch(x_TD, routing, self.banks)
             return base_TD + open_T.unsqueeze(-1).to(base_TD.dtype) * (branch_TD - base_TD)
         rows = open_T.nonzero().squeeze(-1)
         chosen = Routing(
             routing.logits_TE[rows], routing.experts_TK[rows], routing.weights_TK[rows]
         )
-        branch_TD = dispatch(x_TD[rows], chosen, self.experts)
+        branch_TD = dispatch(x_TD[rows], chosen, self.banks)
         return base_TD.index_copy(0, rows, branch_TD.to(base_TD.dtype))
+
+
+def expanded_ffns(model: nn.Module) -> list[ExpandedFFN]:
+    """Return what stands for the FFNs of a graft, without what it wraps."""
+    found = [module for module in model.modules() if isinstance(module, ExpandedFFN)]
+    wrapped = {id(module.base) for module in found}
+    return [module for module in found if id(module) not in wrapped]
+
+
+def original_ffn(module: nn.Module) -> nn.Module:
+    """Return the base's own FFN, of a module that stands where it was."""
+    return module.original if isinstance(module, ExpandedFFN) else module
 
 
 def dispatch(
     x_TD: Tensor,
     routing: Routing,
-    experts: ExpertBank,
+    banks: Sequence[ExpertBank],
     base: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Send each token to its K experts and sum their outputs by weight; no token is dropped.
@@ -121,7 +187,7 @@ def dispatch(
     Args:
         x_TD: Tokens.
         routing: Their experts and weights.
-        experts: Serves experts 1.. beside a base, 0.. without one.
+        banks: Serve experts 1.. beside a base, 0.. without one, one bank after the other.
         base: Serves expert 0.
     """
     num_tokens, top_k = routing.experts_TK.shape
@@ -133,15 +199,28 @@ def dispatch(
     counts_E = expert_A.bincount(minlength=num_experts)
     sorted_AD = _ToExperts.apply(x_TD, order_A, place_A, top_k)
     if base is None:
-        out_AD = experts(sorted_AD, counts_E.cumsum(0).to(torch.int32))
+        out_AD = _run_banks(banks, sorted_AD, counts_E.cumsum(0).to(torch.int32))
     else:
         num_base = int(counts_E[0])  # the one host sync of a layer: the base needs its own slice
         base_out = base(sorted_AD[:num_base])
         ends_N = counts_E[1:].cumsum(0).to(torch.int32)
-        new_out = experts(sorted_AD[num_base:], ends_N)
+        new_out = _run_banks(banks, sorted_AD[num_base:], ends_N)
         out_AD = torch.cat([base_out, new_out.to(base_out.dtype)])
     out_TKD = _FromExperts.apply(out_AD, order_A, place_A).view(num_tokens, top_k, x_TD.shape[1])
     return (out_TKD * routing.weights_TK.unsqueeze(-1).to(out_TKD.dtype)).sum(dim=1)
+
+
+def _run_banks(banks: Sequence[ExpertBank], x_AD: Tensor, ends_N: Tensor) -> Tensor:
+    """Run rows that are sorted by expert through the bank that has it."""
+    if len(banks) == 1:
+        return banks[0](x_AD, ends_N)
+    parts: list[Tensor] = []
+    start = 0
+    for bank, ends in zip(banks, ends_N.split([len(b.weight_in) for b in banks]), strict=True):
+        end = int(ends[-1])
+        parts.append(bank(x_AD[start:end], ends - start))
+        start = end
+    return torch.cat(parts)
 
 
 class _ToExperts(torch.autograd.Function):

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from langraft.core.errors import TrainingError
 
+_EXPANDED_BY = "langraft_expanded_by"
+
 
 def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
     """Return the model's parameters by group: the name on their module, else ``base``."""
@@ -86,5 +88,22 @@ def _bytes(tensor: Tensor) -> Any:
 
 
 def group_of(module: nn.Module) -> str:
-    """Return the group that a module's own parameters train in; empty for the base's."""
-    return getattr(module, "langraft_group", "")
+    """Return the group that a module's own parameters train in; empty for the base's.
+
+    What an earlier expansion brought is in the group ``earlier``, which no method trains.
+    """
+    return "earlier" if hasattr(module, _EXPANDED_BY) else getattr(module, "langraft_group", "")
+
+
+def freeze_expansions(model: nn.Module, expansion: int) -> None:
+    """Freeze for good what trained so far, as the expansion of this number begins."""
+    for module in model.modules():
+        if group_of(module) not in ("", "earlier"):
+            setattr(module, _EXPANDED_BY, expansion)
+
+
+def thaw_expansions(model: nn.Module, expansion: int) -> None:
+    """Undo ``freeze_expansions``."""
+    for module in model.modules():
+        if getattr(module, _EXPANDED_BY, None) == expansion:
+            delattr(module, _EXPANDED_BY)

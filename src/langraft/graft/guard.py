@@ -60,9 +60,14 @@ class LanguageGuard:
             )
         if all(self._is_guarded):
             return of_base
-        mask_B = torch.tensor(self._is_guarded, device=of_base.device)
-        of_graft = grafted().to(of_base.dtype)
-        return torch.where(mask_B.view(-1, *[1] * (of_base.ndim - 1)), of_base, of_graft)
+        return self.keep(of_base, grafted().to(of_base.dtype))
+
+    def keep(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return what was before for guarded sequences and what is after for the rest, (B, ...)."""
+        if not any(self._is_guarded):
+            return after
+        mask_B = torch.tensor(self._is_guarded, device=after.device)
+        return torch.where(mask_B.view(-1, *[1] * (after.ndim - 1)), before, after)
 
     def watch_prompts(
         self, model: Any, is_guarded: Callable[[list[str]], list[bool]], tokenizer: Any

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from torch import Tensor
 
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Share
@@ -14,10 +15,11 @@ from langraft.families.sites import find_ffn_sites
 from langraft.graft.adapters import add_attention_adapters, add_output_adapter
 from langraft.graft.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.context import GraftContext
-from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.graft.expanded_ffn import ExpandedFFN, original_ffn
 from langraft.graft.gate import FixedGate, SigmoidGate
-from langraft.graft.losses import SideLoss, balance_loss, language_prior_loss
+from langraft.graft.losses import SideLoss, TokenRoles, balance_loss, language_prior_loss
 from langraft.graft.method import AbstractMethod
+from langraft.graft.router import Routing
 
 
 def _some(counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -157,24 +159,29 @@ class AbstractMoEMethod(AbstractMethod):
     def side_losses(self) -> Mapping[str, SideLoss]:
         """Return the load balancing loss and the language prior loss."""
         return {
-            "balance": lambda routing, roles: balance_loss(
-                routing.logits_TE, roles.is_token_T, self.experts_per_token
-            ),
+            "balance": self._balance,
             "prior": lambda routing, roles: language_prior_loss(
                 routing.log_original_T(), roles.is_original_T
             ),
         }
 
+    def _balance(self, routing: Routing, roles: TokenRoles) -> Tensor:
+        """Balance all experts; in a second expansion the newest, as the rest are as they are."""
+        first = routing.num_kept if routing.num_kept > 1 else 0
+        logits_TE = routing.logits_TE[:, first:]
+        top_k = min(self.experts_per_token, logits_TE.shape[1])
+        return balance_loss(logits_TE, roles.is_token_T, top_k)
+
     def expand(self, model: Any, context: GraftContext) -> None:
-        """Replace the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
-        sites = find_ffn_sites(model)
+        """Replace what stands for the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
+        sites = find_ffn_sites(model, original_ffn)
         ffns = [site.attribute for site in sites]
         for site, num_new in zip(sites, self.experts_by_layer(len(sites)), strict=True):
             if num_new:
                 expanded = ExpandedFFN(
                     site,
                     num_new_experts=num_new,
-                    num_competing=num_new + self.original_competes,
+                    does_original_compete=self.original_competes,
                     top_k=self.experts_per_token,
                     context=context,
                     gate=self.make_gate(site.model_width),

@@ -27,24 +27,27 @@ class Routing:
         experts_TK: Chosen experts, best first.
         weights_TK: Their weights, positive, summing to 1, float32.
         gating: How the branch of new experts is fused with the original beside it.
+        num_kept: Experts that were there before: the original, and those of earlier expansions;
+            0 beside a gate.
     """
 
     logits_TE: Tensor
     experts_TK: Tensor
     weights_TK: Tensor
     gating: Gating | None = None
+    num_kept: int = 1
 
     def log_original_T(self) -> Tensor:
-        """Return the log-probability of the original FFN, which the language prior raises."""
-        if self.gating is None:
-            return self.logits_TE.log_softmax(dim=-1)[:, 0]
-        return nn.functional.logsigmoid(-self.gating.logits_T)
-
-    def new_share_T(self) -> Tensor:
-        """Return the share of a token's output that comes from new experts, without gradient."""
+        """Return the log-probability of what was there before, which the language prior raises."""
         if self.gating is not None:
-            return self.gating.open_T.detach()
-        return (self.weights_TK * (self.experts_TK != 0)).sum(dim=-1).detach()
+            return nn.functional.logsigmoid(-self.gating.logits_T)
+        return self.logits_TE.log_softmax(dim=-1)[:, : self.num_kept].logsumexp(dim=-1)
+
+    def share_T(self, experts: range) -> Tensor:
+        """Return the share of a token's output that some experts give, without gradient."""
+        is_in_TK = (self.experts_TK >= experts.start) & (self.experts_TK < experts.stop)
+        share_T = (self.weights_TK * is_in_TK).sum(dim=-1)
+        return (share_T if self.gating is None else share_T * self.gating.open_T).detach()
 
     def shares_TE(self) -> Tensor:
         """Return each expert's share of a token's output, original first; rows sum to 1."""
@@ -56,26 +59,30 @@ class Routing:
 
 
 class TopKRouter(nn.Module):
-    """Softmax over all experts, then top-k, then renormalise (MoE-LPR, arXiv:2408.11396, eq. 2-4).
+    """Scores experts, for softmax over all, top-k and renormalising (arXiv:2408.11396, eq. 2-4).
 
-    One linear map without bias a layer, Xavier-normal, always in float32.
+    One linear map without bias a layer, Xavier-normal, always in float32. After a second
+    expansion the scores of a layer's routers stand side by side: one choice among all experts.
     """
 
     langraft_group: ClassVar[str] = "routers"
 
-    def __init__(self, width: int, num_experts: int, top_k: int, seed: int) -> None:
+    def __init__(self, width: int, num_experts: int, seed: int) -> None:
         """Draw the weight (E, D) from its own generator, so that a graft is reproducible."""
         super().__init__()
-        self.top_k = top_k
         weight = torch.empty(num_experts, width)
         nn.init.xavier_normal_(weight, generator=torch.Generator().manual_seed(seed))
         self.weight = nn.Parameter(weight)
 
-    def forward(self, x_TD: Tensor) -> Routing:
-        """Choose K experts for each token."""
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Return the scores of this router's experts, (T, E), float32."""
         with torch.autocast(x_TD.device.type, enabled=False):
-            logits_TE = nn.functional.linear(x_TD.float(), self.weight.float())
-            top_logits_TK, experts_TK = logits_TE.topk(self.top_k, dim=-1)
-            # Softmax over all, kept where chosen and renormalised, is softmax over the chosen.
-            weights_TK = top_logits_TK.softmax(dim=-1)
-        return Routing(logits_TE, experts_TK, weights_TK)
+            return nn.functional.linear(x_TD.float(), self.weight.float())
+
+
+def route(logits_TE: Tensor, top_k: int, num_kept: int) -> Routing:
+    """Choose K experts for each token by their scores."""
+    top_logits_TK, experts_TK = logits_TE.topk(top_k, dim=-1)
+    # Softmax over all, kept where chosen and renormalised, is softmax over the chosen.
+    weights_TK = top_logits_TK.softmax(dim=-1)
+    return Routing(logits_TE, experts_TK, weights_TK, num_kept=num_kept)

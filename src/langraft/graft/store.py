@@ -1,43 +1,53 @@
 """The small form of a graft: its own tensors and a reference to the base.
 
-graft.json           method, base (path and fingerprint), versions
+graft.json           method, base (path and fingerprint), earlier expansions
 graft.safetensors    new tensors only; all tensors where a stage trained the base itself
+
+A graft that was expanded again keeps the tensors of all its expansions and refers to the base of
+the first. Such a folder may itself be the base of a run.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.core.recipe import Languages
-from langraft.corpus.identify import make_identifier
-from langraft.families.load import check_base, load_model, load_tokenizer, resolve_base
+from langraft.families.load import (
+    check_base,
+    empty_model,
+    load_model,
+    load_tokenizer,
+    resolve_base,
+)
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods import METHODS
+from langraft.graft.prompts import guard_prompts
 from langraft.graft.surgery import graft_info, graft_model
 
 GRAFT_JSON = "graft.json"
 GRAFT_TENSORS = "graft.safetensors"
-_RARE_TOKENS = "langraft.rare_tokens"
+RARE_TOKENS = "langraft.rare_tokens"
 
 
 def fingerprint_base(folder: Path) -> str:
-    """Return a hash over the config and every byte of the weights of a base."""
+    """Return a hash over the config and every byte of the weights of a base, or of a graft."""
     files = sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")])
     if not files:
         raise ModelError(f"{folder} holds no weights (*.safetensors).")
-    digest = hashlib.sha256((folder / "config.json").read_bytes())
+    described = folder / (GRAFT_JSON if is_graft(folder) else "config.json")
+    digest = hashlib.sha256(described.read_bytes())
     for path in files:
         stat = path.stat()
         sha256 = _sha256_once(path.resolve(), stat.st_size, stat.st_mtime_ns)
@@ -52,10 +62,69 @@ def _sha256_once(path: Path, num_bytes: int, modified_ns: int) -> str:
     return file_sha256(path)
 
 
+def is_graft(folder: Path) -> bool:
+    """Say whether a folder holds a graft in its small form."""
+    return (folder / GRAFT_JSON).is_file()
+
+
+def base_model_folder(folder: Path) -> Path:
+    """Return the folder of the base model: the folder itself, or what a graft refers to."""
+    return base_of(folder) if is_graft(folder) else folder
+
+
 def method_of(described: Mapping[str, Any]) -> AbstractMethod:
-    """Return the method that a ``graft.json`` names."""
+    """Return the method that a ``graft.json``, or one of its expansions, names."""
     settings = described["method"]
     return METHODS[settings["name"]].model_validate(settings)
+
+
+def load_base(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """Load what a run starts from: a model, or a graft of one that is to be expanded again."""
+    if is_graft(folder):
+        return load(folder, dtype=dtype)
+    return load_model(folder, dtype)
+
+
+def empty_base(folder: Path) -> Any:
+    """Return what ``load_base`` would, without weights."""
+    model: Any = empty_model(base_model_folder(folder))
+    if is_graft(folder):
+        described = read_json(folder / GRAFT_JSON)
+        rare_tokens = _rare_tokens_by_expansion(read_tensors(folder / GRAFT_TENSORS, RARE_TOKENS))
+        _graft_expansions(model, described, rare_tokens)
+        graft_info(model).is_base_changed = described["is_base_changed"]
+    return model
+
+
+def _graft_expansions(
+    model: Any, described: Mapping[str, Any], rare_tokens: Sequence[Sequence[int]]
+) -> None:
+    """Graft what a ``graft.json`` describes, the first expansion first."""
+    for expansion, tokens in zip(expansions_of(described), rare_tokens, strict=True):
+        languages = expansion["languages"]
+        graft_model(
+            model,
+            method_of(expansion),
+            rare_tokens=tokens,
+            languages=Languages.model_validate(languages) if languages else None,
+            seed=expansion["seed"],
+        )
+
+
+def expansions_of(described: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what a ``graft.json`` says of each expansion, the first one first."""
+    return [*described["earlier"], described]
+
+
+def methods_of(folder: Path) -> list[AbstractMethod]:
+    """Return how a graft was expanded, the first method first; none for a model."""
+    if not is_graft(folder):
+        return []
+    return [method_of(expansion) for expansion in expansions_of(read_json(folder / GRAFT_JSON))]
+
+
+def _rare_tokens_by_expansion(tensors: Mapping[str, torch.Tensor]) -> list[list[int]]:
+    return [tensors[f"{RARE_TOKENS}.{number}"].tolist() for number in range(len(tensors))]
 
 
 def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
@@ -72,7 +141,7 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
     Args:
         model: A grafted model.
         folder: Where to write; made when missing.
-        base: Folder or hub name of the base the model was grafted on.
+        base: Folder or hub name of the base the model was grafted on, or of the earlier graft.
 
     Raises:
         ArtifactError: when the folder cannot be written or the disk is full.
@@ -81,21 +150,34 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
     with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {n: p.detach().cpu().contiguous() for n, p in graft_tensors(model).items()}
-        tensors[_RARE_TOKENS] = torch.tensor(info.rare_tokens, dtype=torch.int64)
+        for number, expansion in enumerate(info.expansions):
+            tokens = torch.tensor(expansion.rare_tokens, dtype=torch.int64)
+            tensors[f"{RARE_TOKENS}.{number}"] = tokens
         partial = folder / f".{GRAFT_TENSORS}.partial"
         save_file(tensors, partial, metadata={"format": "pt"})
         partial.replace(folder / GRAFT_TENSORS)
+        *earlier, newest = [
+            {
+                "method": expansion.method.model_dump(mode="json"),
+                "seed": expansion.context.seed,
+                "languages": expansion.languages.model_dump(mode="json")
+                if expansion.languages
+                else None,
+            }
+            for expansion in info.expansions
+        ]
+        start = resolve_base(str(base))
+        reference = str(base_of(start)) if is_graft(start) else str(base)
         write_json(
             folder / GRAFT_JSON,
             {
-                "format": 1,
-                "method": info.method.model_dump(mode="json"),
-                "seed": info.context.seed,
-                "languages": info.languages.model_dump(mode="json") if info.languages else None,
+                "format": 2,
+                **newest,
+                "earlier": earlier,
                 "is_base_changed": info.is_base_changed,
                 "base": {
-                    "reference": reference_base(folder, str(base)),
-                    "fingerprint": fingerprint_base(resolve_base(str(base))),
+                    "reference": reference_base(folder, reference),
+                    "fingerprint": fingerprint_base(resolve_base(reference)),
                 },
             },
         )
@@ -132,49 +214,14 @@ def load(
     check_base(base_folder)
     refuse_other_base(folder, described, base_folder)
     tensors = read_tensors(folder / GRAFT_TENSORS)
-    rare_tokens = tensors.pop(_RARE_TOKENS).tolist()
-    method, languages = method_of(described), described["languages"]
-    model = graft_model(
-        load_model(base_folder, dtype),
-        method,
-        rare_tokens=rare_tokens,
-        languages=Languages.model_validate(languages) if languages else None,
-        seed=described["seed"],
-    )
+    tokens = {name: tensors.pop(name) for name in list(tensors) if name.startswith(RARE_TOKENS)}
+    model = load_model(base_folder, dtype)
+    _graft_expansions(model, described, _rare_tokens_by_expansion(tokens))
     graft_info(model).is_base_changed = described["is_base_changed"]
     load_tensors(model, tensors, folder / GRAFT_TENSORS)
     if guard != "off":
-        _guard_prompts(model, guard, load_tokenizer(base_folder), identifier)
+        guard_prompts(model, guard, load_tokenizer(base_folder), identifier)
     return model.eval()
-
-
-def _guard_prompts(
-    model: Any,
-    guard: Literal["auto"] | Collection[str],
-    tokenizer: Any,
-    identifier: Path | str | None,
-) -> None:
-    info = graft_info(model)
-    if info.languages is None:
-        raise ModelError(
-            "This graft does not say which languages it was made for, so prompts cannot be "
-            "guarded by language. Give `languages` to langraft.graft_model and save it again."
-        )
-    guarded = info.languages.original if guard == "auto" else tuple(guard)
-    unknown = [code for code in guarded if code not in info.languages.original]
-    if unknown:
-        raise ModelError(
-            f"guard: given {', '.join(unknown)}; the original languages of this graft are "
-            f"{', '.join(info.languages.original)}. Give some of these, 'auto' or 'off'."
-        )
-    # As from_pretrained leaves the base: torch picks some kernels, and so bits, by this flag.
-    model.requires_grad_(True)
-    identify = make_identifier(info.languages.all, identifier)
-    others = set(info.languages.all) - set(guarded)
-    # What cannot be identified is not known to be a new language, so the base answers.
-    info.guard.watch_prompts(
-        model, lambda texts: [code not in others for code in identify(texts)], tokenizer
-    )
 
 
 def refuse_other_base(folder: Path, described: Mapping[str, Any], base_folder: Path) -> None:
@@ -213,14 +260,16 @@ def reference_base(folder: Path, base: str) -> str:
     return str(path) if path.is_dir() else base
 
 
-def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
+def read_tensors(path: Path, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Read those tensors of a safetensors file whose names begin with a prefix.
 
     Raises:
         ArtifactError: when it is missing or damaged.
     """
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            names: list[str] = [name for name in list(file.keys()) if name.startswith(prefix)]
+            return {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise ArtifactError(f"{path} does not exist; the folder is incomplete.") from None
     except SafetensorError as error:

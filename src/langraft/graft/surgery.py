@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Languages
-from langraft.graft.context import GraftContext
+from langraft.graft.context import GraftContext, KeptTokens
+from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
 from langraft.graft.method import AbstractMethod
 from langraft.graft.recorder import RoutingRecorder
@@ -25,6 +26,7 @@ class GraftInfo:
         context: Recorder, guard and seed, which its modules share.
         rare_tokens: Tokens whose rows may train, ascending.
         is_base_changed: Whether a stage has trained the base's own weights.
+        earlier: The graft that this one expands further; None on a base.
     """
 
     method: AbstractMethod
@@ -32,6 +34,12 @@ class GraftInfo:
     context: GraftContext = field(default_factory=GraftContext)
     rare_tokens: tuple[int, ...] = ()
     is_base_changed: bool = False
+    earlier: GraftInfo | None = None
+
+    @property
+    def expansions(self) -> tuple[GraftInfo, ...]:
+        """All of them, the first one first."""
+        return (*(self.earlier.expansions if self.earlier else ()), self)
 
     @property
     def recorder(self) -> RoutingRecorder:
@@ -40,7 +48,7 @@ class GraftInfo:
 
     @property
     def guard(self) -> LanguageGuard:
-        """Which sequences must be the base's own.
+        """Which sequences must be as before: the base's own, or those of the earlier graft.
 
         Raises:
             ModelError: when the method's modules do not know the guard, or the base was trained.
@@ -68,6 +76,10 @@ def graft_model(
 ) -> Any:
     """Graft a method into a Hugging Face decoder, in place; its function does not change.
 
+    On a model that is grafted already this is a second expansion: what is there is frozen, experts
+    included, and new experts join them. Its function does change until the routers have learned
+    to leave the earlier languages alone, since the new experts are copies of the base's FFN.
+
     Args:
         model: Any causal language model whose FFNs are recognised by structure.
         method: For example ``MoELPR(new_experts=5)``.
@@ -80,25 +92,80 @@ def graft_model(
         The same model, with ``model.langraft`` describing the graft.
 
     Raises:
-        ModelError: when the model is grafted already or its FFNs are not recognised.
+        ModelError: when its FFNs are not recognised, or a graft cannot be expanded further.
     """
-    if getattr(model, "langraft", None) is not None:
-        raise ModelError("The model is grafted already. Load the base again to graft it anew.")
+    earlier: GraftInfo | None = getattr(model, "langraft", None)
+    if earlier is not None:
+        _refuse_to_expand(earlier, method)
+        freeze_expansions(model, len(earlier.expansions))
     if (method.token_rows == "rare") != bool(rare_tokens):
         raise ModelError(
             f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
             "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
         )
     model.requires_grad_(False)
-    context = GraftContext(seed=seed)
+    kept = earlier.context.kept if earlier else KeptTokens()
+    context = GraftContext(seed=seed, kept=kept)
     info = GraftInfo(
-        method=method, languages=languages, context=context, rare_tokens=tuple(rare_tokens)
+        method=method,
+        languages=languages,
+        context=context,
+        rare_tokens=tuple(rare_tokens),
+        earlier=earlier,
     )
     if rare_tokens:
-        add_token_rows(model, rare_tokens, context.guard)
+        add_token_rows(model, rare_tokens, context)
     method.expand(model, context)
     model.langraft = info
     return model
+
+
+def detach_expansion(model: Any) -> GraftInfo:
+    """Take away what the last expansion brought, in place; the earlier graft is left, bit for bit.
+
+    Experts are counted by expansion and trained for its languages together, so they leave
+    together; and only the last can leave, since routers were trained beside those before it.
+
+    Returns:
+        What was taken away.
+
+    Raises:
+        ModelError: when the model was expanded only once: what is left would be its base.
+    """
+    info = graft_info(model)
+    if info.earlier is None:
+        raise ModelError(
+            "The graft was expanded once; without its experts it is its base. Load that instead."
+        )
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            kept = child
+            while hasattr(kept, "is_of") and kept.is_of(info.context):
+                kept = kept.base
+            if kept is not child:
+                setattr(parent, name, kept)
+    thaw_expansions(model, len(info.earlier.expansions))
+    model.langraft = info.earlier
+    return info
+
+
+def _refuse_to_expand(earlier: GraftInfo, method: AbstractMethod) -> None:
+    """Refuse a second expansion that cannot be one choice among all experts."""
+    first = earlier.method
+    problem = None
+    if earlier.is_base_changed:
+        problem = f"{first.name} has trained the base's own weights"
+    for found in (first, method):
+        if not getattr(found, "original_competes", False):
+            problem = f"{found.name} has no router that the original FFN is an expert of"
+    top_k, wanted = (getattr(found, "experts_per_token", 0) for found in (first, method))
+    if problem is None and top_k != wanted:
+        problem = f"its tokens meet {top_k} experts, not {wanted} (method.experts_per_token)"
+    if problem:
+        raise ModelError(
+            f"The model is grafted already and cannot be expanded further: {problem}. Expand a "
+            "moe_lpr graft with moe_lpr, or load the base again to graft it anew."
+        )
 
 
 def graft_info(model: Any) -> GraftInfo:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
-from langraft.graft.guard import LanguageGuard
+from langraft.graft.context import GraftContext
 
 DEFAULT_SHARE = 0.02
 
@@ -77,38 +77,52 @@ class RowDeltas(nn.Module):
 class RareRowEmbedding(nn.Module):
     """A frozen embedding with row additions."""
 
-    def __init__(self, base: nn.Module, deltas: RowDeltas, guard: LanguageGuard) -> None:
+    def __init__(self, base: nn.Module, deltas: RowDeltas, context: GraftContext) -> None:
         """Wrap an embedding."""
         super().__init__()
-        self._guard = guard
+        self._context = context
         self.base = base
         self.deltas = deltas
+
+    def is_of(self, context: GraftContext) -> bool:
+        """Say whether it came with an expansion."""
+        return self._context is context
 
     @property
     def weight(self) -> Any:
         """The frozen matrix, (V, D), for code that asks for its dtype or device."""
         return self.base.weight
 
+    @property
+    def embed_scale(self) -> Any:
+        """What the base multiplies its rows by, or None; Gemma scales what it looks up."""
+        return getattr(self.base, "embed_scale", None)
+
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed tokens."""
-        return self._guard.choose(lambda: self.base(input_ids), lambda: self._embed(input_ids))
+        return self._context.guard.choose(
+            lambda: self.base(input_ids), lambda: self._embed(input_ids)
+        )
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         embedded = self.base(input_ids)
         rows = self.deltas.rows(input_ids).to(embedded.dtype)
-        scale = getattr(self.base, "embed_scale", None)  # Gemma scales what it looks up
-        return embedded + (rows if scale is None else rows * scale.to(rows.dtype))
+        return embedded + (rows if self.embed_scale is None else rows * self.embed_scale.to(rows))
 
 
 class RareRowHead(nn.Module):
     """A frozen output matrix with row additions: rare tokens get a corrected logit."""
 
-    def __init__(self, base: nn.Module, deltas: RowDeltas, guard: LanguageGuard) -> None:
+    def __init__(self, base: nn.Module, deltas: RowDeltas, context: GraftContext) -> None:
         """Wrap an output projection."""
         super().__init__()
-        self._guard = guard
+        self._context = context
         self.base = base
         self.deltas = deltas
+
+    def is_of(self, context: GraftContext) -> bool:
+        """Say whether it came with an expansion."""
+        return self._context is context
 
     @property
     def weight(self) -> Any:
@@ -122,25 +136,29 @@ class RareRowHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
-        return self._guard.choose(lambda: self.base(hidden), lambda: self._project(hidden))
+        return self._context.guard.choose(lambda: self.base(hidden), lambda: self._project(hidden))
 
     def _project(self, hidden: Tensor) -> Tensor:
-        # One product with corrected rows: adding (..., R) logits into (..., V) costs far more.
         base: Any = self.base
         delta = self.deltas.delta.to(base.weight.dtype)
+        if not isinstance(base, nn.Linear):  # what an earlier expansion left there
+            rare_logits = nn.functional.linear(hidden, delta)
+            logits: Tensor = base(hidden)
+            return logits.index_add(-1, self.deltas.tokens, rare_logits.to(logits.dtype))
+        # One product with corrected rows: adding (..., R) logits into (..., V) costs far more.
         weight = base.weight.index_add(0, self.deltas.tokens, delta)
         return nn.functional.linear(hidden, weight, base.bias)
 
 
-def add_token_rows(model: Any, tokens: Sequence[int], guard: LanguageGuard) -> None:
+def add_token_rows(model: Any, tokens: Sequence[int], context: GraftContext) -> None:
     """Put row additions on a model's embedding and head, in place; tied matrices share them."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     vocab_size, width = embedding.weight.shape
     deltas = RowDeltas(tokens, vocab_size, width)
     is_tied = head.weight is embedding.weight
-    model.set_input_embeddings(RareRowEmbedding(embedding, deltas, guard))
+    model.set_input_embeddings(RareRowEmbedding(embedding, deltas, context))
     own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
-    model.set_output_embeddings(RareRowHead(head, own, guard))
+    model.set_output_embeddings(RareRowHead(head, own, context))
 
 
 @torch.no_grad()

@@ -23,7 +23,12 @@ from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
 from langraft.families.load import resolve_base
 from langraft.graft.methods.full import Full
-from langraft.graft.store import fingerprint_base, load_tensors, read_tensors
+from langraft.graft.store import (
+    base_model_folder,
+    fingerprint_base,
+    load_tensors,
+    read_tensors,
+)
 from langraft.graft.surgery import graft_model
 from langraft.train.loop import WEIGHTS, train_stage
 from langraft.train.parallel import Processes
@@ -92,7 +97,7 @@ class BaseSource:
             write_json(folder / "config.json", {"eos_token_id": eos})
         else:
             for pattern in ("tokenizer*", "special_tokens_map.json", "config.json"):
-                for path in resolve_base(base).glob(pattern):
+                for path in base_model_folder(resolve_base(base)).glob(pattern):
                     shutil.copy(path, folder / path.name)
         return {"vocab_size": DocumentTokenizer(folder).vocab_size}
 
@@ -147,7 +152,7 @@ class BaseSource:
 
 
 def base_folder(run_folder: Path) -> Path:
-    """Return the folder of the run's base model."""
+    """Return the folder of the run's base: a model, or a graft that is expanded again."""
     manifest = read_manifest(run_folder / "base")
     return (run_folder / "base" / manifest.counts["path"]).resolve()
 

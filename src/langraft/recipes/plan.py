@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from langraft.core.recipe import Stage, Training
 from langraft.evaluate.scorecard import Parameters
-from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
 from langraft.graft.freeze import group_of, parameter_groups
 from langraft.graft.token_rows import RareRowHead
 from langraft.train.loop import num_steps
@@ -73,9 +73,9 @@ def plan_method(model: Any, stages: tuple[Stage, ...], training: Training, metho
     first layer saves where nothing below its FFN trains.
     """
     groups = parameter_groups(model)
-    banks = [m for m in model.modules() if isinstance(m, ExpandedFFN)]
+    ffns = expanded_ffns(model)
     total = sum(p.numel() for parameters in groups.values() for p in parameters.values())
-    active = total - sum(_idle(bank) for bank in banks)
+    active = total - sum(_idle(ffn) for ffn in ffns)
     met = _weights_met(model)
     config = model.config
     head_width = getattr(config, "head_dim", None) or (
@@ -105,7 +105,7 @@ def plan_method(model: Any, stages: tuple[Stage, ...], training: Training, metho
                 num_steps=steps,
                 trainable=trainable,
                 flops_per_token=forward + backward + recomputed,
-                memory_bytes=_memory(config, total, trainable, banks, training),
+                memory_bytes=_memory(config, total, trainable, ffns, training),
             )
         )
     trainable = sum(p.numel() for g in trained_groups for p in groups.get(g, {}).values())
@@ -120,8 +120,7 @@ def _idle(ffn: ExpandedFFN) -> int:
     """Return the weights of the experts that a token does not meet."""
     num_new = ffn.experts.weight_in.shape[0]
     per_expert = sum(p.numel() for p in ffn.experts.parameters()) // num_new
-    num_competing = len(ffn.router.weight)
-    return per_expert * (num_competing - ffn.router.top_k)
+    return per_expert * (ffn.num_competing - ffn.top_k)
 
 
 def _weights_met(model: nn.Module) -> Mapping[str, float]:
@@ -132,21 +131,20 @@ def _weights_met(model: nn.Module) -> Mapping[str, float]:
     """
     met: dict[str, float] = defaultdict(float)
     inside_ffn = set[int]()
+    for ffn in expanded_ffns(model):
+        size, each = _matrix_weights(ffn.original), ffn.top_k / ffn.num_competing
+        met["base"] += size * (each if ffn.gate is None else 1)
+        for expansion in ffn.expansions:
+            met[group_of(expansion.experts)] += size * each * len(expansion.experts.weight_in)
+            met[group_of(expansion.router)] += expansion.router.weight.numel()
+        if ffn.gate is not None:
+            met["gates"] += sum(p.numel() for p in ffn.gate.parameters())
+        inside_ffn |= {id(inner) for inner in ffn.modules()}
     for module in model.modules():
-        if isinstance(module, ExpandedFFN):
-            size, top_k = _matrix_weights(module.base), module.router.top_k
-            num_new, num_competing = len(module.experts.weight_in), len(module.router.weight)
-            met["base"] += size * (top_k / num_competing if module.gate is None else 1)
-            met["experts"] += size * top_k * num_new / num_competing
-            met["routers"] += module.router.weight.numel()
-            if module.gate is not None:
-                met["gates"] += sum(p.numel() for p in module.gate.parameters())
-            inside_ffn |= {id(inner) for inner in module.base.modules()}
-        elif isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
+        if isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
             met[group_of(module) or "base"] += module.weight.numel()
-    for module in model.modules():
-        if isinstance(module, RareRowHead):
-            met["token_rows"] += module.deltas.delta.numel()
+        elif isinstance(module, RareRowHead):
+            met[group_of(module.deltas)] += module.deltas.delta.numel()
     return met
 
 
@@ -155,7 +153,7 @@ def _matrix_weights(module: nn.Module) -> int:
 
 
 def _memory(
-    config: Any, total: int, trainable: int, banks: list[ExpandedFFN], training: Training
+    config: Any, total: int, trainable: int, ffns: list[ExpandedFFN], training: Training
 ) -> int:
     """Estimate the peak of one process: every layer keeps its inputs for the backward pass."""
     size = 4 if training.dtype == "float32" else 2
@@ -164,7 +162,7 @@ def _memory(
     tokens = training.micro_rows * training.sequence_length
     width = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or 4 * width
-    met = banks[0].router.top_k if banks else 1
+    met = ffns[0].top_k if ffns else 1
     kept = (
         width if training.activation_checkpointing else 10 * width + met * (2 * width + 4 * inner)
     )

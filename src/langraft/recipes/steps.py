@@ -20,9 +20,10 @@ from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.identification import identify_documents
 from langraft.export.folder import export_model
 from langraft.export.standard import twin_of
-from langraft.families.load import check_base, empty_model, load_model, resolve_base
+from langraft.families.load import check_base, resolve_base
 from langraft.graft.allocation import layer_similarities
 from langraft.graft.method import AbstractMethod
+from langraft.graft.store import base_model_folder, empty_base, load_base, methods_of
 from langraft.graft.surgery import graft_model
 from langraft.recipes.base import base_folder, scratch_config, source_inputs, sources
 from langraft.recipes.plan import Plan, plan_method
@@ -39,15 +40,21 @@ def check_before_running(recipe: Recipe) -> None:
         ExportError: when the export asked for has no standard format.
         CorpusError: when aligned text or a language identifier is missing.
     """
+    methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
     else:
-        config = check_base(resolve_base(recipe.base))
+        folder = resolve_base(recipe.base)
+        config = check_base(base_model_folder(folder))
+        methods = methods_of(folder)
+        if methods:
+            for method in (recipe.method, *recipe.baselines):
+                _graft_empty(recipe, cast("AbstractMethod", method))
     mixed_texts(recipe)
     if recipe.evaluate.identifier is not None:
         _identifier(recipe)
     if recipe.export.format == "standard":
-        twin_of(config, cast("AbstractMethod", recipe.method))
+        twin_of(config, [*methods, cast("AbstractMethod", recipe.method)])
 
 
 def corpus_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:
@@ -123,13 +130,14 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
 def probe_layers(recipe: Recipe, run_folder: Path, device: torch.device) -> dict[str, Any]:
     """Measure, by layer of the base, how alike original and new languages look."""
     folder = base_folder(run_folder)
-    tokenizer, length = DocumentTokenizer(folder), recipe.training.sequence_length
+    tokenizer = DocumentTokenizer(base_model_folder(folder))
+    length = recipe.training.sequence_length
     rows: dict[str, list[torch.Tensor]] = {}
     for code in (*recipe.languages.original, *recipe.languages.new):
         stream = np.concatenate(tokenizer.encode(read_heldout(run_folder / "corpus" / code)))
         tokens = torch.from_numpy(stream[:_PROBE_TOKENS])
         rows[code] = [row[None] for row in tokens.split(length)]
-    model: Any = load_model(folder)
+    model = load_base(folder)
     similarities = layer_similarities(model.to(device), rows, recipe.languages)
     return {"similarities": [round(similarity, 6) for similarity in similarities]}
 
@@ -162,19 +170,24 @@ def plan_recipe(recipe: Recipe) -> list[Plan]:
     plans: list[Plan] = []
     for method in (recipe.method, *recipe.baselines):
         assert isinstance(method, AbstractMethod)
-        if isinstance(recipe.base, ScratchBase):
-            with torch.device("meta"):
-                model: Any = AutoModelForCausalLM.from_config(scratch_config(recipe.base, 0))
-        else:
-            model = empty_model(resolve_base(recipe.base))
-        is_rare = method.token_rows == "rare"
-        graft_model(model, method, rare_tokens=range(model.config.vocab_size) if is_rare else ())
+        model, is_rare = _graft_empty(recipe, method), method.token_rows == "rare"
         plan = plan_method(model, method_stages(recipe, method), recipe.training, method.key)
         note = (
             "which token rows are rare is known once the corpus is read; here all count as trained"
         )
         plans.append(replace(plan, notes=(note,)) if is_rare else plan)
     return plans
+
+
+def _graft_empty(recipe: Recipe, method: AbstractMethod) -> Any:
+    """Graft a method onto the recipe's base without weights; all token rows count as rare."""
+    if isinstance(recipe.base, ScratchBase):
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(scratch_config(recipe.base, 0))
+    else:
+        model = empty_base(resolve_base(recipe.base))
+    rows = range(model.config.vocab_size) if method.token_rows == "rare" else ()
+    return graft_model(model, method, rare_tokens=rows)
 
 
 def report_inputs(folder: Path) -> dict[str, Any]:

@@ -13,9 +13,15 @@ from langraft.core.artifacts import Manifest, read_manifest
 from langraft.core.recipe import Recipe, Stage
 from langraft.corpus.shards import TokenShards
 from langraft.evaluate.evaluation import evaluate_model
-from langraft.families.load import empty_model, load_model
 from langraft.graft.method import AbstractMethod
-from langraft.graft.store import load_tensors, read_tensors, save
+from langraft.graft.store import (
+    base_model_folder,
+    empty_base,
+    load_base,
+    load_tensors,
+    read_tensors,
+    save,
+)
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.graft.token_rows import rare_tokens
 from langraft.recipes.base import base_folder, make_loader, training_inputs
@@ -94,7 +100,7 @@ class MethodTrainer:
     def evaluate(self, name: str, folder: Path) -> dict[str, Any]:
         """Evaluate the base or the model after a stage."""
         if name == "base":
-            model: Any = load_model(base_folder(self._run_folder))
+            model = load_base(base_folder(self._run_folder))
             model.to(self._processes.device)
         else:
             names = [stage.name for stage in self.stages]
@@ -103,7 +109,7 @@ class MethodTrainer:
             model,
             self._recipe,
             corpus=self._run_folder / "corpus",
-            tokenizer=base_folder(self._run_folder),
+            tokenizer=base_model_folder(base_folder(self._run_folder)),
         )
         found.write(folder)
         return {"bits_per_byte": {c: round(s.bits_per_byte, 4) for c, s in found.heldout.items()}}
@@ -116,7 +122,7 @@ class MethodTrainer:
 
     def plan(self) -> Plan:
         """Count the grafted model."""
-        model = empty_model(base_folder(self._run_folder))
+        model = empty_base(base_folder(self._run_folder))
         graft_model(model, self._method, rare_tokens=self._rare_tokens())
         return plan_method(model, self.stages, self._recipe.training, self._method.key)
 
@@ -141,7 +147,7 @@ class MethodTrainer:
         """Return the model after so many stages: the one in memory, or rebuilt from files."""
         if self._model is None or self._num_stages_done != num_stages:
             dtype = getattr(torch, self._recipe.training.dtype)
-            base = load_model(base_folder(self._run_folder), dtype)
+            base = load_base(base_folder(self._run_folder), dtype)
             self._model = graft_model(
                 base,
                 self._method,

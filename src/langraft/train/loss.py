@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from langraft.curriculum.loader import IGNORED, Batch
-from langraft.graft.adapters import AdaptedProjection
+from langraft.graft.context import KeptTokens
 
 _CHUNK_LOGITS = 2**26  # logits held at once: 256 MB in float32
 
@@ -31,12 +31,17 @@ def token_losses(model: Any, batch: Batch) -> Tensor:
     ).last_hidden_state
     head: nn.Module = model.get_output_embeddings()
     rows = max(1, _CHUNK_LOGITS // vocab_size)
-    of_token = [hidden.flatten(0, 1)]
-    if isinstance(head, AdaptedProjection):
-        of_token.append(head.new_share_T)
+    hidden_TD = hidden.flatten(0, 1)
+    info = getattr(model, "langraft", None)
+    kept: KeptTokens = info.context.kept if info else KeptTokens()
+
+    def losses_of(piece: slice) -> Tensor:
+        with kept.piece(piece):
+            return _cross_entropy(head(hidden_TD[piece]), labels_T[piece])
+
     losses: list[Any] = [
-        checkpoint(_head_cross_entropy, head, *piece, use_reentrant=False)
-        for piece in zip(labels_T.split(rows), *(t.split(rows) for t in of_token), strict=True)
+        checkpoint(losses_of, slice(at, at + rows), use_reentrant=False)
+        for at in range(0, len(labels_T), rows)
     ]
     return torch.cat(losses)
 
@@ -56,10 +61,6 @@ class TokenLosses(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return ``token_losses``."""
         return token_losses(self.model, batch)
-
-
-def _head_cross_entropy(head: nn.Module, labels_T: Tensor, *of_token: Tensor) -> Tensor:
-    return _cross_entropy(head(*of_token), labels_T)
 
 
 def _cross_entropy(logits_TV: Tensor, labels_T: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ The folder loads with ``trust_remote_code=True`` where langraft is not installed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -13,7 +13,15 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from langraft.export.tensors import OURS, PlannedTensor, TensorFiles, layer_of, num_bytes, plan_base
+from langraft.export.tensors import (
+    OURS,
+    PlannedTensor,
+    TensorFiles,
+    by_expansion,
+    num_bytes,
+    plan_base,
+    without_wrapper,
+)
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.moe_method import AbstractMoEMethod
 
@@ -27,7 +35,7 @@ CAVEAT = (
 def plan_portable(
     empty: PreTrainedModel,
     config: Mapping[str, Any],
-    method: AbstractMoEMethod,
+    methods: Sequence[AbstractMoEMethod],
     base: TensorFiles,
     graft: TensorFiles,
 ) -> tuple[dict[str, Any], list[PlannedTensor]]:
@@ -36,22 +44,26 @@ def plan_portable(
     Args:
         empty: The base; may be without weights.
         config: Of the base.
-        method: How it was grafted.
+        methods: How it was grafted: that of each expansion.
         base: Weights of the base.
         graft: Tensors of the graft's small form.
 
     Returns:
         The folder's config and all its tensors; what was grafted keeps its names and precision.
     """
-    sites = {s.path: s for s in find_ffn_sites(empty) if f"{s.path}.router.weight" in graft}
-    adapted = _adapted_projections(graft, {s.layer: s.path for s in sites.values()})
-    moved = (*sites, *adapted)
+    found_sites = find_ffn_sites(empty)
+    sites = {s.path: s for s in found_sites if f"{s.path}.router.weight" in graft}
+    adapted, path_of = _adapted_projections(graft, methods, [s.path for s in found_sites])
+    moved = (*sites, *sorted(adapted, key=len))
     planned = plan_base(base, graft, lambda name: _portable_name(name, moved))
     for name in graft:
         if any(part in name for part in OURS if part != ".deltas."):
             size = num_bytes(graft.shape(name), graft.dtype(name))
-            planned.append(PlannedTensor(name, size, partial(graft.get, name)))
+            path, separator, part = name.partition(".adapter_")
+            portable = path_of.get(path, path) + separator + part
+            planned.append(PlannedTensor(portable, size, partial(graft.get, name)))
     module = MODELING_FILE.removesuffix(".py")
+    method = methods[-1]
     settings = method.model_dump()
     layers = {
         path: {
@@ -77,29 +89,57 @@ def plan_portable(
             "AutoModelForCausalLM": f"{module}.GraftedForCausalLM",
         },
         "grafted_layers": layers,
-        "adapted_projections": adapted,
+        "adapted_projections": {path: adapted[path] for path in sorted(adapted, key=len)},
     }, planned
 
 
 def _adapted_projections(
-    graft: TensorFiles, ffn_of_layer: Mapping[int, str]
-) -> dict[str, dict[str, Any]]:
-    """Return, by path, the rank of each projection's adapter and the FFN below that scales it."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in graft:
-        if name.endswith(".adapter_down.weight"):
-            path = name.removesuffix(".adapter_down.weight")
-            is_in_layer = any(part.isdigit() for part in path.split("."))
-            below = [n for n in ffn_of_layer if not is_in_layer or n < layer_of(name)]
-            found[path] = {"rank": graft.shape(name)[0], "ffn": ffn_of_layer[max(below)]}
-    return found
+    graft: TensorFiles, methods: Sequence[AbstractMoEMethod], ffns: Sequence[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Find the adapters of all expansions; those of a later one stand around those before.
+
+    Args:
+        graft: Tensors of the graft.
+        methods: That of each expansion.
+        ffns: Path of each layer's FFN.
+
+    Returns:
+        By path in the folder, the adapter's rank and the FFN and range of its experts that scale
+        it; and, by path in the graft, the path in the folder, where no token rows stand between.
+    """
+    counts = [method.experts_by_layer(len(ffns)) for method in methods]
+    suffix = ".adapter_down.weight"
+    adapted: dict[str, dict[str, Any]] = {}
+    path_of: dict[str, str] = {}
+    for path in {without_wrapper(n.removesuffix(suffix)) for n in graft if n.endswith(suffix)}:
+        layer = next((int(part) for part in path.split(".") if part.isdigit()), len(ffns))
+        is_output = layer == len(ffns)
+        adapting = [
+            number
+            for number, method in enumerate(methods)
+            if (method.output_rank if is_output else method.attention_rank)
+            and any(counts[number][:layer])
+        ]
+        stored = by_expansion(graft, path + suffix)
+        for depth, (number, name) in enumerate(zip(adapting, stored, strict=True)):
+            below = max(at for at in range(layer) if counts[number][at])
+            first = 1 if methods[number].original_competes else 0
+            first += sum(of_expansion[below] for of_expansion in counts[:number])
+            portable = path + ".base" * (len(stored) - 1 - depth)
+            path_of[name.removesuffix(suffix)] = portable
+            adapted[portable] = {
+                "rank": graft.shape(name)[0],
+                "ffn": ffns[below],
+                "experts": [first, first + counts[number][below]],
+            }
+    return adapted, path_of
 
 
 def _portable_name(name: str, paths: Iterable[str]) -> str:
-    """Return a base tensor's name in the folder: what was wrapped moves one level down."""
+    """Return a base tensor's name in the folder: what was wrapped moves down."""
     for path in paths:
         if name.startswith(f"{path}."):
-            return f"{path}.base.{name.removeprefix(f'{path}.')}"
+            name = f"{path}.base.{name.removeprefix(f'{path}.')}"
     return name
 
 

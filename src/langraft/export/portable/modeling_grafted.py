@@ -41,14 +41,18 @@ class GraftedForCausalLM(BaseForCausalLM):
             parent, _, attribute = path.rpartition(".")
             module = self.get_submodule(parent)
             ffn = self.get_submodule(adapter["ffn"])
-            adapted = AdaptedProjection(getattr(module, attribute), adapter["rank"], ffn)
-            setattr(module, attribute, adapted)
-        if isinstance(self.get_output_embeddings(), AdaptedProjection):
-            head = next(
-                name for name, m in self.named_modules() if m is self.get_output_embeddings()
+            adapted = AdaptedProjection(
+                getattr(module, attribute), adapter["rank"], ffn, adapter["experts"]
             )
+            setattr(module, attribute, adapted)
+        output: Any = self.get_output_embeddings()
+        if isinstance(output, AdaptedProjection):
+            head = next(name for name, module in self.named_modules() if module is output)
+            wrapped = f"{head}.base."
+            while isinstance(output.base, AdaptedProjection):
+                output, wrapped = output.base, f"{wrapped}base."
             self._tied_weights_keys = {
-                key.replace(f"{head}.", f"{head}.base."): source
+                key.replace(f"{head}.", wrapped): source
                 for key, source in (self._tied_weights_keys or {}).items()
             }
             self.register_forward_pre_hook(_note_kept, with_kwargs=True)
@@ -58,18 +62,26 @@ class GraftedForCausalLM(BaseForCausalLM):
 def _note_kept(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Tell the output matrix for which tokens logits are wanted; generation wants the last."""
     kept = kwargs.get("logits_to_keep", 0)
-    model.get_output_embeddings().kept = slice(-kept, None) if isinstance(kept, int) else kept
+    head = model.get_output_embeddings()
+    while isinstance(head, AdaptedProjection):
+        head.kept = slice(-kept, None) if isinstance(kept, int) else kept
+        head = head.base
+
+
+def _innermost(module: Any) -> Any:
+    return _innermost(module.base) if isinstance(module, AdaptedProjection) else module
 
 
 class AdaptedProjection(nn.Module):
     """A projection with a low-rank addition, scaled by the weight of new experts."""
 
-    def __init__(self, base: Any, rank: int, ffn: Any) -> None:
-        """Wrap the base's projection; ``ffn`` is the nearest below that has experts."""
+    def __init__(self, base: Any, rank: int, ffn: Any, experts: list[int]) -> None:
+        """Wrap the base's projection; ``ffn`` is the nearest below that has these experts."""
         super().__init__()
         self.base = base
-        is_transposed = not isinstance(base, nn.Linear)
+        is_transposed = base.weight.ndim == 2 and hasattr(_innermost(base), "nf")  # Conv1D
         width_out, width_in = base.weight.T.shape if is_transposed else base.weight.shape
+        self.experts = experts
         self.adapter_down = nn.Linear(width_in, rank, bias=False)
         self.adapter_up = nn.Linear(rank, width_out, bias=False)
         self._ffn = (ffn,)  # in a tuple: it is a part of its own layer
@@ -82,7 +94,7 @@ class AdaptedProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""
-        share_T = self._ffn[0].new_share.view(len(x), -1)[:, self.kept]
+        share_T = self._ffn[0].share_T(*self.experts).view(len(x), -1)[:, self.kept]
         low = self.adapter_down(x.to(self.adapter_down.weight.dtype))
         addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1) * low)
         y = self.base(x)
@@ -120,7 +132,6 @@ class GraftedFFN(nn.Module):
         self.takes_residual = takes_residual
         self.gate_kind = gate
         self.gate_opening = gate_opening
-        self.new_share = torch.zeros(0)  # of each token's output, from new experts
 
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in."""
@@ -137,13 +148,18 @@ class GraftedFFN(nn.Module):
             out = run(x_TD[rows], expert - first_new)
             weight = weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
             y_TD.index_add_(0, rows, (out * weight).to(y_TD.dtype))
-        self.new_share = (weights_TK * (experts_TK != 0)).sum(dim=-1)
+        self.experts_TK, self.weights_TK = experts_TK, weights_TK
         if self.gate_kind:
             base_TD, open_T1 = self._run_base(x_TD, 0), self._opening(x_TD)
-            self.new_share = open_T1.squeeze(-1)
+            self.weights_TK = weights_TK * open_T1
             y_TD = base_TD + open_T1.to(base_TD.dtype) * (y_TD - base_TD)
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
+
+    def share_T(self, first: int, stop: int) -> Tensor:
+        """Return the share of each token's output that some experts gave in the last pass."""
+        is_in_TK = (self.experts_TK >= first) & (self.experts_TK < stop)
+        return (self.weights_TK * is_in_TK).sum(dim=-1)
 
     def _opening(self, x_TD: Tensor) -> Tensor:
         """Return g, (T, 1): what share of the experts comes through."""

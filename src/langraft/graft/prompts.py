@@ -1,0 +1,57 @@
+"""Guarding a graft by the language of each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+from langraft.core.errors import ModelError
+from langraft.corpus.identify import make_identifier
+from langraft.graft.surgery import graft_info
+
+
+def guard_prompts(
+    model: Any,
+    guard: Literal["auto"] | Collection[str],
+    tokenizer: Any,
+    identifier: Path | str | None,
+) -> None:
+    """Answer prompts in original languages as the model did before, for as long as it lives.
+
+    Args:
+        model: A graft that says which languages it was made for.
+        guard: ``auto`` for all its original languages, or the codes of some.
+        tokenizer: Decodes the prompts.
+        identifier: File of a fastText model; without one lingua identifies.
+
+    Raises:
+        ModelError: when the graft does not name its languages, or ``guard`` names another.
+    """
+    info = graft_info(model)
+    if info.languages is None:
+        raise ModelError(
+            "This graft does not say which languages it was made for, so prompts cannot be "
+            "guarded by language. Give `languages` to langraft.graft_model and save it again."
+        )
+    original = info.languages.original
+    guarded = original if guard == "auto" else tuple(guard)
+    unknown = [code for code in guarded if code not in original]
+    if unknown:
+        raise ModelError(
+            f"guard: given {', '.join(unknown)}; the original languages of this graft are "
+            f"{', '.join(original)}. Give some of these, 'auto' or 'off'."
+        )
+    # As from_pretrained leaves the base: torch picks some kernels, and so bits, by this flag.
+    model.requires_grad_(True)
+    identify = make_identifier(info.languages.all, identifier)
+    for expansion in info.expansions:  # each falls back on what was there before it
+        assert expansion.languages is not None
+        before = set(guarded) & set(expansion.languages.original)
+        others = set(info.languages.all) - before
+        # What cannot be identified is not known to be a new language, so the base answers.
+        expansion.guard.watch_prompts(
+            model,
+            lambda texts, others=others: [code not in others for code in identify(texts)],
+            tokenizer,
+        )
