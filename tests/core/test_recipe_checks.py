@@ -310,7 +310,7 @@ def test_a_group_that_the_method_lacks_is_refused_with_its_groups() -> None:
 def test_a_loss_that_the_method_lacks_is_refused_with_its_losses() -> None:
     message = stage_refusal(EXTEND | {"losses": {"balanse": 0.01}})
     assert "stages[0].losses: given 'balanse'" in message
-    assert "balance, prior" in message
+    assert "balance, prior, prior_new" in message
     assert "Did you mean 'balance'?" in message
     assert "full has: none" in stage_refusal(EXTEND | {"losses": {"prior": 1}}, method="full")
 

@@ -29,7 +29,11 @@ def yaml_blocks(page: Path) -> list[str]:
     ]
 
 
-RECIPES = [*yaml_blocks(ROOT / "README.md"), *yaml_blocks(DOCS / "guide" / "recipe.md")]
+RECIPES = [
+    *yaml_blocks(ROOT / "README.md"),
+    *yaml_blocks(DOCS / "guide" / "recipe.md"),
+    *yaml_blocks(DOCS / "guide" / "expand.md"),
+]
 
 
 @pytest.mark.parametrize("number", range(len(RECIPES)))

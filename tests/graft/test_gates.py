@@ -112,9 +112,11 @@ def test_the_prior_is_minus_log_of_one_minus_g_over_original_tokens(gate: str) -
     is_original = torch.arange(23) % 2 == 0
     with model.langraft.recorder.recording() as recorded:
         ffn(X)
-        found = language_prior_loss(recorded[0].log_original_T(), is_original)
+        routing = recorded[0]
+    found = language_prior_loss(routing.log_original_T(), is_original)
     by_hand = [-math.log(1 - torch.sigmoid(s).item()) for s in scores[is_original]]
     assert found.item() == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-5)
+    torch.testing.assert_close(routing.log_new_T(), torch.sigmoid(scores).log())
 
 
 def test_shares_name_the_original_first_and_sum_to_one() -> None:

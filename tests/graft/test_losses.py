@@ -18,6 +18,7 @@ from langraft.graft.surgery import graft_info, graft_model
 from tiny import VOCAB_SIZE, tiny_model
 
 ALL = torch.ones(3, dtype=torch.bool)
+_PARTS = ("logits_TE", "experts_TK", "weights_TK")
 
 
 def routing(logits_TE: torch.Tensor) -> Routing:
@@ -60,6 +61,16 @@ def test_prior_loss_equals_a_case_computed_by_hand() -> None:
     )
 
 
+def test_the_prior_of_new_languages_is_the_same_towards_the_new_experts() -> None:
+    probability = torch.tensor([[0.5, 0.25, 0.25], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7]])
+    roles = TokenRoles(torch.tensor([True, True, False]), torch.tensor([True, False, False]))
+    found = MoELPR(new_experts=2).side_losses()["prior_new"](routing(probability.log()), roles)
+    assert found.item() == pytest.approx(-math.log(0.1))  # token 1; token 2 is padding
+    later = Routing(*(getattr(routing(probability.log()), n) for n in _PARTS), num_kept=2)
+    found = MoELPR(new_experts=1).side_losses()["prior_new"](later, roles)
+    assert found.item() == pytest.approx(-math.log(0.05))
+
+
 def test_prior_loss_is_zero_and_finite_without_original_tokens() -> None:
     logits = torch.randn(4, 3, requires_grad=True)
     log_original = routing(logits).log_original_T()
@@ -78,7 +89,7 @@ def test_a_badly_misrouted_original_token_gets_the_full_gradient() -> None:
     assert logits.grad[0, 0].item() == pytest.approx(-1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", ["balance", "prior"])
+@pytest.mark.parametrize("name", ["balance", "prior", "prior_new"])
 def test_side_losses_reach_every_router_through_a_whole_model(name: str) -> None:
     model = graft_model(tiny_model(), MoELPR(new_experts=3))
     info = graft_info(model)

@@ -27,6 +27,11 @@ class TokenRoles:
     is_token_T: Tensor
     is_original_T: Tensor
 
+    @property
+    def is_new_T(self) -> Tensor:
+        """True for tokens of new languages."""
+        return self.is_token_T & ~self.is_original_T
+
 
 SideLoss = Callable[[Routing, TokenRoles], Tensor]
 
@@ -72,28 +77,32 @@ def balance_loss(logits_TE: Tensor, is_token_T: Tensor, top_k: int) -> Tensor:
     return (share_E * probability_E).sum()
 
 
-def language_prior_loss(log_original_T: Tensor, is_original_T: Tensor) -> Tensor:
-    """Teach a layer to send original-language tokens through the original FFN.
+def language_prior_loss(log_probability_T: Tensor, is_meant_T: Tensor) -> Tensor:
+    """Teach a layer to send tokens where their language belongs.
 
-    Review stage of MoE-LPR (arXiv:2408.11396, eq. 9-10): cross-entropy towards the original over
-    tokens of original languages; new languages and padding add nothing.
+    Review stage of MoE-LPR (arXiv:2408.11396, eq. 9-10): cross-entropy towards the original FFN
+    over tokens of original languages (``prior``); all others add nothing. The same for tokens of
+    new languages towards the new experts (``prior_new``) is ours: without it a router that has
+    learned to keep original languages keeps much of the new ones too, before any expert is better
+    than the original.
 
     Deviations: a mean over tokens, not a sum. The authors' released code applies softmax twice,
     which leaves a badly misrouted token about 1% of the gradient; this is the paper's form.
 
     Args:
-        log_original_T: ``Routing.log_original_T()``: log p_0 of MoE-LPR, log(1 - g) of MoE-CT.
-        is_original_T: True for tokens of original languages.
+        log_probability_T: ``Routing.log_original_T()``: log p_0 of MoE-LPR, log(1 - g) of MoE-CT;
+            or ``Routing.log_new_T()``.
+        is_meant_T: True for the tokens that belong there.
 
     Returns:
-        Mean loss in nats, shape (); zero when no token is original.
+        Mean loss in nats, shape (); zero when no token is meant.
 
     Raises:
         ShapeError: when the two disagree on T.
     """
-    _check(log_original_T, is_original_T)
-    weight_T = is_original_T.to(log_original_T.dtype)
-    return -(log_original_T * weight_T).sum() / weight_T.sum().clamp(min=1)
+    _check(log_probability_T, is_meant_T)
+    weight_T = is_meant_T.to(log_probability_T.dtype)
+    return -(log_probability_T * weight_T).sum() / weight_T.sum().clamp(min=1)
 
 
 def _check(scores: Tensor, mask_T: Tensor) -> None:

@@ -157,11 +157,14 @@ class AbstractMoEMethod(AbstractMethod):
         return tuple(self.new_experts * (layer in self.layers) for layer in range(num_layers))
 
     def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return the load balancing loss and the language prior loss."""
+        """Return the load balancing loss and the language priors."""
         return {
             "balance": self._balance,
             "prior": lambda routing, roles: language_prior_loss(
                 routing.log_original_T(), roles.is_original_T
+            ),
+            "prior_new": lambda routing, roles: language_prior_loss(
+                routing.log_new_T(), roles.is_new_T
             ),
         }
 

@@ -43,6 +43,12 @@ class Routing:
             return nn.functional.logsigmoid(-self.gating.logits_T)
         return self.logits_TE.log_softmax(dim=-1)[:, : self.num_kept].logsumexp(dim=-1)
 
+    def log_new_T(self) -> Tensor:
+        """Return the log-probability of the newest experts together."""
+        if self.gating is not None:
+            return nn.functional.logsigmoid(self.gating.logits_T)
+        return self.logits_TE.log_softmax(dim=-1)[:, self.num_kept :].logsumexp(dim=-1)
+
     def share_T(self, experts: range) -> Tensor:
         """Return the share of a token's output that some experts give, without gradient."""
         is_in_TK = (self.experts_TK >= experts.start) & (self.experts_TK < experts.stop)

@@ -150,6 +150,9 @@ class RareRowHead(nn.Module):
         return nn.functional.linear(hidden, weight, base.bias)
 
 
+_WITH_ROWS = (RareRowEmbedding, RareRowHead)
+
+
 def add_token_rows(model: Any, tokens: Sequence[int], context: GraftContext) -> None:
     """Put row additions on a model's embedding and head, in place; tied matrices share them."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
@@ -159,6 +162,20 @@ def add_token_rows(model: Any, tokens: Sequence[int], context: GraftContext) -> 
     model.set_input_embeddings(RareRowEmbedding(embedding, deltas, context))
     own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
     model.set_output_embeddings(RareRowHead(head, own, context))
+
+
+@torch.no_grad()
+def round_token_rows(model: Any, dtype: torch.dtype) -> None:
+    """Move row additions, in place, so that matrix and addition together are rounded once."""
+    for wrapped in (model.get_input_embeddings(), model.get_output_embeddings()):
+        inner: list[RowDeltas] = []
+        for module in reversed([m for m in wrapped.modules() if isinstance(m, _WITH_ROWS)]):
+            deltas = module.deltas
+            before = module.weight[deltas.tokens].float()
+            for earlier in inner:
+                before = before + earlier.rows(deltas.tokens)
+            deltas.delta.data = (before + deltas.delta).to(dtype).float() - before
+            inner.append(deltas)
 
 
 @torch.no_grad()
