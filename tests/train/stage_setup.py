@@ -59,3 +59,12 @@ def training(**changes: Any) -> Training:
 def grafted(**changes: Any) -> Any:
     method = MoELPR(new_experts=2, token_rows="rare")
     return graft_model(tiny_model(**changes), method, rare_tokens=RARE)
+
+
+def expanded_again() -> tuple[Any, Stage]:
+    """A graft that was expanded a second time, adapters and all, and a stage that trains that."""
+    method = MoELPR(new_experts=2, token_rows="rare", attention_rank=2, output_rank=3)
+    model = graft_model(tiny_model(), method, rare_tokens=RARE)
+    graft_model(model, method, rare_tokens=RARE[::2], seed=1)
+    losses = {"balance": 0.01, "prior": 0.1, "prior_new": 0.1}
+    return model, stage(trains=("experts", "routers", "adapters", "token_rows"), losses=losses)

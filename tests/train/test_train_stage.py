@@ -14,7 +14,16 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
-from stage_setup import LANGUAGES, RARE, grafted, make_loader, stage, training, write_shards
+from stage_setup import (
+    LANGUAGES,
+    RARE,
+    expanded_again,
+    grafted,
+    make_loader,
+    stage,
+    training,
+    write_shards,
+)
 
 from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
 from langraft.curriculum.loader import PackedLoader
@@ -345,8 +354,11 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
         check=True,
     )
     train(grafted(), loader, tmp_path / "one")
-    one = load_file(tmp_path / "one" / WEIGHTS)
-    for name in ("plain", "chunked", "recomputed"):
+    model, its_stage = expanded_again()
+    train(model, loader, tmp_path / "one-expanded", stage=its_stage)
+    for name in ("plain", "chunked", "recomputed", "expanded"):
+        alone = "one-expanded" if name == "expanded" else "one"
+        one = load_file(tmp_path / alone / WEIGHTS)
         two = load_file(tmp_path / "two" / name / WEIGHTS)
         assert one.keys() == two.keys()
         for key, tensor in one.items():

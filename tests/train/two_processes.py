@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from stage_setup import LANGUAGES, grafted, make_loader, stage, training
+from stage_setup import LANGUAGES, expanded_again, grafted, make_loader, stage, training
 
 from langraft.train import loss
 from langraft.train.loop import train_stage
@@ -18,6 +18,7 @@ SETTINGS = {
     "chunked": {},
     "recomputed": {"activation_checkpointing": True},
     "bfloat16": {"dtype": "bfloat16"},
+    "expanded": {"activation_checkpointing": True},
 }
 
 
@@ -26,17 +27,18 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     whole_logits = loss._CHUNK_LOGITS
     for name, settings in SETTINGS.items():
-        loss._CHUNK_LOGITS = 320 * 10 if name == "chunked" else whole_logits
+        is_chunked = name in ("chunked", "expanded")
+        loss._CHUNK_LOGITS = 320 * 10 if is_chunked else whole_logits
         at = folder / name
         if processes.is_leader:
             at.mkdir(parents=True)
         processes.barrier()
-        model = grafted()
+        model, trained_stage = expanded_again() if name == "expanded" else (grafted(), stage())
         if name == "bfloat16":
             model.to(torch.bfloat16)
         train_stage(
             model,
-            stage=stage(),
+            stage=trained_stage,
             training=training(**settings),
             languages=LANGUAGES,
             loader=make_loader(folder.parent / "shards"),
