@@ -64,11 +64,12 @@ def test_the_loss_by_chunks_has_the_whole_loss_and_its_gradients(
         torch.testing.assert_close(by_chunks, whole, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rank", [2, "full"])
 @torch.no_grad()
-def test_a_token_meets_the_adapter_by_its_share_of_new_experts() -> None:
+def test_a_token_meets_the_adapter_by_its_share_of_new_experts(rank: Any) -> None:
     context = GraftContext()
     base = torch.nn.Linear(4, 6)
-    projection = AdaptedProjection(base, 2, layer_below=0, context=context, seed=0)
+    projection = AdaptedProjection(base, rank, layer_below=0, context=context, seed=0)
     x = torch.ones(1, 3, 4)
     context.new_share[0] = torch.tensor([0.0, 0.5, 1.0])
     assert torch.equal(projection(x), base(x))  # U starts at zero

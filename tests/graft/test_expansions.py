@@ -24,7 +24,7 @@ from langraft.graft.surgery import detach_expansion, graft_info, graft_model
 from tiny import VOCAB_SIZE, tiny_model
 
 FIRST = MoELPR(new_experts=3, token_rows="rare", attention_rank=2, output_rank=3)
-SECOND = MoELPR(new_experts=2, token_rows="rare", attention_rank=3, output_rank=2)
+SECOND = MoELPR(new_experts=2, token_rows="rare", attention_rank="full", output_rank="full")
 PLAIN_FIRST = MoELPR(new_experts=3, token_rows="rare")
 PLAIN_SECOND = MoELPR(new_experts=2, token_rows="rare")
 LANGUAGES = Languages(original=("en",), new=("el", "hu"))

@@ -1,16 +1,16 @@
-"""Low-rank adapters of shared weights that only tokens of new languages meet.
+"""Adapters of shared weights that only tokens of new languages meet.
 
 MoE-LPR freezes all that languages share, so word order must be learned by FFNs and the output
 matrix stays as it was. Here each attention projection of a layer, and the output matrix, may get
-a low-rank addition, scaled for each token by how much of its output came from new experts in the
+an addition, scaled for each token by how much of its output came from new experts in the
 nearest layer below that has some:
 
     y = W x + U (s D x),   s = 1 - weight of the original FFN below, 0 <= s <= 1
 
 A token of an original language, which the router sends to the original FFN, meets almost none of
-it, and a guarded sequence none. Ours; the low-rank form is LoRA's (arXiv:2106.09685). U starts at
-zero, so the base's function is unchanged at step 0; no gradient flows through s, which the
-router's own losses shape.
+it, and a guarded sequence none. Ours; the low-rank form is LoRA's (arXiv:2106.09685), with rank
+"full" there is no D and U has the shape of W. U starts at zero, so the base's function is
+unchanged at step 0; no gradient flows through s, which the router's own losses shape.
 
 Shape suffixes: T = tokens, D = model width.
 """
@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
@@ -29,14 +30,16 @@ from langraft.families.sites import decoder_layers, projection_shape
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
 
+Rank = Annotated[int, Field(ge=0)] | Literal["full"]
+
 
 class AdaptedProjection(nn.Module):
-    """A frozen projection and its low-rank addition."""
+    """A frozen projection and its addition."""
 
     def __init__(
         self,
         base: nn.Module,
-        rank: int,
+        rank: Rank,
         layer_below: int,
         context: GraftContext,
         seed: int,
@@ -58,14 +61,17 @@ class AdaptedProjection(nn.Module):
         self.shape: tuple[int, int] = base.shape if is_adapted else projection_shape(base)
         width_out, width_in = self.shape
         self.base = base
-        self.adapter_down = nn.Linear(width_in, rank, bias=False)
-        self.adapter_up = nn.Linear(rank, width_out, bias=False)
-        for part in (self.adapter_down, self.adapter_up):
-            part.langraft_group = "adapters"  # pyright: ignore[reportArgumentType]
-        bound = 1 / math.sqrt(width_in)
-        generator = torch.Generator().manual_seed(seed)
-        nn.init.uniform_(self.adapter_down.weight, -bound, bound, generator=generator)
+        self.adapter_down = None
+        if rank != "full":
+            self.adapter_down = nn.Linear(width_in, rank, bias=False)
+            bound = 1 / math.sqrt(width_in)
+            generator = torch.Generator().manual_seed(seed)
+            nn.init.uniform_(self.adapter_down.weight, -bound, bound, generator=generator)
+        self.adapter_up = nn.Linear(width_in if rank == "full" else rank, width_out, bias=False)
         nn.init.zeros_(self.adapter_up.weight)
+        for part in self.children():
+            if part is not base:
+                part.langraft_group = "adapters"  # pyright: ignore[reportArgumentType]
         self.layer_below = layer_below
         self.is_output = is_output
         self._context = context
@@ -94,12 +100,14 @@ class AdaptedProjection(nn.Module):
         new_T = self._context.new_share[self.layer_below]
         if self.is_output:
             new_T = self._context.kept.choose(new_T, len(x))
-        low = self.adapter_down(x.to(self.adapter_down.weight.dtype))
+        low = x.to(self.adapter_up.weight.dtype)
+        if self.adapter_down is not None:
+            low = self.adapter_down(low)
         return y + self.adapter_up(new_T.view(*x.shape[:-1], 1) * low).to(y.dtype)
 
 
 def add_attention_adapters(
-    model: Any, rank: int, ffns: Sequence[str], context: GraftContext
+    model: Any, rank: Rank, ffns: Sequence[str], context: GraftContext
 ) -> None:
     """Put adapters on the attention projections of every layer above the first with experts.
 
@@ -132,7 +140,7 @@ def _projections(layer: nn.Module, ffn: str) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def add_output_adapter(model: Any, rank: int, context: GraftContext) -> None:
+def add_output_adapter(model: Any, rank: Rank, context: GraftContext) -> None:
     """Put an adapter on the output matrix, scaled by the last layer that has experts.
 
     Languages that share a script share tokens, and an output row serves them all; through the

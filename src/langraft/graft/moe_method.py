@@ -12,7 +12,7 @@ from torch import Tensor
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Share
 from langraft.families.sites import find_ffn_sites
-from langraft.graft.adapters import add_attention_adapters, add_output_adapter
+from langraft.graft.adapters import Rank, add_attention_adapters, add_output_adapter
 from langraft.graft.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN, original_ffn
@@ -60,17 +60,15 @@ class AbstractMoEMethod(AbstractMethod):
         default=1.0,
         description="With probe: experts over all layers, as a share of new_experts in each.",
     )
-    attention_rank: int = Field(
+    attention_rank: Rank = Field(
         default=0,
-        ge=0,
         description="Rank of the attention adapters that tokens meet by their weight of new "
-        "experts; 0 for none. With adapters no standard format holds the model.",
+        "experts, or full; 0 for none. With adapters no standard format holds the model.",
     )
-    output_rank: int = Field(
+    output_rank: Rank = Field(
         default=0,
-        ge=0,
         description="Rank of such an adapter on the output matrix, for tokens that languages "
-        "share; 0 for none.",
+        "share.",
     )
 
     @abstractmethod

@@ -108,7 +108,7 @@ def _adapted_projections(
         it; and, by path in the graft, the path in the folder, where no token rows stand between.
     """
     counts = [method.experts_by_layer(len(ffns)) for method in methods]
-    suffix = ".adapter_down.weight"
+    suffix = ".adapter_up.weight"
     adapted: dict[str, dict[str, Any]] = {}
     path_of: dict[str, str] = {}
     for path in {without_wrapper(n.removesuffix(suffix)) for n in graft if n.endswith(suffix)}:
@@ -123,12 +123,13 @@ def _adapted_projections(
         stored = by_expansion(graft, path + suffix)
         for depth, (number, name) in enumerate(zip(adapting, stored, strict=True)):
             below = max(at for at in range(layer) if counts[number][at])
+            down = f"{name.removesuffix(suffix)}.adapter_down.weight"
             first = 1 if methods[number].original_competes else 0
             first += sum(of_expansion[below] for of_expansion in counts[:number])
             portable = path + ".base" * (len(stored) - 1 - depth)
             path_of[name.removesuffix(suffix)] = portable
             adapted[portable] = {
-                "rank": graft.shape(name)[0],
+                "rank": graft.shape(name)[1] if down in graft else None,
                 "ffn": ffns[below],
                 "experts": [first, first + counts[number][below]],
             }

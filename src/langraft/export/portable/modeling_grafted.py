@@ -75,15 +75,15 @@ def _innermost(module: Any) -> Any:
 class AdaptedProjection(nn.Module):
     """A projection with a low-rank addition, scaled by the weight of new experts."""
 
-    def __init__(self, base: Any, rank: int, ffn: Any, experts: list[int]) -> None:
+    def __init__(self, base: Any, rank: int | None, ffn: Any, experts: list[int]) -> None:
         """Wrap the base's projection; ``ffn`` is the nearest below that has these experts."""
         super().__init__()
         self.base = base
         is_transposed = base.weight.ndim == 2 and hasattr(_innermost(base), "nf")  # Conv1D
         width_out, width_in = base.weight.T.shape if is_transposed else base.weight.shape
         self.experts = experts
-        self.adapter_down = nn.Linear(width_in, rank, bias=False)
-        self.adapter_up = nn.Linear(rank, width_out, bias=False)
+        self.adapter_down = nn.Linear(width_in, rank, bias=False) if rank else nn.Identity()
+        self.adapter_up = nn.Linear(rank or width_in, width_out, bias=False)
         self._ffn = (ffn,)  # in a tuple: it is a part of its own layer
         self.kept: Any = slice(None)  # of each sequence, the tokens that get here
 
@@ -95,7 +95,7 @@ class AdaptedProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""
         share_T = self._ffn[0].share_T(*self.experts).view(len(x), -1)[:, self.kept]
-        low = self.adapter_down(x.to(self.adapter_down.weight.dtype))
+        low = self.adapter_down(x.to(self.adapter_up.weight.dtype))
         addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1) * low)
         y = self.base(x)
         return y + addition.to(y.dtype)
