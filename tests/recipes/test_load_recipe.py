@@ -224,6 +224,15 @@ def test_every_packaged_recipe_loads_by_its_name(name: str) -> None:
     assert isinstance(load_recipe(name), Recipe)
 
 
+def test_a_recipe_may_repeat_itself_by_reference(recipe_file: Path) -> None:
+    text = STAGED.replace("method: {", "method: &own {").replace(
+        "baselines: [full]", "baselines: [full, {<<: *own, label: more, new_experts: 4}]"
+    )
+    recipe_file.write_text(text, encoding="utf-8")
+    more = load_recipe(recipe_file).baselines[1]
+    assert (more.key, more.model_dump()["new_experts"]) == ("more", 4)
+
+
 def test_a_misspelt_packaged_recipe_gets_the_nearest_name() -> None:
     name = packaged_recipes()[0]
     assert f"Did you mean {name!r}?" in refusal(name[:-1])
