@@ -44,6 +44,11 @@ def test_every_recipe_of_readme_and_guide_loads(number: int, tmp_path: Path) -> 
     assert recipe.stages
 
 
+def test_the_readme_shows_the_recommended_recipe_as_it_is() -> None:
+    packaged = ROOT / "src" / "langraft" / "recipes" / "graft.yaml"
+    assert packaged.read_text(encoding="utf-8") in yaml_blocks(ROOT / "README.md")
+
+
 def test_the_guide_names_every_group_of_keys() -> None:
     text = (DOCS / "guide" / "recipe.md").read_text(encoding="utf-8")
     groups = json.loads((DOCS / "recipe.schema.json").read_text(encoding="utf-8"))["properties"]
