@@ -133,7 +133,8 @@ class ExpandedFFN(nn.Module):
             if self.layer in shares:
                 own = range(expansion.num_kept, expansion.num_competing)
                 share_BS = routing.share_T(own).view(num_sequences, -1)
-                if expansion is not self:  # guarded sequences have run through it by themselves
+                if expansion is not self and len(shares[self.layer]) == share_BS.numel():
+                    # Guarded sequences have just run through the earlier expansion by themselves.
                     before_BS = shares[self.layer].view(num_sequences, -1)
                     share_BS = self._context.guard.keep(before_BS, share_BS)
                 shares[self.layer] = share_BS.flatten()

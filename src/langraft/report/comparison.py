@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from langraft.core.artifacts import write_text
 from langraft.evaluate.scorecard import Guarded, Scorecard
@@ -88,24 +89,29 @@ def cell(figure: Figure, row: Row) -> str:
     return figure.write(spread.mean) + ("" if low == high else f" ({low} to {high})")
 
 
+_LABEL_WIDTH, _LABEL_HEIGHT = 25.0, 4.5  # percent of the picture
+
+
 def write_comparison(name: str, rows: Sequence[Row], path: Path) -> None:
     """Write the page: the table and the picture, self-contained."""
-    x_axis = make_axis([100.0, *(100 * row.spreads["retention"].mean for row in rows)], 5, 0.05)
-    y_axis = make_axis([0.0, *(row.spreads["gain"].high for row in rows)], 5)
-    best = _pareto(rows)
-    points = [
+    places = _places(rows)
+    x_axis = make_axis([100.0, *(100 * place.retention.low for place in places)], 5)
+    y_axis = make_axis([0.0, *(place.gain.high for place in places)], 5)
+    best = _pareto(places)
+    points: list[dict[str, Any]] = [
         {
-            "key": row.key,
-            "x": x_axis.at(100 * row.spreads["retention"].mean),
-            "y": y_axis.at(row.spreads["gain"].mean),
-            "x_low": x_axis.at(100 * row.spreads["retention"].low),
-            "x_high": x_axis.at(100 * row.spreads["retention"].high),
-            "y_low": y_axis.at(row.spreads["gain"].low),
-            "y_high": y_axis.at(row.spreads["gain"].high),
-            "is_best": row.key in best,
+            "key": place.key,
+            "x": x_axis.at(100 * place.retention.mean),
+            "y": y_axis.at(place.gain.mean),
+            "x_low": x_axis.at(100 * place.retention.low),
+            "x_high": x_axis.at(100 * place.retention.high),
+            "y_low": y_axis.at(place.gain.low),
+            "y_high": y_axis.at(place.gain.high),
+            "is_best": place.key in best,
         }
-        for row in rows
+        for place in places
     ]
+    _part_labels(points)
     figures = shown_figures(rows)
     page = (
         template_environment()
@@ -118,17 +124,47 @@ def write_comparison(name: str, rows: Sequence[Row], path: Path) -> None:
             points=points,
             x_axis=x_axis,
             y_axis=y_axis,
-            best=best,
+            best=sorted(best),
         )
     )
     write_text(path, page)
 
 
-def _pareto(rows: Sequence[Row]) -> set[str]:
-    """Return the methods that no other beats in gain and retention at once."""
+def _part_labels(points: list[dict[str, Any]]) -> None:
+    """Say how far down, in percent of the picture, a label moves to stand free of those above."""
+    placed: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda point: -point["y"]):
+        height = point["y"]
+        for other in placed:
+            if abs(other["x"] - point["x"]) < _LABEL_WIDTH:
+                height = min(height, other["y"] - other["down"] - _LABEL_HEIGHT)
+        point["down"] = point["y"] - height
+        placed.append(point)
 
-    def beats(a: Row, b: Row) -> bool:
-        pairs = [(a.spreads[f].mean, b.spreads[f].mean) for f in ("gain", "retention")]
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a method stands in the picture; under the guard it has a second place."""
+
+    key: str
+    gain: Spread
+    retention: Spread
+
+
+def _places(rows: Sequence[Row]) -> list[_Place]:
+    return [
+        _Place(row.key + suffix, row.spreads[f"gain{suffix}"], row.spreads[f"retention{suffix}"])
+        for row in rows
+        for suffix in ("", ", guarded")
+        if f"gain{suffix}" in row.spreads
+    ]
+
+
+def _pareto(places: Sequence[_Place]) -> set[str]:
+    """Return those that no other beats in gain and retention at once."""
+
+    def beats(a: _Place, b: _Place) -> bool:
+        pairs = [(a.gain.mean, b.gain.mean), (a.retention.mean, b.retention.mean)]
         return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
-    return {row.key for row in rows if not any(beats(other, row) for other in rows)}
+    return {place.key for place in places if not any(beats(other, place) for other in places)}
