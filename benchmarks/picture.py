@@ -1,4 +1,4 @@
-"""Draw gain against retention from the comparison.json of one or more runs.
+"""Draw gain against retention from the comparison.json of runs or of a `langraft compare`.
 
 python benchmarks/picture.py runs/quickstart --out docs/img/quickstart.svg
 """
@@ -9,12 +9,14 @@ import argparse
 import json
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-COLOURS = {"moe_lpr": "#0072b2", "full": "#d55e00"}
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
+MARKERS = "osD^vP"
 
 
 def main() -> None:
@@ -25,30 +27,41 @@ def main() -> None:
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for run in arguments.runs:
         methods = json.loads((run / "comparison.json").read_text())["methods"]
-        for name, card in methods.items():
-            points[name].append((100 * card["retention"], card["gain"]))
+        for name, found in methods.items():
+            for card in found.get("seeds", [found]):
+                points[name].append((100 * card["retention"], card["gain"]))
+                if card["guarded"]:
+                    guarded = (100 * card["guarded"]["retention"], card["guarded"]["gain"])
+                    points[f"{name}, guarded"].append(guarded)
 
     matplotlib.rcParams["svg.hashsalt"] = "langraft"
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.axvline(100, color="#999999", linewidth=1, linestyle=":")
-    axes.plot(100, 0, marker="s", color="#555555", linestyle="none", label="base")
+    axes.plot(100, 0, marker="X", color="#555555", linestyle="none", label="base")
+    methods = list(dict.fromkeys(name.removesuffix(", guarded") for name in points))
     for name, found in points.items():
-        retention, gain = zip(*found, strict=True)
-        axes.plot(
-            retention,
-            gain,
-            marker="o",
+        number = methods.index(name.removesuffix(", guarded"))
+        colour = COLOURS[number % len(COLOURS)]
+        retention, gain = (list(axis) for axis in zip(*found, strict=True))
+        axes.errorbar(
+            fmean(retention),
+            fmean(gain),
+            xerr=[[fmean(retention) - min(retention)], [max(retention) - fmean(retention)]],
+            yerr=[[fmean(gain) - min(gain)], [max(gain) - fmean(gain)]],
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=7,
+            color=colour,
+            markerfacecolor="white" if name.endswith("guarded") else colour,
+            linewidth=1,
             linestyle="none",
-            markersize=8,
-            color=COLOURS.get(name, "#009e73"),
             label=name,
         )
     axes.set_xlabel("original languages kept (bits per byte before / after, %)")
     axes.set_ylabel("gain on new languages (bits per byte)")
     axes.set_ylim(bottom=-0.05)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="best")
+    figure.legend(frameon=False, loc="outside right upper", fontsize="small")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import torch
 
 from langraft.core.errors import ModelError, ShapeError
 from langraft.core.recipe import Languages
+from langraft.graft.freeze import parameter_groups
 from langraft.graft.methods.llama_pro import LlamaPro
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
@@ -147,6 +148,33 @@ def test_prompts_in_original_languages_are_answered_by_the_base(
             assert torch.equal(found[step][[0, 2]], expected[step][[0, 2]])
         assert not torch.allclose(found[0][1], expected[0][1], atol=1e-3)
         torch.testing.assert_close(found[0][1], of_graft[0][1], atol=1e-5, rtol=1e-5)
+
+
+def test_after_a_second_expansion_each_prompt_is_answered_by_the_graft_of_its_languages(
+    saved: tuple[Path, Any], tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    pytest.importorskip("lingua")
+    folder, base = saved
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    first = load(folder)
+    later = Languages(original=("en", "el", "hu", "tr"), new=("ka",))
+    both = graft_model(load(folder), MoELPR(new_experts=2), languages=later, seed=1)
+    for parameter in parameter_groups(both)["experts"].values():
+        with torch.no_grad():
+            parameter.mul_(1.5)
+    save(both, tmp_path / "both", base=folder)
+    guarded = load(tmp_path / "both", guard="auto")
+    for prompt, expected in ((PROMPTS[0], base), (PROMPTS[1], first), ("სახლი მდინარესთან", both)):
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        with torch.no_grad():
+            found, wanted = (m.eval()(input_ids=ids).logits for m in (guarded, expected))
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        if expected is base:
+            assert torch.equal(found, wanted)
+        else:
+            assert not torch.allclose(found, base(input_ids=ids).logits, atol=1e-3)
 
 
 def test_a_fasttext_file_identifies_as_well(
