@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from langraft.export.folder import export_model
 from langraft.families.load import load_model
+from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
-from langraft.graft.surgery import graft_model
+from langraft.graft.surgery import graft_info, graft_model
 from tiny import VOCAB_SIZE
+
+
+def move(model: Any) -> None:
+    for number, (name, parameter) in enumerate(model.named_parameters()):
+        if any(part in name for part in (".experts.", ".router.", ".deltas.", ".adapter_up.")):
+            noise = torch.Generator().manual_seed(number)
+            with torch.no_grad():
+                parameter.add_(0.5 * torch.randn(parameter.shape, generator=noise))
 
 
 @pytest.mark.parametrize("family", ["llama", "olmo2"])
@@ -25,10 +36,48 @@ def test_large_row_additions_round_as_the_rows_do(
     load_model(base, torch.bfloat16).save_pretrained(base)
     method = MoELPR(new_experts=2, token_rows="rare")
     model = graft_model(load_model(base), method, rare_tokens=range(0, VOCAB_SIZE, 2))
-    for number, (name, parameter) in enumerate(model.named_parameters()):
-        if any(part in name for part in (".experts.", ".router.", ".deltas.")):
-            noise = torch.Generator().manual_seed(number)
-            with torch.no_grad():
-                parameter.add_(0.5 * torch.randn(parameter.shape, generator=noise))
+    move(model)
+    save(model, tmp_path / "graft", base=base)
+    assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5
+
+
+@pytest.mark.parametrize("is_tied", [True, False])
+def test_a_portable_folder_in_16_bits_equals_the_graft_and_generates(
+    is_tied: bool, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base(tie_word_embeddings=is_tied)
+    load_model(base, torch.bfloat16).save_pretrained(base)
+    method = MoELPR(new_experts=2, token_rows="rare", attention_rank="full", output_rank="full")
+    model = graft_model(load_model(base), method, rare_tokens=range(0, VOCAB_SIZE, 2))
+    move(model)
+    save(model, tmp_path / "graft", base=base)
+    assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "export", trust_remote_code=True)
+    assert exported.dtype == torch.bfloat16
+    ids = torch.arange(1, 9)[None]
+    assert exported.generate(ids, max_new_tokens=4, pad_token_id=0).shape == (1, 12)
+
+
+def test_a_trained_base_in_16_bits_equals_its_export(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base()
+    load_model(base, torch.bfloat16).save_pretrained(base)
+    model = graft_model(load_model(base), Full())
+    graft_info(model).is_base_changed = True
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.0123)
+    save(model, tmp_path / "graft", base=base)
+    assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5
+
+
+def test_rows_of_two_expansions_round_once(save_base: Callable[..., Path], tmp_path: Path) -> None:
+    base = save_base(tie_word_embeddings=True)
+    load_model(base, torch.bfloat16).save_pretrained(base)
+    model, method = load_model(base), MoELPR(new_experts=2, token_rows="rare")
+    for seed in (0, 1):
+        graft_model(model, method, rare_tokens=range(0, VOCAB_SIZE, 2 + seed), seed=seed)
+    move(model)
     save(model, tmp_path / "graft", base=base)
     assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5

@@ -18,6 +18,7 @@ from langraft.graft.freeze import parameter_groups, set_trainable
 from langraft.graft.losses import TokenRoles, mean_over_layers
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_ct import MoECT
+from langraft.graft.methods.moe_full import MoEFull
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import load, load_base, save
 from langraft.graft.surgery import detach_expansion, graft_info, graft_model
@@ -214,9 +215,37 @@ def test_an_export_equals_the_graft(
     torch.testing.assert_close(logits(exported), logits(both), atol=1e-4, rtol=1e-5)
 
 
+def test_a_refused_expansion_leaves_the_graft_as_it_was() -> None:
+    graft = first(tiny_model())
+    groups = {group: set(names) for group, names in parameter_groups(graft).items()}
+    for method, problem in (
+        (PLAIN_SECOND, "`rare` needs some"),
+        (MoELPR(new_experts=(1, 2, 3)), "lists 3 layers; the base has 2"),
+    ):
+        with pytest.raises(ModelError, match=problem):
+            graft_model(graft, method)
+        assert {g: set(names) for g, names in parameter_groups(graft).items()} == groups
+        assert graft_info(graft).earlier is None
+
+
+def test_two_expansions_of_one_seed_begin_with_other_routers() -> None:
+    model = graft_model(tiny_model(), MoELPR(new_experts=2))
+    graft_model(model, MoELPR(new_experts=2))
+    ffn = model.model.layers[0].mlp
+    assert not torch.allclose(ffn.router.weight, ffn.base.router.weight[:2])
+
+
+def test_what_trained_the_earlier_graft_cannot_be_detached() -> None:
+    both = second(first(tiny_model()))
+    graft_info(both).is_base_changed = True
+    with pytest.raises(ModelError, match="has trained what was there before it"):
+        detach_expansion(both)
+
+
 @pytest.mark.parametrize(
     ("earlier", "method", "problem"),
     [
+        (PLAIN_FIRST, MoEFull(), "moe_full trains everything, the earlier graft included"),
         (PLAIN_FIRST, MoECT(), "moe_ct has no router that the original FFN is an expert of"),
         (MoECT(), MoELPR(), "moe_ct has no router"),
         (PLAIN_FIRST, Full(), "full has no router"),

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from langraft.core.errors import ArtifactError, ModelError
+from langraft.export.folder import export_model
 from langraft.families.load import load_model
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
@@ -63,6 +65,28 @@ def test_missing_and_damaged_graft_files_are_refused(saved: Path) -> None:
         load(saved)
     (saved / "graft.json").unlink()
     with pytest.raises(ArtifactError, match=r"graft\.json does not exist"):
+        load(saved)
+
+
+def test_a_graft_of_another_version_or_without_its_experts_is_refused(saved: Path) -> None:
+    described = json.loads((saved / "graft.json").read_text())
+    tensors = load_file(saved / "graft.safetensors")
+    kept = {name: t for name, t in tensors.items() if "weight_out" not in name}
+    save_file(kept, saved / "graft.safetensors")
+    with pytest.raises(ArtifactError, match=r"lacks 2 tensors of the graft, for example .*out"):
+        load(saved)
+    for change, problem in (
+        ({"format": 1}, "has format 1; this version of langraft reads format 2"),
+        ({"method": {"name": "moe_lpr", "new_expert": 3}}, "describes no method of this version"),
+    ):
+        (saved / "graft.json").write_text(json.dumps(described | change))
+        with pytest.raises(ArtifactError, match=problem):
+            load(saved)
+        with pytest.raises(ArtifactError, match=problem):
+            export_model(saved, saved.parent / "export")
+    del described["base"]
+    (saved / "graft.json").write_text(json.dumps(described))
+    with pytest.raises(ArtifactError, match="lacks base"):
         load(saved)
 
 

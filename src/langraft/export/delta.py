@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from langraft.core.artifacts import explain_disk_errors, read_json, write_json
+from langraft.core.artifacts import explain_disk_errors, write_json
 from langraft.core.errors import ModelError
 from langraft.export.tensors import TensorFiles, without_wrapper
 from langraft.families.load import check_base, empty_model, resolve_base
@@ -28,6 +28,7 @@ from langraft.graft.store import (
     GRAFT_TENSORS,
     base_of,
     fingerprint_base,
+    read_graft,
     reference_base,
     refuse_other_base,
 )
@@ -50,7 +51,7 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
         ArtifactError: when the graft is damaged or the disk is full.
     """
     graft, out, instruct_folder = Path(graft), Path(out), resolve_base(str(instruct))
-    described = read_json(graft / GRAFT_JSON)
+    described = read_graft(graft)
     if described["is_base_changed"]:
         raise ModelError(
             f"{graft} trained the base's own weights, so base and difference no longer add up to "

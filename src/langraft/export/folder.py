@@ -25,12 +25,12 @@ from langraft.graft.freeze import parameter_groups
 from langraft.graft.method import AbstractMergedMethod, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.graft.store import (
-    GRAFT_JSON,
     GRAFT_TENSORS,
     base_of,
     expansions_of,
     load,
     method_of,
+    read_graft,
 )
 from langraft.graft.token_rows import fold_token_rows, round_token_rows
 
@@ -110,7 +110,7 @@ def export_model(
         ArtifactError: when the disk is full or the folder cannot be written.
     """
     graft_folder, out = Path(graft_folder), Path(out)
-    described = read_json(graft_folder / GRAFT_JSON)
+    described = read_graft(graft_folder)
     methods = [method_of(expansion) for expansion in expansions_of(described)]
     method = methods[-1]
     base_folder = resolve_base(str(base)) if base else base_of(graft_folder)
@@ -148,7 +148,14 @@ def export_model(
         for pattern in (*_TOKENIZER_FILES, "generation_config.json", "chat_template*"):
             for path in base_folder.glob(pattern):
                 shutil.copy(path, partial / path.name)
-        difference = _compare(graft_folder, base_folder, partial, is_merged=is_merged)
+        difference = _compare(
+            graft_folder,
+            base_folder,
+            partial,
+            dtype,
+            is_standard=twin is not None,
+            is_merged=is_merged,
+        )
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     return ExportResult(
@@ -187,17 +194,25 @@ def _write_shard(path: Path, shard: list[PlannedTensor]) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def _compare(graft_folder: Path, base_folder: Path, exported: Path, *, is_merged: bool) -> float:
+def _compare(
+    graft_folder: Path,
+    base_folder: Path,
+    exported: Path,
+    dtype: torch.dtype,
+    *,
+    is_standard: bool,
+    is_merged: bool,
+) -> float:
     """Return the largest difference of logits, relative to the largest logit.
 
-    The graft's tensors are first rounded to the precision that the export has, so that only
-    mistakes of the export are seen. Both then compute in float32.
+    The graft's tensors are first rounded as the export's are, so that only mistakes of the export
+    are seen: the base's, trained or not, to their stored precision, and in a standard folder the
+    grafted ones as well. Both then compute in float32.
     """
-    dtype = _stored_dtype(exported)
     grafted = load(graft_folder, base=base_folder)
     for group, parameters in parameter_groups(grafted).items():
         for name, parameter in parameters.items():
-            if group != "base" and ".deltas." not in name:
+            if (is_standard or group == "base") and ".deltas." not in name:
                 parameter.data = parameter.data.to(dtype).float()
     round_token_rows(grafted, dtype)
     expected = _probe_logits(grafted)
@@ -214,12 +229,6 @@ def _compare(graft_folder: Path, base_folder: Path, exported: Path, *, is_merged
             "deleted. Please report this with the base's config.json."
         )
     return difference
-
-
-def _stored_dtype(folder: Path) -> torch.dtype:
-    with ExitStack() as stack:
-        files = TensorFiles.of_folder(folder, stack)
-        return files.dtype(next(iter(files)))
 
 
 @torch.no_grad()

@@ -62,7 +62,8 @@ def twin_of(config: Mapping[str, Any], methods: Sequence[AbstractMethod]) -> Twi
     allocations = {method.allocation for method in expansions}
     if "probe_layers" in allocations:
         counts.add(0)
-    if len(counts - {0}) > 1 or "probe" in allocations:
+    is_open = "probe" in allocations or ("probe_layers" in allocations and len(expansions) > 1)
+    if len(counts - {0}) > 1 or is_open:
         raise _no_standard("no standard class has layers with different numbers of experts")
     if 0 in counts and not family.twin.has_dense_layers:
         raise _no_standard(f"{family.twin.architecture} wants experts in every layer")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from langraft.core.errors import ExportError
+from langraft.core.errors import ArtifactError, ExportError
 from langraft.graft.store import RARE_TOKENS
 
 OURS = (".experts.", ".router.", ".gate.", ".adapter_down.", ".adapter_up.", ".deltas.")
@@ -46,7 +46,12 @@ class TensorFiles:
         """Open the files for as long as ``stack`` lives."""
         self._stored: dict[str, list[tuple[Any, str]]] = {}  # file and name there; several: joined
         for path in paths:
-            file: Any = stack.enter_context(safe_open(path, framework="pt"))
+            try:
+                file: Any = stack.enter_context(safe_open(path, framework="pt"))
+            except (FileNotFoundError, SafetensorError) as error:
+                raise ArtifactError(
+                    f"{path} is missing or damaged: {error}. Write it again."
+                ) from error
             self._stored |= {name: [(file, name)] for name in list(file.keys())}
 
     @classmethod

@@ -2,10 +2,10 @@
 
 MoE-LPR freezes all that languages share, so word order must be learned by FFNs and the output
 matrix stays as it was. Here each attention projection of a layer, and the output matrix, may get
-an addition, scaled for each token by how much of its output came from new experts in the
-nearest layer below that has some:
+an addition, scaled for each token by how much of its output came from the expansion's experts in
+the nearest layer below that has some:
 
-    y = W x + U (s D x),   s = 1 - weight of the original FFN below, 0 <= s <= 1
+    y = W x + U (s D x),   s = weight of these experts below, 0 <= s <= 1
 
 A token of an original language, which the router sends to the original FFN, meets almost none of
 it, and a guarded sequence none. Ours; the low-rank form is LoRA's (arXiv:2106.09685), with rank
@@ -61,14 +61,16 @@ class AdaptedProjection(nn.Module):
         self.shape: tuple[int, int] = base.shape if is_adapted else projection_shape(base)
         width_out, width_in = self.shape
         self.base = base
+        device = "meta" if base.weight.is_meta else None  # a plan needs no memory
+        low_width = width_in if rank == "full" else rank
+        self.adapter_up = nn.Linear(low_width, width_out, bias=False, device=device)
+        nn.init.zeros_(self.adapter_up.weight)
         self.adapter_down = None
         if rank != "full":
-            self.adapter_down = nn.Linear(width_in, rank, bias=False)
+            self.adapter_down = nn.Linear(width_in, rank, bias=False, device=device)
             bound = 1 / math.sqrt(width_in)
-            generator = torch.Generator().manual_seed(seed)
+            generator = torch.Generator().manual_seed(seed) if device is None else None
             nn.init.uniform_(self.adapter_down.weight, -bound, bound, generator=generator)
-        self.adapter_up = nn.Linear(width_in if rank == "full" else rank, width_out, bias=False)
-        nn.init.zeros_(self.adapter_up.weight)
         for part in self.children():
             if part is not base:
                 part.langraft_group = "adapters"  # pyright: ignore[reportArgumentType]
@@ -103,7 +105,8 @@ class AdaptedProjection(nn.Module):
         low = x.to(self.adapter_up.weight.dtype)
         if self.adapter_down is not None:
             low = self.adapter_down(low)
-        return y + self.adapter_up(new_T.view(*x.shape[:-1], 1) * low).to(y.dtype)
+        scaled = new_T.view(*x.shape[:-1], 1).to(low.dtype) * low
+        return y + self.adapter_up(scaled).to(y.dtype)
 
 
 def add_attention_adapters(
@@ -122,7 +125,7 @@ def add_attention_adapters(
         if below is not None:
             for place, (name, module) in enumerate(_projections(layer, ffn)):
                 parent, _, attribute = name.rpartition(".")
-                seed = context.seed + 1000 * (number + 1) + place
+                seed = context.first_weights + 1000 * (number + 1) + place
                 adapted = AdaptedProjection(module, rank, below, context, seed)
                 setattr(layer.get_submodule(parent), attribute, adapted)
         expanded = layer.get_submodule(ffn)
@@ -153,7 +156,8 @@ def add_output_adapter(model: Any, rank: Rank, context: GraftContext) -> None:
     """
     below = max(ffn.layer for ffn in expanded_ffns(model) if ffn.is_of(context))
     head = model.get_output_embeddings()
-    adapted = AdaptedProjection(head, rank, below, context, context.seed, is_output=True)
+    seed = context.first_weights
+    adapted = AdaptedProjection(head, rank, below, context, seed, is_output=True)
     model.set_output_embeddings(adapted)
     model.register_forward_pre_hook(_note_kept, with_kwargs=True)
 

@@ -47,7 +47,8 @@ class GraftContext:
     Attributes:
         recorder: Where its layers write their routing.
         guard: Which sequences must be the base's own.
-        seed: Of the routers' first weights.
+        seed: Of the routers' and adapters' first weights, as the recipe gives it.
+        number: Expansions before this one.
         new_share: By layer that scales adapters above it, the share of each token's output that
             came from this expansion's experts in the current forward pass, (T,), without gradient.
         kept: Which tokens of the pass reach the output matrix; all expansions share it.
@@ -58,3 +59,9 @@ class GraftContext:
     seed: int = 0
     new_share: dict[int, Tensor] = field(default_factory=dict[int, Tensor])
     kept: KeptTokens = field(default_factory=KeptTokens)
+    number: int = 0
+
+    @property
+    def first_weights(self) -> int:
+        """What first weights are drawn from: another for each expansion of one seed."""
+        return self.seed + 1_000_003 * self.number

@@ -60,7 +60,7 @@ class ExpandedFFN(nn.Module):
         self.experts = ExpertBank(site, num_new_experts)
         scores_original = does_original_compete and self.earlier is None
         self.router = TopKRouter(
-            site.model_width, num_new_experts + scores_original, context.seed + site.layer
+            site.model_width, num_new_experts + scores_original, context.first_weights + site.layer
         )
         self.gate = gate
         self.top_k = top_k

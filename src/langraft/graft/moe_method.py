@@ -168,10 +168,20 @@ class AbstractMoEMethod(AbstractMethod):
 
     def _balance(self, routing: Routing, roles: TokenRoles) -> Tensor:
         """Balance all experts; in a second expansion the newest, as the rest are as they are."""
-        first = routing.num_kept if routing.num_kept > 1 else 0
-        logits_TE = routing.logits_TE[:, first:]
-        top_k = min(self.experts_per_token, logits_TE.shape[1])
+        if routing.num_kept <= 1:
+            return balance_loss(routing.logits_TE, roles.is_token_T, self.experts_per_token)
+        logits_TE = routing.logits_TE[:, routing.num_kept :]
+        # Of as many as a token meets all would always be chosen: nothing to balance.
+        top_k = min(self.experts_per_token, max(1, logits_TE.shape[1] - 1))
         return balance_loss(logits_TE, roles.is_token_T, top_k)
+
+    def check_layers(self, model: Any) -> None:
+        """Refuse a model that ``expand`` would refuse, before anything of it changes.
+
+        Raises:
+            ModelError: when its FFNs are not recognised, or it has other layers than the method.
+        """
+        self.experts_by_layer(len(find_ffn_sites(model, original_ffn)))
 
     def expand(self, model: Any, context: GraftContext) -> None:
         """Replace what stands for the FFN of every chosen layer by an ``ExpandedFFN`` around it."""

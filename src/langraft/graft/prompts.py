@@ -29,11 +29,12 @@ def guard_prompts(
         ModelError: when the graft does not name its languages, or ``guard`` names another.
     """
     info = graft_info(model)
-    if info.languages is None:
+    if not all(expansion.languages for expansion in info.expansions):
         raise ModelError(
             "This graft does not say which languages it was made for, so prompts cannot be "
             "guarded by language. Give `languages` to langraft.graft_model and save it again."
         )
+    assert info.languages is not None
     original = info.languages.original
     guarded = original if guard == "auto" else tuple(guard)
     unknown = [code for code in guarded if code not in original]

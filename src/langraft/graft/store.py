@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -39,6 +40,8 @@ from langraft.graft.surgery import graft_info, graft_model
 GRAFT_JSON = "graft.json"
 GRAFT_TENSORS = "graft.safetensors"
 RARE_TOKENS = "langraft.rare_tokens"
+_FORMAT = 2
+_KEYS = ("method", "seed", "languages", "earlier", "is_base_changed", "base")
 
 
 def fingerprint_base(folder: Path) -> str:
@@ -72,6 +75,31 @@ def base_model_folder(folder: Path) -> Path:
     return base_of(folder) if is_graft(folder) else folder
 
 
+def read_graft(folder: Path) -> dict[str, Any]:
+    """Read what ``graft.json`` says.
+
+    Raises:
+        ArtifactError: when it is missing, damaged, or of another version.
+    """
+    described = read_json(folder / GRAFT_JSON)
+    missing = [key for key in _KEYS if key not in described]
+    if described.get("format") != _FORMAT or missing:
+        raise ArtifactError(
+            f"{folder / GRAFT_JSON} has format {described.get('format')!r}"
+            + (f" and lacks {', '.join(missing)}" if missing else "")
+            + f"; this version of langraft reads format {_FORMAT}. Save the graft again with it."
+        )
+    try:
+        for expansion in expansions_of(described):
+            method_of(expansion)
+    except (KeyError, ValidationError) as error:
+        raise ArtifactError(
+            f"{folder / GRAFT_JSON} describes no method of this version of langraft: "
+            f"{str(error).splitlines()[0]}. Save the graft again with it."
+        ) from error
+    return described
+
+
 def method_of(described: Mapping[str, Any]) -> AbstractMethod:
     """Return the method that a ``graft.json``, or one of its expansions, names."""
     settings = described["method"]
@@ -89,7 +117,7 @@ def empty_base(folder: Path) -> Any:
     """Return what ``load_base`` would, without weights."""
     model: Any = empty_model(base_model_folder(folder))
     if is_graft(folder):
-        described = read_json(folder / GRAFT_JSON)
+        described = read_graft(folder)
         rare_tokens = _rare_tokens_by_expansion(read_tensors(folder / GRAFT_TENSORS, RARE_TOKENS))
         _graft_expansions(model, described, rare_tokens)
         graft_info(model).is_base_changed = described["is_base_changed"]
@@ -100,7 +128,13 @@ def _graft_expansions(
     model: Any, described: Mapping[str, Any], rare_tokens: Sequence[Sequence[int]]
 ) -> None:
     """Graft what a ``graft.json`` describes, the first expansion first."""
-    for expansion, tokens in zip(expansions_of(described), rare_tokens, strict=True):
+    expansions = expansions_of(described)
+    if len(rare_tokens) != len(expansions):
+        raise ArtifactError(
+            f"{GRAFT_TENSORS} has the rare tokens of {len(rare_tokens)} expansions, {GRAFT_JSON} "
+            f"names {len(expansions)}. The two files do not belong together; write them again."
+        )
+    for expansion, tokens in zip(expansions, rare_tokens, strict=True):
         languages = expansion["languages"]
         graft_model(
             model,
@@ -120,11 +154,15 @@ def methods_of(folder: Path) -> list[AbstractMethod]:
     """Return how a graft was expanded, the first method first; none for a model."""
     if not is_graft(folder):
         return []
-    return [method_of(expansion) for expansion in expansions_of(read_json(folder / GRAFT_JSON))]
+    return [method_of(expansion) for expansion in expansions_of(read_graft(folder))]
 
 
 def _rare_tokens_by_expansion(tensors: Mapping[str, torch.Tensor]) -> list[list[int]]:
-    return [tensors[f"{RARE_TOKENS}.{number}"].tolist() for number in range(len(tensors))]
+    return [tensors[name].tolist() for name in sorted(tensors, key=_expansion_of)]
+
+
+def _expansion_of(rare_tokens: str) -> int:
+    return int(rare_tokens.rpartition(".")[2])
 
 
 def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
@@ -171,7 +209,7 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
         write_json(
             folder / GRAFT_JSON,
             {
-                "format": 2,
+                "format": _FORMAT,
                 **newest,
                 "earlier": earlier,
                 "is_base_changed": info.is_base_changed,
@@ -209,7 +247,7 @@ def load(
         ModelError: when the base is missing or not the one the graft was made on.
     """
     folder = Path(folder)
-    described = read_json(folder / GRAFT_JSON)
+    described = read_graft(folder)
     base_folder = resolve_base(str(base)) if base else base_of(folder)
     check_base(base_folder)
     refuse_other_base(folder, described, base_folder)
@@ -218,6 +256,12 @@ def load(
     model = load_model(base_folder, dtype)
     _graft_expansions(model, described, _rare_tokens_by_expansion(tokens))
     graft_info(model).is_base_changed = described["is_base_changed"]
+    lacking = sorted(graft_tensors(model).keys() - tensors.keys())
+    if lacking:
+        raise ArtifactError(
+            f"{folder / GRAFT_TENSORS} lacks {len(lacking)} tensors of the graft, for example "
+            f"{lacking[0]}. The file is incomplete; write it again."
+        )
     load_tensors(model, tensors, folder / GRAFT_TENSORS)
     if guard != "off":
         guard_prompts(model, guard, load_tokenizer(base_folder), identifier)
@@ -246,7 +290,7 @@ def base_of(folder: Path) -> Path:
         ArtifactError: when the graft is damaged.
         ModelError: when the base is not where it was.
     """
-    reference: str = read_json(folder / GRAFT_JSON)["base"]["reference"]
+    reference: str = read_graft(folder)["base"]["reference"]
     if reference.startswith(".."):
         reference = str((folder / reference).resolve())
     return resolve_base(reference)

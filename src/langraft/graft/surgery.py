@@ -11,7 +11,8 @@ from langraft.core.recipe import Languages
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
-from langraft.graft.method import AbstractMethod
+from langraft.graft.method import EVERYTHING, AbstractMethod
+from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.token_rows import add_token_rows
 
@@ -97,15 +98,18 @@ def graft_model(
     earlier: GraftInfo | None = getattr(model, "langraft", None)
     if earlier is not None:
         _refuse_to_expand(earlier, method)
-        freeze_expansions(model, len(earlier.expansions))
     if (method.token_rows == "rare") != bool(rare_tokens):
         raise ModelError(
             f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
             "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
         )
+    if isinstance(method, AbstractMoEMethod):
+        method.check_layers(model)
     model.requires_grad_(False)
+    number = len(earlier.expansions) if earlier else 0
+    freeze_expansions(model, number)
     kept = earlier.context.kept if earlier else KeptTokens()
-    context = GraftContext(seed=seed, kept=kept)
+    context = GraftContext(seed=seed, kept=kept, number=number)
     info = GraftInfo(
         method=method,
         languages=languages,
@@ -130,9 +134,15 @@ def detach_expansion(model: Any) -> GraftInfo:
         What was taken away.
 
     Raises:
-        ModelError: when the model was expanded only once: what is left would be its base.
+        ModelError: when the model was expanded only once, as what is left would be its base, or
+            when a stage has trained what was there before.
     """
     info = graft_info(model)
+    if info.is_base_changed:
+        raise ModelError(
+            "The last expansion has trained what was there before it, so the earlier graft cannot "
+            "be given back. Load that from its own folder."
+        )
     if info.earlier is None:
         raise ModelError(
             "The graft was expanded once; without its experts it is its base. Load that instead."
@@ -144,7 +154,7 @@ def detach_expansion(model: Any) -> GraftInfo:
                 kept = kept.base
             if kept is not child:
                 setattr(parent, name, kept)
-    thaw_expansions(model, len(info.earlier.expansions))
+    thaw_expansions(model, info.context.number)
     model.langraft = info.earlier
     return info
 
@@ -158,6 +168,8 @@ def _refuse_to_expand(earlier: GraftInfo, method: AbstractMethod) -> None:
     for found in (first, method):
         if not getattr(found, "original_competes", False):
             problem = f"{found.name} has no router that the original FFN is an expert of"
+    if any(default.trains == EVERYTHING for default in method.stage_defaults.values()):
+        problem = problem or f"{method.name} trains everything, the earlier graft included"
     top_k, wanted = (getattr(found, "experts_per_token", 0) for found in (first, method))
     if problem is None and top_k != wanted:
         problem = f"its tokens meet {top_k} experts, not {wanted} (method.experts_per_token)"

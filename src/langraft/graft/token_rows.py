@@ -168,14 +168,14 @@ def add_token_rows(model: Any, tokens: Sequence[int], context: GraftContext) -> 
 def round_token_rows(model: Any, dtype: torch.dtype) -> None:
     """Move row additions, in place, so that matrix and addition together are rounded once."""
     for wrapped in (model.get_input_embeddings(), model.get_output_embeddings()):
-        inner: list[RowDeltas] = []
-        for module in reversed([m for m in wrapped.modules() if isinstance(m, _WITH_ROWS)]):
+        chain = [m for m in wrapped.modules() if isinstance(m, _WITH_ROWS)]
+        for place, module in enumerate(chain):  # the last expansion's first: inner ones still whole
             deltas = module.deltas
             before = module.weight[deltas.tokens].float()
-            for earlier in inner:
-                before = before + earlier.rows(deltas.tokens)
-            deltas.delta.data = (before + deltas.delta).to(dtype).float() - before
-            inner.append(deltas)
+            for inner in chain[place + 1 :]:
+                before = before + inner.deltas.rows(deltas.tokens)
+            after = before + deltas.delta
+            deltas.delta.data = after.to(dtype).float() - before.to(dtype).float()
 
 
 @torch.no_grad()

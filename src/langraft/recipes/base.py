@@ -117,7 +117,7 @@ class BaseSource:
         """Train a scratch base and save it as transformers does; a given base stays where it is."""
         base = self._recipe.base
         if not isinstance(base, ScratchBase):
-            path = resolve_base(base)
+            path = resolve_base(base).resolve()
             return {"path": str(path), "fingerprint": fingerprint_base(path)}
         tokenizer = DocumentTokenizer(self._folder / "tokenizer")
         torch.manual_seed(self._recipe.seed)

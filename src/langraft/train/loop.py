@@ -106,6 +106,11 @@ def train_stage(
     total_steps = num_steps(stage, training)
     model.to(device).train()
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
+    if stage.trains == "everything" and info.earlier is not None:
+        raise TrainingError(
+            f"Stage {stage.name!r} trains everything, the earlier graft included, which a second "
+            f"expansion leaves as it is. Name some of {', '.join(info.method.groups)}."
+        )
     info.is_base_changed |= stage.trains == "everything"
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.activation_checkpointing:

@@ -96,7 +96,7 @@ class AdaptedProjection(nn.Module):
         """Project (..., D)."""
         share_T = self._ffn[0].share_T(*self.experts).view(len(x), -1)[:, self.kept]
         low = self.adapter_down(x.to(self.adapter_up.weight.dtype))
-        addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1) * low)
+        addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1).to(low.dtype) * low)
         y = self.base(x)
         return y + addition.to(y.dtype)
 
