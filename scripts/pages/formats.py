@@ -25,9 +25,9 @@ def render() -> str:
     return page(
         "Export formats",
         "A grafted model of one of these families is written as its standard mixture-of-experts "
-        "class. Both route alike (softmax, top K, renormalise), so the export is exact: it is "
-        f"loaded again and its logits must agree with the graft's to {TOLERANCE:g} of the largest "
-        "logit (0.02 where weights are stored in 16 bits), or nothing is kept.",
+        "class. These classes route as the method does (softmax, top K, renormalise), so the "
+        "export is exact: it is loaded again and its logits must agree with the graft's to "
+        f"{TOLERANCE:g} of the largest logit, or nothing is kept.",
         table(("`model_type` of the base", "models", "exported as"), rows),
         "\n".join(["What to know:", "", *notes]),
         "What no standard class holds (another family, `moe_ct` with its gate, layers with "

@@ -63,7 +63,7 @@ def test_layers_with_fewer_experts_or_none_are_shown_with_the_rest(
     tokenizer: DocumentTokenizer,
 ) -> None:
     model = graft_model(tiny_model(num_hidden_layers=3), MoELPR(new_experts=(0, 3, 1)))
-    found = score_heldout(model, TEXTS, tokenizer, 16, graft_info(model).recorder)
+    found = score_heldout(model, TEXTS, tokenizer, 16, [graft_info(model).recorder])
     assert found.routing[0] == [1.0, 0.0, 0.0, 0.0]
     assert all(share > 0 for share in found.routing[1])
     assert found.routing[2][2:] == [0.0, 0.0]
@@ -89,7 +89,7 @@ def test_a_uniform_model_scores_the_logarithm_of_the_vocabulary(
 
 def test_routing_shares_sum_to_one_in_every_layer(tokenizer: DocumentTokenizer) -> None:
     model = graft_model(tiny_model(), MoELPR(new_experts=3))
-    found = score_heldout(model, TEXTS, tokenizer, 16, graft_info(model).recorder)
+    found = score_heldout(model, TEXTS, tokenizer, 16, [graft_info(model).recorder])
     assert len(found.routing) == 2
     for shares in found.routing:
         assert len(shares) == 4

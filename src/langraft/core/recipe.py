@@ -218,7 +218,10 @@ class Recipe(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run.")
     seed: int = Field(default=0, ge=0, description="Of weights, shuffles and routers.")
-    base: str | ScratchBase = Field(description="Folder or hub name of a model, or one to train.")
+    base: str | ScratchBase = Field(
+        description="Folder or hub name of a model, folder of a graft to expand again, or a model "
+        "to train."
+    )
     languages: Languages
     corpus: tuple[SerializeAsAny[SourceSettings], ...] = Field(min_length=1)
     method: SerializeAsAny[MethodSettings]

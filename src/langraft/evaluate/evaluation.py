@@ -68,9 +68,10 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
     texts = {code: read_heldout(corpus / code) for code in recipe.languages.all}
 
     def score(of_language: dict[str, list[str]]) -> dict[str, HeldoutScore]:
-        length, recorder = recipe.training.sequence_length, info.recorder if info else None
+        length = recipe.training.sequence_length
+        recorders = [expansion.recorder for expansion in info.expansions] if info else []
         return {
-            code: score_heldout(model, found, documents, length, recorder)
+            code: score_heldout(model, found, documents, length, recorders)
             for code, found in of_language.items()
         }
 

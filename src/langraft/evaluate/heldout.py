@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ def score_heldout(
     texts: Sequence[str],
     tokenizer: DocumentTokenizer,
     sequence_length: int,
-    recorder: RoutingRecorder | None = None,
+    recorders: Sequence[RoutingRecorder] = (),
 ) -> HeldoutScore:
     """Score texts in one language.
 
@@ -64,7 +65,8 @@ def score_heldout(
         texts: Documents.
         tokenizer: The base's.
         sequence_length: Tokens of a row.
-        recorder: Of the grafted model; without it no routing is reported.
+        recorders: Of the grafted model's expansions, the first one first; without any no routing
+            is reported. A layer is read from the last that has experts there.
     """
     device = next(model.parameters()).device
     documents = tokenizer.encode(texts)
@@ -73,8 +75,10 @@ def score_heldout(
     num_tokens, at = 0, 0
     shares: dict[int, Tensor] = {}
     for batch in _batches(documents, sequence_length):
-        with (recorder or RoutingRecorder()).recording() as routing_by_layer:
+        with ExitStack() as stack:
+            recorded = [stack.enter_context(recorder.recording()) for recorder in recorders]
             losses_T = token_losses(model, batch.to(device))
+            routing_by_layer = {k: v for found in recorded for k, v in found.items()}
         is_scored_T = batch.labels.flatten() != IGNORED
         owner_T = document_of_token[at : at + len(is_scored_T)]
         np.add.at(nats, owner_T, losses_T.double().cpu().numpy()[: len(owner_T)])

@@ -61,9 +61,12 @@ def check_base(folder: Path) -> dict[str, Any]:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         found = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        advice = "Give the folder that `save_pretrained` wrote."
+        if (folder / "graft" / "graft.json").is_file():
+            advice = f"It is a run folder; to expand its graft again give {folder / 'graft'}."
         raise ModelError(
             f"{folder} has no config.json (it holds {found}), so it is no Hugging Face model. "
-            "Give the folder that `save_pretrained` wrote."
+            f"{advice}"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder / 'config.json'} is damaged: {error}.") from None

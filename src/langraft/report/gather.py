@@ -254,8 +254,9 @@ def _base(base: Any, path: str) -> tuple[str, str | None]:
     """Return a base in words and its hub name; a folder's name alone, never its place."""
     if not isinstance(base, str):
         return f"a {base['architecture']} model trained in this run", None
-    if path == str(Path(base)):
-        return Path(base).name, None
+    if Path(path) == Path(base).resolve():
+        is_graft = (Path(path) / "graft.json").is_file()
+        return f"the graft of {Path(path).parent.name}" if is_graft else Path(path).name, None
     return base, base
 
 
