@@ -20,6 +20,7 @@ Card = dict[str, Any]
 FIGURES: dict[str, Callable[[Card], float | None]] = {
     "gain on new languages (bits per byte, higher is better)": lambda card: card["gain"],
     "original languages kept (before / after, %)": lambda card: 100 * card["retention"],
+    "gain under the guard": lambda card: card["guarded"] and card["guarded"]["gain"],
     "kept under the guard (%)": lambda card: card["guarded"] and 100 * card["guarded"]["retention"],
     "forgetting (bits per byte, lower is better)": lambda card: card["forgetting"],
     "transfer (bits per byte)": lambda card: card["transfer"],

@@ -25,10 +25,10 @@ def test_a_guarded_method_has_a_second_place(tmp_path: Path) -> None:
     page = write(tmp_path, row("graft", 0.7, 0.94, guarded=0.69), row("full", 0.68, 0.5))
     assert re.findall(r'class="point([\w ]*)".*?<span[^>]*>([^<]+)<', page) == [
         (" front flip", "graft"),
-        (" front flip", "graft, guarded"),
+        (" front flip", "graft (guarded)"),
         ("", "full"),
     ]
-    assert "than graft and graft, guarded." in page
+    assert "than graft and graft (guarded)." in page
 
 
 def test_labels_of_neighbours_do_not_cover_each_other(tmp_path: Path) -> None:

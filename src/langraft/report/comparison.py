@@ -153,9 +153,9 @@ class _Place:
 
 def _places(rows: Sequence[Row]) -> list[_Place]:
     return [
-        _Place(row.key + suffix, row.spreads[f"gain{suffix}"], row.spreads[f"retention{suffix}"])
+        _Place(row.key + said, row.spreads[f"gain{suffix}"], row.spreads[f"retention{suffix}"])
         for row in rows
-        for suffix in ("", ", guarded")
+        for suffix, said in (("", ""), (", guarded", " (guarded)"))
         if f"gain{suffix}" in row.spreads
     ]
 
