@@ -22,7 +22,7 @@ from langraft.recipes.load import load_recipe
 def random_stack(tensor: Tensor, num_experts: int) -> nn.Parameter:
     """Draw weights with the spread of the FFN's own; biases start at zero."""
     drawn = torch.zeros(num_experts, *tensor.shape)
-    if tensor.ndim == 2:
+    if tensor.ndim == 2 and not tensor.is_meta:  # a plan counts without weights
         drawn.normal_(std=tensor.float().std().item(), generator=torch.Generator().manual_seed(0))
     return nn.Parameter(drawn)
 
