@@ -32,36 +32,25 @@ LANGUAGES = Languages(original=("en",), new=("el", "hu"))
 LATER = Languages(original=("en", "el", "hu"), new=("tr",))
 
 
-def move(model: Any, group: str) -> None:
-    """Move what trains now, as a stage would."""
-    for number, parameter in enumerate(parameter_groups(model)[group].values()):
-        noise = torch.Generator().manual_seed(number)
-        with torch.no_grad():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
+def move_newest(model: Any) -> Any:
+    """Move what the last expansion may train, as its stages would."""
+    groups = parameter_groups(model)
+    for group in groups.keys() & set(graft_info(model).method.groups):
+        for number, parameter in enumerate(groups[group].values()):
+            noise = torch.Generator().manual_seed(number)
+            with torch.no_grad():
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
+    return model.eval()
 
 
 def first(model: Any, method: MoELPR = FIRST) -> Any:
-    graft_model(model, method, rare_tokens=range(0, VOCAB_SIZE, 3), languages=LANGUAGES)
-    for group in (
-        "experts",
-        "routers",
-        "token_rows",
-        *(("adapters",) if method.output_rank else ()),
-    ):
-        move(model, group)
-    return model.eval()
+    rare = range(0, VOCAB_SIZE, 3)
+    return move_newest(graft_model(model, method, rare_tokens=rare, languages=LANGUAGES))
 
 
 def second(model: Any, method: MoELPR = SECOND) -> Any:
-    graft_model(model, method, rare_tokens=range(1, VOCAB_SIZE, 4), languages=LATER, seed=1)
-    for group in (
-        "experts",
-        "routers",
-        "token_rows",
-        *(("adapters",) if method.output_rank else ()),
-    ):
-        move(model, group)
-    return model.eval()
+    rare = range(1, VOCAB_SIZE, 4)
+    return move_newest(graft_model(model, method, rare_tokens=rare, languages=LATER, seed=1))
 
 
 def ids() -> torch.Tensor:
