@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import torch
@@ -95,9 +96,9 @@ def group_of(module: nn.Module) -> str:
     return "earlier" if hasattr(module, _EXPANDED_BY) else getattr(module, "langraft_group", "")
 
 
-def freeze_expansions(model: nn.Module, expansion: int) -> None:
-    """Freeze for good what trained so far, as the expansion of this number begins."""
-    for module in model.modules():
+def freeze_expansions(modules: Iterable[nn.Module], expansion: int) -> None:
+    """Freeze for good what trained before the expansion of this number."""
+    for module in modules:
         if group_of(module) not in ("", "earlier"):
             setattr(module, _EXPANDED_BY, expansion)
 

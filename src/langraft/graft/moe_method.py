@@ -12,7 +12,7 @@ from torch import Tensor
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Share
 from langraft.families.sites import find_ffn_sites
-from langraft.graft.adapters import Rank, add_attention_adapters, add_output_adapter
+from langraft.graft.adapters import Rank, add_attention_adapters
 from langraft.graft.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.context import GraftContext
 from langraft.graft.expanded_ffn import ExpandedFFN, original_ffn
@@ -175,14 +175,6 @@ class AbstractMoEMethod(AbstractMethod):
         top_k = min(self.experts_per_token, max(1, logits_TE.shape[1] - 1))
         return balance_loss(logits_TE, roles.is_token_T, top_k)
 
-    def check_layers(self, model: Any) -> None:
-        """Refuse a model that ``expand`` would refuse, before anything of it changes.
-
-        Raises:
-            ModelError: when its FFNs are not recognised, or it has other layers than the method.
-        """
-        self.experts_by_layer(len(find_ffn_sites(model, original_ffn)))
-
     def expand(self, model: Any, context: GraftContext) -> None:
         """Replace what stands for the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
         sites = find_ffn_sites(model, original_ffn)
@@ -200,5 +192,3 @@ class AbstractMoEMethod(AbstractMethod):
                 setattr(site.parent, site.attribute, expanded)
         if self.attention_rank:
             add_attention_adapters(model, self.attention_rank, ffns, context)
-        if self.output_rank:
-            add_output_adapter(model, self.output_rank, context)

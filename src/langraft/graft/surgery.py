@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Languages
+from langraft.graft.adapters import add_output_adapter
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
@@ -103,11 +104,9 @@ def graft_model(
             f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
             "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
         )
-    if isinstance(method, AbstractMoEMethod):
-        method.check_layers(model)
     model.requires_grad_(False)
     number = len(earlier.expansions) if earlier else 0
-    freeze_expansions(model, number)
+    before = list(model.modules())
     kept = earlier.context.kept if earlier else KeptTokens()
     context = GraftContext(seed=seed, kept=kept, number=number)
     info = GraftInfo(
@@ -117,9 +116,12 @@ def graft_model(
         rare_tokens=tuple(rare_tokens),
         earlier=earlier,
     )
+    method.expand(model, context)
+    freeze_expansions(before, number)
     if rare_tokens:
         add_token_rows(model, rare_tokens, context)
-    method.expand(model, context)
+    if isinstance(method, AbstractMoEMethod) and method.output_rank:
+        add_output_adapter(model, method.output_rank, context)  # around the rows
     model.langraft = info
     return model
 
