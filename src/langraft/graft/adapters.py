@@ -29,11 +29,12 @@ from transformers.pytorch_utils import Conv1D
 from langraft.families.sites import decoder_layers, projection_shape
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
+from langraft.graft.wrapper import AbstractMatrixWrapper
 
 Rank = Annotated[int, Field(ge=0)] | Literal["full"]
 
 
-class AdaptedProjection(nn.Module):
+class AdaptedProjection(AbstractMatrixWrapper):
     """A frozen projection and its addition."""
 
     def __init__(
@@ -56,11 +57,10 @@ class AdaptedProjection(nn.Module):
             seed: Of the first weights of D.
             is_output: Whether it is the output matrix, which some tokens need not reach.
         """
-        super().__init__()
+        super().__init__(base, context)
         is_adapted = isinstance(base, AdaptedProjection)
         self.shape: tuple[int, int] = base.shape if is_adapted else projection_shape(base)
         width_out, width_in = self.shape
-        self.base = base
         device = "meta" if base.weight.is_meta else None  # a plan needs no memory
         low_width = width_in if rank == "full" else rank
         self.adapter_up = nn.Linear(low_width, width_out, bias=False, device=device)
@@ -76,22 +76,7 @@ class AdaptedProjection(nn.Module):
                 part.langraft_group = "adapters"  # pyright: ignore[reportArgumentType]
         self.layer_below = layer_below
         self.is_output = is_output
-        self._context = context
         context.new_share.setdefault(layer_below, torch.zeros(0))
-
-    @property
-    def weight(self) -> Any:
-        """The frozen matrix, for code that asks for its dtype or device."""
-        return self.base.weight
-
-    @property
-    def bias(self) -> Any:
-        """The frozen bias, or None."""
-        return self.base.bias
-
-    def is_of(self, context: GraftContext) -> bool:
-        """Say whether it came with an expansion."""
-        return self._context is context
 
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""

@@ -10,12 +10,14 @@ from langraft.core.errors import ModelError
 from langraft.core.recipe import Languages
 from langraft.graft.adapters import add_output_adapter
 from langraft.graft.context import GraftContext, KeptTokens
+from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
 from langraft.graft.method import EVERYTHING, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.token_rows import add_token_rows
+from langraft.graft.wrapper import AbstractMatrixWrapper
 
 
 @dataclass(kw_only=True)
@@ -152,7 +154,9 @@ def detach_expansion(model: Any) -> GraftInfo:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             kept = child
-            while hasattr(kept, "is_of") and kept.is_of(info.context):
+            while isinstance(kept, ExpandedFFN | AbstractMatrixWrapper) and kept.is_of(
+                info.context
+            ):
                 kept = kept.base
             if kept is not child:
                 setattr(parent, name, kept)

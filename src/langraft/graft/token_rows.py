@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
 from langraft.graft.context import GraftContext
+from langraft.graft.wrapper import AbstractMatrixWrapper
 
 DEFAULT_SHARE = 0.02
 
@@ -74,24 +75,13 @@ class RowDeltas(nn.Module):
         )
 
 
-class RareRowEmbedding(nn.Module):
+class RareRowEmbedding(AbstractMatrixWrapper):
     """A frozen embedding with row additions."""
 
     def __init__(self, base: nn.Module, deltas: RowDeltas, context: GraftContext) -> None:
         """Wrap an embedding."""
-        super().__init__()
-        self._context = context
-        self.base = base
+        super().__init__(base, context)
         self.deltas = deltas
-
-    def is_of(self, context: GraftContext) -> bool:
-        """Say whether it came with an expansion."""
-        return self._context is context
-
-    @property
-    def weight(self) -> Any:
-        """The frozen matrix, (V, D), for code that asks for its dtype or device."""
-        return self.base.weight
 
     @property
     def embed_scale(self) -> Any:
@@ -110,29 +100,13 @@ class RareRowEmbedding(nn.Module):
         return embedded + (rows if self.embed_scale is None else rows * self.embed_scale.to(rows))
 
 
-class RareRowHead(nn.Module):
+class RareRowHead(AbstractMatrixWrapper):
     """A frozen output matrix with row additions: rare tokens get a corrected logit."""
 
     def __init__(self, base: nn.Module, deltas: RowDeltas, context: GraftContext) -> None:
         """Wrap an output projection."""
-        super().__init__()
-        self._context = context
-        self.base = base
+        super().__init__(base, context)
         self.deltas = deltas
-
-    def is_of(self, context: GraftContext) -> bool:
-        """Say whether it came with an expansion."""
-        return self._context is context
-
-    @property
-    def weight(self) -> Any:
-        """The frozen matrix, (V, D), for code that asks for its dtype or device."""
-        return self.base.weight
-
-    @property
-    def bias(self) -> Any:
-        """The base's bias, (V,), or None."""
-        return self.base.bias
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
