@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from langraft.core.recipe import Recipe, recipe_model
+from langraft.core.parse import recipe_model
+from langraft.core.recipe import Recipe
 from langraft.core.settings import Count, parse_count
-from langraft.corpus.sources import SOURCES
-from langraft.graft.methods import METHODS
+from langraft.recipes.load import REGISTRIES
 from pages import page, summary, table
 
 PATH = "reference/recipe.md"
@@ -23,7 +23,7 @@ _TAGS = ("source", "name")  # keys that choose between several groups
 
 def render() -> str:
     """Return the page."""
-    model = recipe_model(SOURCES, METHODS)
+    model = recipe_model(REGISTRIES)
     blocks = [
         "A recipe is one YAML file. Unknown keys are refused with the nearest right one. A count "
         "may be written with `k`, `M`, `B` or `T`: `200k`, `1.5M`, `3B`. The same as a JSON "

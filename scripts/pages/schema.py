@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from langraft.core.recipe import recipe_model
+from langraft.core.parse import recipe_model
 from langraft.core.settings import parse_count
-from langraft.corpus.sources import SOURCES
+from langraft.corpus.engines import ENGINES
+from langraft.corpus.filters import FILTERS
 from langraft.graft.methods import METHODS
+from langraft.recipes.load import REGISTRIES
 
 PATH = "recipe.schema.json"
 
@@ -29,8 +31,18 @@ class WrittenForms(GenerateJsonSchema):
 
 def render() -> str:
     """Return the JSON schema."""
-    schema = recipe_model(SOURCES, METHODS).model_json_schema(schema_generator=WrittenForms)
+    schema = recipe_model(REGISTRIES).model_json_schema(schema_generator=WrittenForms)
     keys = schema["properties"]
+    of_corpus = schema["$defs"]["Corpus"]  # a list stands for its sources, names for their keys
+    of_corpus["required"].remove("engine")
+    for key, registry in (("engine", ENGINES), ("filters", FILTERS)):
+        place = of_corpus["properties"][key]
+        bare = {"enum": list(registry)}
+        if key == "filters":
+            place["items"] = {"anyOf": [bare, place["items"]]}
+        else:
+            of_corpus["properties"][key] = {"anyOf": [bare, place]}
+    keys["corpus"] = {"anyOf": [of_corpus["properties"]["sources"], keys["corpus"]]}
     names = {"enum": list(METHODS)}  # a bare name stands for a method with its defaults
     keys["method"] = {"anyOf": [names, keys["method"]]}
     keys["baselines"]["items"] = {"anyOf": [names, keys["baselines"]["items"]]}

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from langraft.core.errors import RecipeError
-from langraft.core.recipe import Recipe, parse_recipe
-from langraft.corpus.sources import SOURCES
-from langraft.graft.methods import METHODS
+from langraft.core.parse import parse_recipe
+from langraft.core.recipe import Recipe
+from langraft.recipes.load import REGISTRIES
 
 WITH_BUDGET: dict[str, Any] = {
     "name": "trial",
@@ -25,12 +25,12 @@ SCRATCH: dict[str, Any] = {
 
 
 def parse(**changes: Any) -> Recipe:
-    return parse_recipe(WITH_BUDGET | changes, SOURCES, METHODS, "my.yaml")
+    return parse_recipe(WITH_BUDGET | changes, REGISTRIES, "my.yaml")
 
 
 def parse_stages(*stages: dict[str, Any], **changes: Any) -> Recipe:
     data = {key: value for key, value in WITH_BUDGET.items() if key != "tokens"}
-    return parse_recipe(data | {"stages": list(stages)} | changes, SOURCES, METHODS, "my.yaml")
+    return parse_recipe(data | {"stages": list(stages)} | changes, REGISTRIES, "my.yaml")
 
 
 def refusal(**changes: Any) -> str:
@@ -78,14 +78,14 @@ def test_an_unknown_key_of_a_stage_says_which_stage() -> None:
 
 def test_a_key_that_is_no_text_is_refused() -> None:
     with pytest.raises(RecipeError, match="1"):
-        parse_recipe(WITH_BUDGET | {1: 2}, SOURCES, METHODS)
+        parse_recipe(WITH_BUDGET | {1: 2}, REGISTRIES)
 
 
 @pytest.mark.parametrize("key", ["name", "base", "languages", "corpus", "method"])
 def test_a_required_key_is_named_when_it_is_missing(key: str) -> None:
     data = {k: v for k, v in WITH_BUDGET.items() if k != key}
     with pytest.raises(RecipeError, match=f"{key}: this key is required"):
-        parse_recipe(data, SOURCES, METHODS)
+        parse_recipe(data, REGISTRIES)
 
 
 def test_several_mistakes_are_said_at_once() -> None:
@@ -191,7 +191,7 @@ def test_an_unknown_method_gets_the_nearest_spelling() -> None:
         message = refusal(method=given)
         assert "method: given 'moe_lp'" in message
         assert "Did you mean 'moe_lpr'?" in message
-        assert all(name in message for name in METHODS)
+        assert all(name in message for name in REGISTRIES.methods)
 
 
 def test_an_unknown_source_gets_the_nearest_spelling() -> None:
@@ -199,7 +199,7 @@ def test_an_unknown_source_gets_the_nearest_spelling() -> None:
     assert "corpus[0]" in message
     assert "given 'file'" in message
     assert "Did you mean 'files'?" in message
-    assert all(name in message for name in SOURCES)
+    assert all(name in message for name in REGISTRIES.sources)
 
 
 def test_a_source_without_its_name_is_told_the_key() -> None:

@@ -53,7 +53,7 @@ def test_a_recipe_is_read_from_its_file(recipe_file: Path) -> None:
     assert recipe.stages[0].tokens == 3_000_000
     assert recipe.stages[1].lr == 1e-5
     assert recipe.stages[1].losses == {"prior": 0.1}
-    assert recipe.corpus[0].path == "data/{language}/*.txt"
+    assert recipe.corpus.sources[0].path == "data/{language}/*.txt"
 
 
 def test_two_readings_of_a_recipe_are_equal(recipe_file: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_override_reaches_into_lists(recipe_file: Path) -> None:
     )
     assert recipe.stages[0].lr == 1e-4
     assert recipe.stages[1].tokens == 70_000
-    assert recipe.corpus[1].path == "other.txt"
+    assert recipe.corpus.sources[1].path == "other.txt"
 
 
 def test_an_override_replaces_a_whole_list_or_group(recipe_file: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from langraft.core.recipe import Languages, Stage, Training
+from langraft.core.recipe import Languages, Training
+from langraft.core.stage import Stage
 from langraft.curriculum.loader import Batch
 from langraft.graft.freeze import set_trainable
 from langraft.graft.method import AbstractMethod

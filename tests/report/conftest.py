@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from langraft.core.artifacts import perform, write_json, write_text
-from langraft.core.recipe import Recipe, parse_recipe
-from langraft.corpus.sources import SOURCES
+from langraft.core.parse import parse_recipe
+from langraft.core.recipe import Recipe
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.heldout import HeldoutScore
 from langraft.evaluate.scorecard import Cost, Parameters, Scorecard, compare
-from langraft.graft.methods import METHODS
-from langraft.recipes.load import dump_recipe
+from langraft.recipes.load import REGISTRIES, dump_recipe
 
 MakeRun = Callable[..., Path]
 
@@ -72,7 +71,7 @@ def write_run(
         "baselines": list(baselines),
         "export": {"format": "auto" if has_export else "none"},
     }
-    recipe = parse_recipe(data, SOURCES, METHODS)
+    recipe = parse_recipe(data, REGISTRIES)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "recipe.yaml", dump_recipe(recipe))
     codes = recipe.languages.all

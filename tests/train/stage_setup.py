@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from langraft.core.recipe import Languages, Stage, Training
+from langraft.core.recipe import Languages, Training
+from langraft.core.stage import Stage
 from langraft.corpus.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Split = Literal["train", "heldout"]
 
 
+class Piece(NamedTuple):
+    """A stretch of a document in one language."""
+
+    language: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text in one language.
+    """One text in one language, or a sentence pair in two.
 
     Attributes:
-        text: Unicode text, never empty.
-        language: Code as in the recipe, for example ``el``.
+        text: Unicode text, never empty; of a pair, its pieces end to end.
+        language: Code as in the recipe, for example ``el``; of a pair ``en+el``.
         id: Name that finds the document again, for example ``novels.jsonl:17``.
         split: Where the source wants it; ``None`` leaves the choice to the corpus step.
+        pieces: Of a pair: which stretch is in which language; otherwise empty.
     """
 
     text: str
     language: str
     id: str
     split: Split | None = None
+    pieces: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +41,7 @@ class BrokenRecord:
 
     Attributes:
         reason: Short and countable, for example ``invalid JSON``.
-        path: File it was read from.
+        path: File it was read from, or its address.
         line: 1-based line (or row) number; 0 when the whole file is unreadable.
         excerpt: What stood there, shortened.
     """

@@ -5,20 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache, reduce
-from operator import or_
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, create_model, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
+from langraft.core.corpus import Corpus
 from langraft.core.errors import did_you_mean
 from langraft.core.language import LanguageCode, Role
-from langraft.core.registry import Registry
-from langraft.core.settings import Count, Settings, explain
-
-Share = Annotated[float, Field(ge=0, le=1)]
-StageName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+from langraft.core.settings import Count, Settings, Share
+from langraft.core.stage import Stage, StageName
+from langraft.core.streams import ANY_LANGUAGE, languages_of
 
 
 class Languages(Settings):
@@ -53,33 +49,6 @@ class Languages(Settings):
         return "new" if code in self.new else "transfer"
 
 
-class Stage(Settings):
-    """One stretch of training: on what text, which weights, which side losses."""
-
-    name: StageName = Field(description="Names the stage's folder.")
-    tokens: Count = Field(gt=0, description="Tokens to train on, rounded up to whole steps.")
-    mixture: dict[LanguageCode, Annotated[float, Field(gt=0)]] = Field(
-        min_length=1, description="Relative share of tokens of each language."
-    )
-    trains: Literal["everything"] | tuple[str, ...] | None = Field(
-        default=None,
-        description="Parameter groups that train; left out: what the method says for this name.",
-    )
-    losses: dict[str, Annotated[float, Field(ge=0)]] | None = Field(
-        default=None,
-        description="Side losses and weights; left out: what the method says for this name.",
-    )
-    lr: float = Field(default=5e-5, gt=0, description="Peak learning rate.")
-    schedule: Literal["cosine", "wsd", "constant"] = Field(
-        default="cosine", description="Shape of the learning rate after the warm-up."
-    )
-    warmup: Share = Field(default=0.03, description="Share of steps that raise the rate from 0.")
-    decay: Share = Field(
-        default=0.2, description="Share of steps, at the end, that lower the rate (wsd only)."
-    )
-    final_lr: Share = Field(default=0.1, description="Last learning rate as a share of the peak.")
-
-
 class MethodSettings(Settings, ABC):
     """What a recipe must know of a method; the methods are files of langraft/graft/methods."""
 
@@ -109,18 +78,6 @@ class MethodSettings(Settings, ABC):
         """
 
 
-class SourceSettings(Settings):
-    """What a recipe must know of a source; the sources are files of langraft/corpus/sources."""
-
-    source: str
-    languages: tuple[LanguageCode, ...] = Field(
-        min_length=1, description="Languages to read from this source."
-    )
-    max_broken: Share = Field(
-        default=0.001, description="Share of broken records beyond which the run stops."
-    )
-
-
 class TokenizerTraining(Settings):
     """A byte-level BPE tokenizer trained on the recipe's text."""
 
@@ -128,6 +85,16 @@ class TokenizerTraining(Settings):
     mixture: dict[LanguageCode, Annotated[float, Field(gt=0)]] | None = Field(
         default=None,
         description="Relative share of text of each language; left out: that of the base's stage.",
+    )
+
+
+class TokenizerExtension(Settings):
+    """Tokens for the new languages, added to the base's tokenizer by continued BPE."""
+
+    new_tokens: Count = Field(default=8000, ge=1, description="Entries to add.")
+    mixture: dict[LanguageCode, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        description="Relative share of text of each language; left out: the new ones alike.",
     )
 
 
@@ -142,7 +109,13 @@ class ScratchBase(Settings):
     @property
     def tokenizer_mixture(self) -> dict[str, float]:
         """Return the shares of languages in the text that the tokenizer is trained on."""
-        return self.tokenizer.mixture or self.stage.mixture
+        if self.tokenizer.mixture:
+            return self.tokenizer.mixture
+        shares: dict[str, float] = {}
+        for stream, weight in self.stage.mixture.items():
+            for code in languages_of(stream):
+                shares[code] = shares.get(code, 0.0) + weight
+        return shares
 
 
 class Training(Settings):
@@ -214,7 +187,7 @@ class Export(Settings):
 
 
 class Recipe(Settings):
-    """A whole run. Build one with ``langraft.load_recipe`` or ``parse_recipe``."""
+    """A whole run. Build one with ``langraft.load_recipe``."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run.")
     seed: int = Field(default=0, ge=0, description="Of weights, shuffles and routers.")
@@ -223,7 +196,10 @@ class Recipe(Settings):
         "to train."
     )
     languages: Languages
-    corpus: tuple[SerializeAsAny[SourceSettings], ...] = Field(min_length=1)
+    corpus: Corpus
+    tokenizer: TokenizerExtension | None = Field(
+        default=None, description="Tokens to add to the base's; left out: its own tokenizer."
+    )
     method: SerializeAsAny[MethodSettings]
     tokens: Count | None = Field(
         default=None, gt=0, description="Budget for the method's own stages, instead of `stages`."
@@ -272,20 +248,32 @@ class Recipe(Settings):
     def _mistakes_in_languages(self) -> list[str]:
         declared = self.languages.all
         mistakes: list[str] = []
-        for number, source in enumerate(self.corpus):
+        for number, source in enumerate(self.corpus.sources):
             mistakes += [
                 f"corpus[{number}].languages: given {code!r}; declared under `languages`: "
                 f"{', '.join(declared)}.{did_you_mean(code, declared)}"
                 for code in source.languages
                 if code not in declared
             ]
-        have_text = {code for source in self.corpus for code in source.languages}
         mistakes += [
             f"corpus: no source has text in {code!r} ({self.languages.role(code)}), so it can be "
             "neither trained nor scored; add a source or remove the language"
             for code in declared
-            if code not in have_text
+            if code not in self.corpus.streams
         ]
+        labels = [source.label for source in self.corpus.sources if source.label]
+        mistakes += [
+            f"corpus: the label {label!r} stands there twice; labels tell sources apart"
+            for label, times in Counter(labels).items()
+            if times > 1
+        ]
+        if isinstance(self.base, ScratchBase) and self.tokenizer is not None:
+            mistakes.append(
+                "tokenizer: a base that is trained here has the tokenizer of `base.tokenizer`; "
+                "train the base first, then name its folder as `base` and extend its tokenizer"
+            )
+        if self.tokenizer is not None and self.tokenizer.mixture is not None:
+            mistakes += self._unknown_languages("tokenizer", self.tokenizer.mixture)
         return mistakes
 
     def _mistakes_in_stages(self) -> list[str]:
@@ -295,7 +283,7 @@ class Recipe(Settings):
             of_base = {"base.stage": self.base.stage.mixture}
             of_base["base.tokenizer"] = self.base.tokenizer_mixture
             for place, mixture in of_base.items():
-                mistakes += self._unknown_languages(place, mixture)
+                mistakes += self._unknown_streams(place, mixture)
         if self.method.stages:
             mistakes.append("method.stages: the recipe's own method has the recipe's `stages`")
         for number, baseline in enumerate(self.baselines):
@@ -326,11 +314,11 @@ class Recipe(Settings):
     def _mistakes_in_mixtures(self, place: str, stages: Sequence[Stage]) -> list[str]:
         mistakes: list[str] = []
         for number, stage in enumerate(stages):
-            mistakes += self._unknown_languages(f"{place}[{number}]", stage.mixture)
+            mistakes += self._unknown_streams(f"{place}[{number}]", stage.mixture)
             mistakes += [
                 f"{place}[{number}].mixture: {code!r} is a transfer language, which no stage may "
                 "train on; make it new or leave it out"
-                for code in stage.mixture
+                for code in dict.fromkeys(c for name in stage.mixture for c in languages_of(name))
                 if code in self.languages.transfer
             ]
         return mistakes
@@ -344,56 +332,17 @@ class Recipe(Settings):
             if code not in declared
         ]
 
-
-@cache
-def recipe_model(
-    sources: Registry[SourceSettings], methods: Registry[MethodSettings]
-) -> type[Recipe]:
-    """Return ``Recipe`` with ``corpus``, ``method`` and ``baselines`` narrowed to what exists.
-
-    The result validates everything in one pass and publishes one JSON schema.
-    """
-    any_source: Any = _union([sources[name] for name in sources], "source")
-    any_method: Any = _union([methods[name] for name in methods], "name")
-    fields: dict[str, Any] = {
-        "corpus": (
-            tuple[any_source, ...],
-            Field(min_length=1, description="Where text comes from."),
-        ),
-        "method": (any_method, Field(description="How the model grows.")),
-        "baselines": (
-            tuple[any_method, ...],
-            Field(default=(), description=Recipe.model_fields["baselines"].description),
-        ),
-    }
-    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, **fields)
-
-
-def parse_recipe(
-    data: object,
-    sources: Registry[SourceSettings],
-    methods: Registry[MethodSettings],
-    origin: str | Path = "recipe",
-) -> Recipe:
-    """Check the data of a recipe whole.
-
-    Args:
-        data: What YAML gave.
-        sources: The registry of ``corpus`` entries.
-        methods: The registry of ``method`` and ``baselines``.
-        origin: File name for error messages.
-
-    Raises:
-        RecipeError: with every mistake: path of the key, what was given, what is allowed.
-    """
-    model = recipe_model(sources, methods)
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise explain(error, model, data, str(origin)) from None
-
-
-def _union(classes: list[Any], discriminator: str) -> Any:
-    if len(classes) == 1:
-        return classes[0]
-    return Annotated[reduce(or_, classes), Field(discriminator=discriminator)]
+    def _unknown_streams(self, place: str, mixture: Mapping[str, float]) -> list[str]:
+        """Refuse languages that are not declared, then streams that no source has."""
+        codes = dict.fromkeys(code for name in mixture for code in languages_of(name))
+        mistakes = self._unknown_languages(place, dict.fromkeys(codes, 1.0))
+        if mistakes:
+            return mistakes
+        of_sources = [f"{ANY_LANGUAGE}/{label}" for label in self.corpus.labels]
+        known = [*self.corpus.streams, *of_sources]
+        return [
+            f"{place}.mixture: no source has text for {name!r}; there are: {', '.join(known)}."
+            f"{did_you_mean(name, known)}"
+            for name in mixture
+            if name not in known
+        ]

@@ -10,7 +10,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from langraft.core.errors import did_you_mean
-from langraft.core.recipe import Languages, MethodSettings, Share, Stage
+from langraft.core.recipe import Languages, MethodSettings
+from langraft.core.settings import Share
+from langraft.core.stage import Stage
 from langraft.graft.context import GraftContext
 from langraft.graft.losses import SideLoss
 from langraft.graft.token_rows import DEFAULT_SHARE

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Share
+from langraft.core.settings import Share
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.adapters import Rank, add_attention_adapters
 from langraft.graft.allocation import allocate_experts, allocate_whole_layers

@@ -13,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_manifest, write_json
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Recipe, ScratchBase, Stage
+from langraft.core.recipe import Recipe, ScratchBase
+from langraft.core.stage import Stage
 from langraft.corpus.build import documents
 from langraft.corpus.shards import TokenShards
 from langraft.corpus.source import AbstractSource
@@ -60,7 +61,7 @@ def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
 
 def sources(recipe: Recipe) -> list[AbstractSource]:
     """Return the recipe's sources as what they are."""
-    return [cast("AbstractSource", source) for source in recipe.corpus]
+    return [cast("AbstractSource", source) for source in recipe.corpus.sources]
 
 
 def source_inputs(recipe: Recipe) -> list[Any]:

@@ -11,11 +11,15 @@ from typing import Any
 import yaml
 
 from langraft.core.errors import RecipeError, did_you_mean
-from langraft.core.recipe import Recipe, parse_recipe
+from langraft.core.parse import Registries, parse_recipe
+from langraft.core.recipe import Recipe
+from langraft.corpus.engines import ENGINES
+from langraft.corpus.filters import FILTERS
 from langraft.corpus.sources import SOURCES
 from langraft.evaluate.suites import SUITES
 from langraft.graft.methods import METHODS
 
+REGISTRIES = Registries(sources=SOURCES, filters=FILTERS, engines=ENGINES, methods=METHODS)
 _PACKAGE = "langraft.recipes"
 
 
@@ -40,7 +44,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     data = _read_yaml(path)
     for override in overrides:
         _override(data, override)
-    recipe = parse_recipe(data, SOURCES, METHODS, path)
+    recipe = parse_recipe(data, REGISTRIES, path)
     for number, suite in enumerate(recipe.evaluate.suites):
         if suite not in list(SUITES):
             raise RecipeError(

@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from langraft.core.artifacts import Manifest, read_manifest
-from langraft.core.recipe import Recipe, Stage
+from langraft.core.recipe import Recipe
+from langraft.core.stage import Stage
 from langraft.corpus.shards import TokenShards
 from langraft.evaluate.evaluation import evaluate_model
 from langraft.graft.method import AbstractMethod

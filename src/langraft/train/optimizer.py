@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from langraft.core.recipe import Stage, Training
+from langraft.core.recipe import Training
+from langraft.core.stage import Stage
 
 
 def make_optimizer(

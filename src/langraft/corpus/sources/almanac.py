@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import ClassVar, Literal
 
@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
 from langraft.corpus.almanac import LANGUAGES, documents
-from langraft.corpus.source import AbstractSource
+from langraft.corpus.source import AbstractSource, Part
 
 
 class Almanac(AbstractSource):
@@ -35,18 +35,23 @@ class Almanac(AbstractSource):
             )
         return given
 
-    def read(self, language: str) -> Iterator[Document]:
-        """Yield the almanac's documents in one of the languages asked for.
+    def parts(self, stream: str) -> Sequence[Part]:
+        """Return one part: the almanac is small.
 
         Raises:
             CorpusError: for a language that this entry of the recipe does not list.
         """
-        if language not in self.languages:
+        if stream not in self.languages:
             raise CorpusError(
-                f"This almanac is read in {', '.join(self.languages)}; {language!r} was asked for. "
+                f"This almanac is read in {', '.join(self.languages)}; {stream!r} was asked for. "
                 "Add it to the languages of the corpus entry."
             )
-        return documents(language)
+        return [Part(name="almanac")]
+
+    def read_part(self, stream: str, part: Part) -> Iterator[Document]:
+        """Yield the almanac's documents in one language."""
+        del part
+        return documents(stream)
 
     def fingerprint(self) -> str:
         """Return Babel's version (CLDR changes with it) and a digest of the texts."""

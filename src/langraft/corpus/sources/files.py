@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from langraft.core.artifacts import fingerprint
 from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError, MissingExtraError
-from langraft.corpus.source import AbstractSource
+from langraft.corpus.source import AbstractSource, Part, group_files
 
 _KINDS = (".jsonl", ".txt", ".parquet")
 _COMPRESSIONS = (".gz", ".zst")
@@ -40,17 +40,20 @@ class Files(AbstractSource):
         description="In .txt: a document is one line, or lines up to a blank line.",
     )
 
-    def read(self, language: str) -> Iterator[Document | BrokenRecord]:
-        """Yield the documents of one language: files in order of name, lines in order."""
-        paths = self._paths(language)
-        shared = os.path.commonpath([path.parent for path in paths])
-        for path in paths:
+    def parts(self, stream: str) -> Sequence[Part]:
+        """Return the files of one language in order of name, small ones together."""
+        return group_files([(str(path), path.stat().st_size) for path in self._paths(stream)])
+
+    def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
+        """Yield the documents of some files, lines in order."""
+        shared = os.path.commonpath([path.parent for path in self._paths(stream)])
+        for path in map(Path, part.paths):
             name = os.path.relpath(path, shared)
             for line, found in self._read_file(path):
                 if isinstance(found, BrokenRecord):
                     yield found
                 elif found.strip():
-                    yield Document(text=found, language=language, id=f"{name}:{line}")
+                    yield Document(text=found, language=stream, id=f"{name}:{line}")
                 else:
                     yield BrokenRecord(reason="empty text", path=path, line=line, excerpt="")
 

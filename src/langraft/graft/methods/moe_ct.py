@@ -26,7 +26,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages, Stage
+from langraft.core.recipe import Languages
+from langraft.core.stage import Stage
 from langraft.graft.gate import FixedGate, GateKind, SigmoidGate
 from langraft.graft.method import StageDefaults
 from langraft.graft.moe_method import AbstractMoEMethod, NumExperts

@@ -12,7 +12,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages, Stage
+from langraft.core.recipe import Languages
+from langraft.core.stage import Stage
 from langraft.graft.method import EVERYTHING, StageDefaults, one_stage
 from langraft.graft.moe_method import AbstractMoEMethod
 

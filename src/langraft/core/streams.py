@@ -1,0 +1,58 @@
+"""Streams: what a mixture gives shares to, and what the corpus step writes apart.
+
+el          all text in Greek
+el/wiki     its text from the source with the label ``wiki``
+en+el       sentence pairs in both languages
+*/wiki      in a mixture: every language's text from that source
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from langraft.core.language import check_language
+
+ANY_LANGUAGE = "*"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
+def check_stream(name: str) -> str:
+    """Return the name of a stream when it is written as one.
+
+    Raises:
+        ValueError: for anything that is not ``el``, ``el/wiki``, ``en+el`` or ``*/wiki``.
+    """
+    language, slash, label = name.partition("/")
+    if slash and not re.fullmatch(_LABEL, label):
+        raise ValueError(f"{label!r} is no label of a source; expected el/wiki or */wiki")
+    if language == ANY_LANGUAGE and slash:
+        return name
+    for code in language.split("+"):
+        check_language(code)
+    if language.count("+") > 1:
+        raise ValueError("a pair has two languages, such as en+el")
+    return name
+
+
+StreamName = Annotated[str, AfterValidator(check_stream)]
+Label = Annotated[str, AfterValidator(lambda label: _check_label(label))]
+
+
+def _check_label(label: str) -> str:
+    if not re.fullmatch(_LABEL, label):
+        raise ValueError("a label is letters, digits, dots and hyphens, such as wiki")
+    return label
+
+
+def languages_of(stream: str) -> tuple[str, ...]:
+    """Return the languages of a stream: none for ``*/wiki``, two for a pair."""
+    language = stream.partition("/")[0]
+    return () if language == ANY_LANGUAGE else tuple(language.split("+"))
+
+
+def pair(first: str, second: str) -> str:
+    """Return the name of the stream of sentence pairs in two languages."""
+    return f"{first}+{second}"
