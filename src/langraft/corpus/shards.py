@@ -1,8 +1,12 @@
-"""Memory-mapped token shards of one language.
+"""Memory-mapped token shards of one stream: a language, or a pair of languages.
 
 A shard is three NumPy files: ``00000.tokens.npy`` (the documents' tokens, end to end),
 ``00000.starts.npy`` (where each document starts, and the end) and ``00000.ids.npy`` (the
-documents' names, for error messages). Documents never cross shards.
+documents' names, for error messages). Documents never cross shards. Of a pair there is also
+``00000.languages.npy``: of each token, which of the pair's languages it is in, 0 or 1.
+
+The corpus step writes the shards of a source into a folder of their own, ``el/wiki/``; the stream
+``el`` is all folders of ``el/`` in order of name.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ class ShardWriter:
         self._shard_tokens = shard_tokens
         self._documents: list[NDArray[Any]] = []
         self._ids: list[bytes] = []
+        self._languages: list[NDArray[np.uint8]] = []
         self._buffered = 0
         self.num_shards = 0
         self.num_tokens = 0
@@ -36,9 +41,16 @@ class ShardWriter:
         self.token_counts = np.zeros(vocab_size, dtype=np.int64)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, tokens: NDArray[np.int64], document_id: str) -> None:
-        """Append one document."""
+    def add(
+        self,
+        tokens: NDArray[Any],
+        document_id: str,
+        languages: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Append one document; of a pair's say which language each token is in."""
         self._documents.append(tokens.astype(self._dtype))
+        if languages is not None:
+            self._languages.append(languages)
         self._ids.append(document_id.encode()[:200])
         self._buffered += len(tokens)
         self.num_tokens += len(tokens)
@@ -59,9 +71,11 @@ class ShardWriter:
         np.save(stem.with_suffix(".tokens.npy"), tokens)
         np.save(stem.with_suffix(".starts.npy"), starts)
         np.save(stem.with_suffix(".ids.npy"), np.array(self._ids))
+        if self._languages:
+            np.save(stem.with_suffix(".languages.npy"), np.concatenate(self._languages))
         self.token_counts += np.bincount(tokens, minlength=len(self.token_counts))
         self.num_shards += 1
-        self._documents, self._ids, self._buffered = [], [], 0
+        self._documents, self._ids, self._languages, self._buffered = [], [], [], 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,32 +85,38 @@ class Span:
     Attributes:
         tokens: Token ids, shape (n,).
         starts: Where documents start inside the span: offsets in 1..n-1, ascending.
+        languages: Which of the stream's languages each token is in, (n,); None where it has one.
     """
 
     tokens: NDArray[np.int64]
     starts: NDArray[np.int64]
+    languages: NDArray[np.int64] | None = None
 
 
 class TokenShards:
-    """The token stream of one language: its shards end to end, read through memory maps."""
+    """A token stream: its shards end to end, read through memory maps."""
 
-    def __init__(self, folder: Path) -> None:
-        """Map the shards of ``folder``.
+    def __init__(self, *folders: Path) -> None:
+        """Map the shards of some folders, one folder after the other.
 
         Raises:
-            ArtifactError: when there are none, or one is damaged.
+            ArtifactError: when one has no shards, or one is damaged.
         """
-        paths = sorted(folder.glob("*.tokens.npy"))
-        if not paths:
-            raise ArtifactError(f"{folder} holds no token shards. Run the corpus step first.")
+        paths = [path for folder in folders for path in _shard_paths(folder)]
         try:
             self._tokens = [np.load(path, mmap_mode="r") for path in paths]
             self._starts = [np.load(_sibling(path, "starts"), mmap_mode="r") for path in paths]
             self._ids = [np.load(_sibling(path, "ids"), mmap_mode="r") for path in paths]
-            self.token_counts: NDArray[np.int64] = np.load(folder / "token_counts.npy")
+            self._languages = [
+                np.load(path, mmap_mode="r")
+                for tokens in paths
+                if (path := _sibling(tokens, "languages")).is_file()
+            ]
+            counts = [np.load(folder / "token_counts.npy") for folder in folders]
+            self.token_counts: NDArray[np.int64] = np.sum(counts, axis=0)
         except (OSError, ValueError, EOFError) as error:
             raise ArtifactError(
-                f"The token shards in {folder} are damaged ({error}). "
+                f"The token shards in {', '.join(map(str, folders))} are damaged ({error}). "
                 "Delete the corpus folder and run again."
             ) from error
         self._first = np.cumsum([0, *(len(tokens) for tokens in self._tokens)], dtype=np.int64)
@@ -110,19 +130,23 @@ class TokenShards:
         """Return the tokens from ``start`` up to ``stop``, clipped at the end of the stream."""
         stop = min(stop, self.num_tokens)
         tokens = np.empty(max(stop - start, 0), dtype=np.int64)
+        languages = np.empty_like(tokens) if self._languages else None
         starts: list[NDArray[np.int64]] = []
         at = start
         while at < stop:
             shard = int(np.searchsorted(self._first, at, side="right")) - 1
             first = int(self._first[shard])
             end = min(stop, int(self._first[shard + 1]))
-            tokens[at - start : end - start] = self._tokens[shard][at - first : end - first]
+            here, there = slice(at - start, end - start), slice(at - first, end - first)
+            tokens[here] = self._tokens[shard][there]
+            if languages is not None:
+                languages[here] = self._languages[shard][there]
             bounds = self._starts[shard]
             low, high = np.searchsorted(bounds[:-1], [at - first, end - first])
             starts.append(np.asarray(bounds[low:high]) + (first - start))
             at = end
         inside = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
-        return Span(tokens=tokens, starts=inside[inside > 0])
+        return Span(tokens=tokens, starts=inside[inside > 0], languages=languages)
 
     def document_ids(self, start: int, stop: int) -> list[str]:
         """Return the names of the documents that the tokens from start to stop belong to."""
@@ -137,6 +161,26 @@ class TokenShards:
             names += [bytes(name).decode(errors="replace") for name in self._ids[shard][low:high]]
             at = end
         return names
+
+
+def open_stream(corpus: Path, stream: str) -> TokenShards:
+    """Map a stream of a corpus folder: ``el``, ``el/wiki`` or ``en+el``.
+
+    Raises:
+        ArtifactError: when it has no shards, or one is damaged.
+    """
+    folder = corpus / stream
+    if "/" in stream:
+        return TokenShards(folder)
+    found = sorted(path for path in folder.glob("*") if any(path.glob("*.tokens.npy")))
+    return TokenShards(*(found or [folder]))
+
+
+def _shard_paths(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.tokens.npy"))
+    if not paths:
+        raise ArtifactError(f"{folder} holds no token shards. Run the corpus step first.")
+    return paths
 
 
 def _sibling(tokens: Path, kind: str) -> Path:

@@ -16,7 +16,7 @@ from langraft.core.errors import ModelError
 from langraft.core.recipe import Recipe, ScratchBase
 from langraft.core.stage import Stage
 from langraft.corpus.build import documents
-from langraft.corpus.shards import TokenShards
+from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
 from langraft.curriculum.index import MixtureIndex
@@ -183,7 +183,7 @@ def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[st
 def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:
     """Return the batches of a stage."""
     length = recipe.training.sequence_length
-    shards = {code: TokenShards(corpus / code) for code in stage.mixture}
+    shards = {stream: open_stream(corpus, stream) for stream in stage.mixture}
     index = MixtureIndex(
         MixtureSchedule(stage.mixture),
         {code: shard.num_tokens // length for code, shard in shards.items()},

@@ -12,7 +12,7 @@ from rich.console import Console
 from langraft.core.artifacts import Manifest, read_manifest
 from langraft.core.recipe import Recipe
 from langraft.core.stage import Stage
-from langraft.corpus.shards import TokenShards
+from langraft.corpus.shards import open_stream
 from langraft.evaluate.evaluation import evaluate_model
 from langraft.graft.method import AbstractMethod
 from langraft.graft.store import (
@@ -140,8 +140,8 @@ class MethodTrainer:
     def _rare_tokens(self) -> list[int]:
         if self._method.token_rows != "rare":
             return []
-        folders = [self._run_folder / "corpus" / c for c in self._recipe.languages.original]
-        counts = [TokenShards(folder).token_counts for folder in folders]
+        corpus, original = self._run_folder / "corpus", self._recipe.languages.original
+        counts = [open_stream(corpus, code).token_counts for code in original]
         return rare_tokens(counts, self._method.token_rows_share)
 
     def _model_after(self, num_stages: int) -> Any:
