@@ -9,11 +9,13 @@ from typing import Any, ClassVar, Literal
 import pytest
 from tokenizers import Tokenizer
 
+from langraft.core.corpus import Corpus
 from langraft.core.document import Document, Split
 from langraft.core.errors import CorpusError
 from langraft.corpus.build import build_corpus, read_heldout
-from langraft.corpus.shards import TokenShards
-from langraft.corpus.source import AbstractSource
+from langraft.corpus.engines.local import Local
+from langraft.corpus.shards import open_stream
+from langraft.corpus.source import AbstractSource, Part
 from langraft.corpus.sources.files import Files
 from langraft.corpus.tokenizer import DocumentTokenizer
 
@@ -26,9 +28,13 @@ class Listed(AbstractSource):
     source: Literal["listed"] = "listed"
     records: tuple[tuple[str, Split | None], ...]
 
-    def read(self, language: str) -> Iterator[Document]:
+    def parts(self, stream: str) -> list[Part]:
+        return [Part(name=stream)]
+
+    def read_part(self, stream: str, part: Part) -> Iterator[Document]:
+        del part
         for number, (text, split) in enumerate(self.records):
-            yield Document(text=text, language=language, id=f"listed:{number}", split=split)
+            yield Document(text=text, language=stream, id=f"listed:{number}", split=split)
 
     def fingerprint(self) -> str:
         return str(self.records)
@@ -49,13 +55,19 @@ def numbered(count: int) -> list[str]:
     return [f"This is document number {n} of its kind." for n in range(count)]
 
 
+def corpus_of(*sources: AbstractSource, **keys: Any) -> Corpus:
+    return Corpus(sources=sources, engine=Local(), **keys)
+
+
 @pytest.fixture
-def build(tmp_path: Path, tokenizer: DocumentTokenizer) -> Any:
-    def build_english(*sources: AbstractSource, heldout_tokens: int = MANY) -> dict[str, Any]:
+def build(tmp_path: Path, tokenizer_folder: Path) -> Any:
+    def build_english(
+        *sources: AbstractSource, heldout_tokens: int = MANY, **keys: Any
+    ) -> dict[str, Any]:
         counts = build_corpus(
-            sources=sources,
+            corpus_of(*sources, **keys),
             languages=["en"],
-            tokenizer=tokenizer,
+            tokenizer=tokenizer_folder,
             heldout_tokens=heldout_tokens,
             folder=tmp_path / "corpus",
         )
@@ -69,7 +81,7 @@ def trained_on(tmp_path: Path, tokenizer_folder: Path, tokenizer: DocumentTokeni
     decoder = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
 
     def texts_in_shards() -> list[str]:
-        shards = TokenShards(tmp_path / "corpus" / "en")
+        shards = open_stream(tmp_path / "corpus", "en")
         stream = shards.read(0, shards.num_tokens)
         edges = [0, *stream.starts.tolist(), shards.num_tokens]
         documents = [stream.tokens[a:b].tolist() for a, b in pairwise(edges)]
@@ -102,7 +114,7 @@ def test_counts_are_those_of_the_shards_and_of_the_text(
     tmp_path: Path, build: Any, trained_on: Any, tokenizer: DocumentTokenizer
 ) -> None:
     counts = build(listed([f"{text} Ώρα καλή." for text in numbered(200)]))
-    assert counts["tokens"] == TokenShards(tmp_path / "corpus" / "en").num_tokens
+    assert counts["tokens"] == open_stream(tmp_path / "corpus", "en").num_tokens
     assert counts["bytes"] == sum(len(text.encode()) for text in trained_on())
     kept = heldout(tmp_path)
     assert counts["heldout_tokens"] == sum(len(tokens) for tokens in tokenizer.encode(kept))
@@ -164,15 +176,13 @@ def test_held_out_documents_over_the_budget_are_still_not_trained_on(
     assert counts["kept_out_of_training"] == 29
 
 
-def test_two_builds_hold_out_the_same_documents(
-    tmp_path: Path, tokenizer: DocumentTokenizer
-) -> None:
+def test_two_builds_hold_out_the_same_documents(tmp_path: Path, tokenizer_folder: Path) -> None:
     found = []
     for name in ("first", "second"):
         build_corpus(
-            sources=[listed(numbered(100))],
+            corpus_of(listed(numbered(100))),
             languages=["en"],
-            tokenizer=tokenizer,
+            tokenizer=tokenizer_folder,
             heldout_tokens=MANY,
             folder=tmp_path / name,
         )
@@ -282,7 +292,7 @@ def test_a_language_with_nothing_to_hold_out_is_told_how_to_go_on(build: Any) ->
 
 
 def test_each_language_reads_only_the_sources_that_have_it(
-    tmp_path: Path, tokenizer: DocumentTokenizer
+    tmp_path: Path, tokenizer_folder: Path
 ) -> None:
     for code in ("el", "sw"):
         text = "\n".join(f"{line} ({code})" for line in numbered(100))
@@ -291,18 +301,19 @@ def test_each_language_reads_only_the_sources_that_have_it(
         Files(path=str(tmp_path / "{language}.txt"), languages=("el", "sw")),
         Files(path=str(tmp_path / "sw.txt"), languages=("sw",)),
     ]
-    said: dict[str, int] = {}
+    said: list[tuple[str, int, int]] = []
     counts = build_corpus(
-        sources=sources,
+        corpus_of(*sources),
         languages=["el", "sw"],
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_folder,
         heldout_tokens=MANY,
         folder=tmp_path / "corpus",
-        report=said.__setitem__,
+        report=lambda *step: said.append(step),
     )
     assert list(counts) == ["el", "sw"]
     assert counts["el"]["documents"] + counts["el"]["heldout_documents"] == 100
     both = counts["sw"]
     assert both["documents"] + both["heldout_documents"] + both["kept_out_of_training"] == 200
     assert all("(sw)" in text for text in read_heldout(tmp_path / "corpus" / "sw"))
-    assert said == {code: counts[code]["tokens"] for code in ("el", "sw")}
+    assert said[-1] == ("assembling", 2, 2)
+    assert said.count(("reading", 3, 3)) == 1

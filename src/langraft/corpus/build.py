@@ -1,187 +1,195 @@
-"""The corpus step: read every source, keep some text aside, tokenize the rest into shards."""
+"""The corpus step: every source read and cleaned part by part, every stream put together.
+
+    part.py        a worker reads, cleans and tokenizes one part of a source
+    assemble.py    a worker decides on all documents of a stream and writes its shards
+
+What a part and a stream contain depends on the recipe and its input alone, never on the engine or
+on how many workers it has.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from langraft.core.document import BrokenRecord, Document
+from langraft.core.artifacts import read_json
+from langraft.core.corpus import Corpus
+from langraft.core.document import Document
 from langraft.core.errors import CorpusError
-from langraft.corpus.shards import ShardWriter
-from langraft.corpus.source import AbstractSource
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.assemble import AssembleTask, PartOf
+from langraft.corpus.counts import BrokenCount, PartCounts
+from langraft.corpus.engine import AbstractEngine, Task
+from langraft.corpus.filter import AbstractFilter
+from langraft.corpus.part import PartTask
+from langraft.corpus.source import AbstractSource, Part
 
-_BATCH_DOCUMENTS = 1024
-_HELDOUT_ONE_IN = 16  # documents whose hash falls here are held out until the budget is met
-_SHOWN = 5  # broken records shown in full
+_WORK = ".work"
+_PARTS_AT_ONCE = 16  # of a source with a budget, so that reading stops soon after it is met
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is finished and how much there is."""
 
 
 @dataclass
-class BrokenCount:
-    """Broken records of one source and language, by reason, against what was read."""
+class _Reading:
+    """One stream of one source while its parts are read."""
 
-    max_share: float
-    num_records: int = 0
-    by_reason: Counter[str] = field(default_factory=Counter[str])
-    shown: list[BrokenRecord] = field(default_factory=list[BrokenRecord])
+    source: AbstractSource
+    label: str
+    stream: str
+    parts: Sequence[Part]
+    tasks: list[PartTask] = field(default_factory=list[PartTask])
+    counts: PartCounts = field(init=False)
 
-    def good(self, records: Iterable[Document | BrokenRecord]) -> Iterator[Document]:
-        """Pass documents on and count the rest.
+    def __post_init__(self) -> None:
+        self.counts = PartCounts(broken=BrokenCount(max_share=self.source.max_broken))
 
-        Raises:
-            CorpusError: when more than the allowed share is broken, at the latest at the end.
-        """
-        for record in records:
-            self.num_records += 1
-            if isinstance(record, Document):
-                yield record
-                continue
-            self.by_reason[record.reason] += 1
-            if len(self.shown) < _SHOWN:
-                self.shown.append(record)
-            if self.num_records >= 10_000:
-                self.check()
-        self.check()
-
-    def places(self) -> list[str]:
-        """Return the first broken records as ``file:line: reason: what stood there``."""
-        return [
-            f"{r.path}{f':{r.line}' if r.line else ''}: {r.reason}"
-            f"{f': {r.excerpt}' if r.excerpt else ''}"
-            for r in self.shown
-        ]
-
-    def check(self) -> None:
-        """Raise when the limit is passed, with the reasons and the first broken records."""
-        broken = self.by_reason.total()
-        if broken <= self.max_share * self.num_records:
-            return
-        reasons = ", ".join(f"{count} x {reason}" for reason, count in self.by_reason.most_common())
-        places = "\n".join(f"  {place}" for place in self.places())
-        raise CorpusError(
-            f"{broken} of {self.num_records} records are broken ({reasons}); allowed is a share of "
-            f"{self.max_share:g} (max_broken of the source). The first:\n{places}\n"
-            "Mend the files, or raise max_broken to go on without these records."
-        )
+    def next_parts(self) -> Sequence[Part]:
+        """Return what to read next: all of it, or a little where a budget may already be met."""
+        left = self.parts[len(self.tasks) :]
+        if self.source.tokens is None:
+            return left
+        return left[:_PARTS_AT_ONCE] if self.counts.tokens < self.source.tokens else ()
 
 
 def build_corpus(
+    corpus: Corpus,
     *,
-    sources: Sequence[AbstractSource],
     languages: Sequence[str],
-    tokenizer: DocumentTokenizer,
+    tokenizer: Path,
     heldout_tokens: int,
     folder: Path,
-    report: Callable[[str, int], None] = lambda language, tokens: None,
+    report: Report = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Write ``<language>/`` folders of token shards and held-out text.
+    """Write ``<stream>/<source>/`` folders of token shards, and held-out text of each language.
+
+    Goes on where an earlier call with the same arguments was stopped.
 
     Args:
-        sources: Entries of the recipe's corpus.
-        languages: Languages to write, each read from all sources that have it.
-        tokenizer: The base's.
+        corpus: Sources, filters, deduplication, engine.
+        languages: Those that must have text; pairs may not.
+        tokenizer: Folder of the base's tokenizer.
         heldout_tokens: Tokens a language that are kept out of training.
         folder: Where to write.
-        report: Called with a language and its training tokens so far.
+        report: Called as work gets done.
 
     Returns:
-        Counts by language: documents, tokens, bytes, held-out documents and tokens, copies of
-        held-out documents that were kept out of training too, broken records by reason.
+        Counts by stream: documents, tokens, bytes, held-out documents and tokens, copies of
+        held-out documents that were kept out of training too, and by source what came in, what
+        was dropped and why, what was broken.
 
     Raises:
         CorpusError: when a language has no text, or too many of its records are broken.
     """
-    counts: dict[str, Any] = {}
-    for language in languages:
-        counts[language] = _build_language(
-            sources, language, tokenizer, heldout_tokens, folder / language, report
+    work = folder / _WORK
+    engine = cast("AbstractEngine", corpus.engine)
+    readings = [
+        _Reading(cast("AbstractSource", source), label, stream, parts)
+        for source, label in zip(corpus.sources, corpus.labels, strict=True)
+        for stream in source.streams
+        for parts in [cast("AbstractSource", source).parts(stream)]
+    ]
+
+    def part_task(reading: _Reading, part: Part) -> PartTask:
+        return PartTask(
+            source=reading.source,
+            stream=reading.stream,
+            part=part,
+            filters=cast("tuple[AbstractFilter, ...]", corpus.filters),
+            deduplicate=corpus.deduplicate,
+            tokenizer=tokenizer,
+            heldout_tokens=heldout_tokens,
+            max_tokens=reading.source.tokens,
+            folder=work / "parts" / reading.stream / reading.label / part.name,
         )
+
+    def carry_out(tasks: Sequence[Task], what: str) -> None:
+        engine.run(tasks, work / "engine", lambda done: report(what, done, len(tasks)))
+
+    while wave := [(reading, part) for reading in readings for part in reading.next_parts()]:
+        tasks = [part_task(reading, part) for reading, part in wave]
+        carry_out(tasks, "reading")
+        for (reading, _), task in zip(wave, tasks, strict=True):
+            reading.tasks.append(task)
+            reading.counts.merge(PartCounts.from_json(read_json(task.folder / "counts.json")))
+    for reading in readings:
+        reading.counts.broken.check()
+
+    streams = list(dict.fromkeys([*languages, *(reading.stream for reading in readings)]))
+    assembling = [
+        _assemble_task(stream, readings, corpus, tokenizer, heldout_tokens, folder)
+        for stream in streams
+    ]
+    carry_out(assembling, "assembling")
+    counts = {task.stream: read_json(task.result) for task in assembling}
+    for language in languages:
+        _refuse_too_little(language, counts[language])
+    shutil.rmtree(work)
     return counts
 
 
-def documents(
-    sources: Sequence[AbstractSource], language: str, broken: list[BrokenCount]
-) -> Iterator[Document]:
-    """Yield one language from all sources, and append each source's count of broken records.
+def _assemble_task(
+    stream: str,
+    readings: Sequence[_Reading],
+    corpus: Corpus,
+    tokenizer: Path,
+    heldout_tokens: int,
+    folder: Path,
+) -> AssembleTask:
+    """Return the work on one stream.
 
     Sources that say what is held out come first, so that no copy of it trains before it is known.
     """
-    for source in sorted(sources, key=lambda source: not source.has_split):
-        if language in source.languages:
+    mine = [reading for reading in readings if reading.stream == stream]
+    mine.sort(key=lambda reading: not reading.source.has_split)
+    return AssembleTask(
+        stream=stream,
+        parts=tuple(
+            PartOf(label=reading.label, folder=task.folder)
+            for reading in mine
+            for task in reading.tasks
+        ),
+        max_tokens={r.label: r.source.tokens for r in mine if r.source.tokens is not None},
+        deduplicate=corpus.deduplicate,
+        tokenizer=tokenizer,
+        heldout_tokens=heldout_tokens,
+        folder=folder,
+        result=folder / _WORK / "streams" / f"{stream}.json",
+    )
+
+
+def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
+    if counts["documents"] and counts["heldout_documents"]:
+        return
+    dropped = Counter[str]()
+    for source in counts["sources"].values():
+        dropped.update({why: found["documents"] for why, found in source["dropped"].items()})
+    reasons = ", ".join(f"{count} x {why}" for why, count in dropped.most_common(5))
+    raise CorpusError(
+        f"{language}: {counts['documents']} documents to train on and "
+        f"{counts['heldout_documents']} held out (about one in 16 is). "
+        + (f"Dropped: {reasons}. " if reasons else "")
+        + "Give more text, or split it into more documents."
+    )
+
+
+def documents(corpus: Corpus, language: str) -> Iterator[Document]:
+    """Yield the documents of one language from all sources as they are, without any filter.
+
+    Raises:
+        CorpusError: when too many records are broken.
+    """
+    for each in corpus.sources:
+        source = cast("AbstractSource", each)
+        if language in source.streams:
             count = BrokenCount(max_share=source.max_broken)
             yield from count.good(source.read(language))
-            broken.append(count)
-
-
-def _build_language(
-    sources: Sequence[AbstractSource],
-    language: str,
-    tokenizer: DocumentTokenizer,
-    heldout_budget: int,
-    folder: Path,
-    report: Callable[[str, int], None],
-) -> Mapping[str, Any]:
-    broken: list[BrokenCount] = []
-    heldout_hashes = set[bytes]()
-    heldout: list[Document] = []
-    heldout_tokens = heldout_bytes = num_bytes = num_copies = 0
-    writer = ShardWriter(folder, tokenizer.vocab_size)
-    stream = documents(sources, language, broken)
-    while batch := list(itertools.islice(stream, _BATCH_DOCUMENTS)):
-        tokenized = tokenizer.encode([document.text for document in batch])
-        for document, tokens in zip(batch, tokenized, strict=True):
-            text = document.text.encode()
-            digest = hashlib.blake2b(text, digest_size=8).digest()
-            if digest in heldout_hashes:
-                num_copies += 1
-            elif heldout_tokens < heldout_budget and _may_hold_out(document, digest):
-                heldout_hashes.add(digest)
-                heldout.append(document)
-                heldout_tokens += len(tokens)
-                heldout_bytes += len(text)
-            elif document.split == "heldout":
-                num_copies += 1  # over the budget: still never trained on
-            else:
-                writer.add(tokens, document.id)
-                num_bytes += len(text)
-        report(language, writer.num_tokens)
-    writer.close()
-    if not writer.num_documents or not heldout:
-        raise CorpusError(
-            f"{language}: {writer.num_documents} documents to train on and {len(heldout)} held out "
-            f"(about one in {_HELDOUT_ONE_IN} is). Give more text, or split it into more documents."
-        )
-    with (folder / "heldout.jsonl").open("w", encoding="utf-8") as file:
-        for document in heldout:
-            record = {"id": document.id, "text": document.text}
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return {
-        "documents": writer.num_documents,
-        "tokens": writer.num_tokens,
-        "bytes": num_bytes,
-        "heldout_documents": len(heldout),
-        "heldout_tokens": heldout_tokens,
-        "heldout_bytes": heldout_bytes,
-        "kept_out_of_training": num_copies,
-        "broken": dict(sum((count.by_reason for count in broken), Counter[str]())),
-        "broken_places": [place for count in broken for place in count.places()],
-    }
-
-
-def _may_hold_out(document: Document, digest: bytes) -> bool:
-    """Say whether a document is one to hold out: by its source, else by the hash of its text.
-
-    Copies hash alike, so all copies of a document are on the same side.
-    """
-    if document.split is not None:
-        return document.split == "heldout"
-    return int.from_bytes(digest, "big") % _HELDOUT_ONE_IN == 0
+            count.check()
 
 
 def read_heldout(folder: Path) -> list[str]:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from langraft.core.corpus import FilterSettings
+from langraft.corpus.text_batch import TextBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +27,39 @@ class Dropped:
     detail: str = ""
 
 
-Judge = Callable[[Sequence[str]], list[str | Dropped]]
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One threshold over a batch.
+
+    Attributes:
+        reason: For whoever breaks it.
+        measured_D: What was measured of each text, (D,).
+        is_broken_D: Which texts break it, (D,).
+    """
+
+    reason: str
+    measured_D: NDArray[Any]
+    is_broken_D: NDArray[np.bool_]
+
+
+Judge = Callable[[TextBatch], list[str | Dropped]]
 """From texts to what becomes of each: the text, mended or as it was, or why it is dropped."""
 
 
+def drop_where(batch: TextBatch, rules: Sequence[Rule]) -> list[str | Dropped]:
+    """Drop each text by the first rule that it breaks and keep the rest."""
+    verdicts: list[str | Dropped] = list(batch.texts)
+    for rule in reversed(rules):
+        for number in np.flatnonzero(rule.is_broken_D):
+            verdicts[number] = Dropped(rule.reason, f"{rule.measured_D[number]:.4g}")
+    return verdicts
+
+
 class AbstractFilter(FilterSettings, ABC):
-    """One entry of ``corpus.filters``; its keys are its thresholds."""
+    """One entry of ``corpus.filters``; its keys are its thresholds.
+
+    Sentence pairs are not filtered: their source checks them as pairs.
+    """
 
     @abstractmethod
     def start(self, language: str) -> Judge:

@@ -19,22 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langraft.core.errors import ArtifactError
+from langraft.corpus.arrays import ArrayFile
 
 SHARD_TOKENS = 2**26
+_COUNTED_AT_ONCE = 2**20
 
 
 class ShardWriter:
-    """Collects tokenized documents and writes a shard whenever enough have come together."""
+    """Writes tokenized documents as they come and begins a shard whenever one is full."""
 
     def __init__(self, folder: Path, vocab_size: int, shard_tokens: int = SHARD_TOKENS) -> None:
         """Write into ``folder``, two bytes a token where the vocabulary allows it."""
         self._folder = folder
         self._dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
         self._shard_tokens = shard_tokens
-        self._documents: list[NDArray[Any]] = []
+        self._tokens: ArrayFile | None = None
+        self._languages: ArrayFile | None = None
+        self._starts: list[int] = []
         self._ids: list[bytes] = []
-        self._languages: list[NDArray[np.uint8]] = []
-        self._buffered = 0
         self.num_shards = 0
         self.num_tokens = 0
         self.num_documents = 0
@@ -48,34 +50,42 @@ class ShardWriter:
         languages: NDArray[np.uint8] | None = None,
     ) -> None:
         """Append one document; of a pair's say which language each token is in."""
-        self._documents.append(tokens.astype(self._dtype))
+        if self._tokens is None:
+            self._tokens = ArrayFile(self._path("tokens"), self._dtype)
         if languages is not None:
+            self._languages = self._languages or ArrayFile(self._path("languages"), np.uint8)
             self._languages.append(languages)
+        self._starts.append(self._tokens.num_rows)
+        self._tokens.append(tokens)
         self._ids.append(document_id.encode()[:200])
-        self._buffered += len(tokens)
         self.num_tokens += len(tokens)
         self.num_documents += 1
-        if self._buffered >= self._shard_tokens:
-            self._flush()
+        if self._tokens.num_rows >= self._shard_tokens:
+            self._finish_shard(self._tokens)
 
     def close(self) -> None:
-        """Write what is left, and how often each token of the vocabulary occurs."""
-        if self._documents:
-            self._flush()
+        """Finish the last shard and write how often each token of the vocabulary occurs."""
+        if self._tokens is not None:
+            self._finish_shard(self._tokens)
         np.save(self._folder / "token_counts.npy", self.token_counts)
 
-    def _flush(self) -> None:
-        tokens = np.concatenate(self._documents)
-        starts = np.cumsum([0, *(len(document) for document in self._documents)], dtype=np.int64)
-        stem = self._folder / f"{self.num_shards:05d}"
-        np.save(stem.with_suffix(".tokens.npy"), tokens)
-        np.save(stem.with_suffix(".starts.npy"), starts)
-        np.save(stem.with_suffix(".ids.npy"), np.array(self._ids))
-        if self._languages:
-            np.save(stem.with_suffix(".languages.npy"), np.concatenate(self._languages))
-        self.token_counts += np.bincount(tokens, minlength=len(self.token_counts))
+    def _finish_shard(self, tokens: ArrayFile) -> None:
+        tokens.close()
+        if self._languages is not None:
+            self._languages.close()
+        starts = np.array([*self._starts, tokens.num_rows], dtype=np.int64)
+        np.save(self._path("starts"), starts)
+        np.save(self._path("ids"), np.array(self._ids))
+        written = np.load(self._path("tokens"), mmap_mode="r")
+        for first in range(0, len(written), _COUNTED_AT_ONCE):
+            some = written[first : first + _COUNTED_AT_ONCE]
+            self.token_counts += np.bincount(some, minlength=len(self.token_counts))
         self.num_shards += 1
-        self._documents, self._ids, self._languages, self._buffered = [], [], [], 0
+        self._tokens = self._languages = None
+        self._starts, self._ids = [], []
+
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self.num_shards:05d}.{kind}.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,21 @@ class Span:
     tokens: NDArray[np.int64]
     starts: NDArray[np.int64]
     languages: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """One document of a stream as it is stored.
+
+    Attributes:
+        id: Its source's name for it.
+        tokens: As stored, (n,), a view of the file.
+        languages: Of a pair: which of its languages each token is in, (n,).
+    """
+
+    id: str
+    tokens: NDArray[Any]
+    languages: NDArray[Any] | None
 
 
 class TokenShards:
@@ -120,6 +145,7 @@ class TokenShards:
                 "Delete the corpus folder and run again."
             ) from error
         self._first = np.cumsum([0, *(len(tokens) for tokens in self._tokens)], dtype=np.int64)
+        self._first_document = np.cumsum([0, *(len(ids) for ids in self._ids)], dtype=np.int64)
 
     @property
     def num_tokens(self) -> int:
@@ -147,6 +173,17 @@ class TokenShards:
             at = end
         inside = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
         return Span(tokens=tokens, starts=inside[inside > 0], languages=languages)
+
+    def document(self, number: int) -> StoredDocument:
+        """Return a document by its number in the stream, from 0."""
+        shard = int(np.searchsorted(self._first_document, number, side="right")) - 1
+        place = number - int(self._first_document[shard])
+        here = slice(int(self._starts[shard][place]), int(self._starts[shard][place + 1]))
+        return StoredDocument(
+            id=bytes(self._ids[shard][place]).decode(errors="replace"),
+            tokens=self._tokens[shard][here],
+            languages=self._languages[shard][here] if self._languages else None,
+        )
 
     def document_ids(self, start: int, stop: int) -> list[str]:
         """Return the names of the documents that the tokens from start to stop belong to."""

@@ -50,6 +50,28 @@ class DocumentTokenizer:
         end = [self.end_of_text_id]
         return [np.array([*self._begin, *e.ids, *end], dtype=np.int64) for e in encodings]
 
+    def encode_pieces(
+        self, documents: Sequence[Sequence[str]]
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Return for each document its token ids and the number of the piece each belongs to.
+
+        What begins a document belongs to its first piece, what ends it to its last.
+        """
+        texts = [piece for pieces in documents for piece in pieces]
+        encodings = iter(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        for pieces in documents:
+            ids = [next(encodings).ids for _ in pieces]
+            ids[0] = [*self._begin, *ids[0]]
+            ids[-1] = [*ids[-1], self.end_of_text_id]
+            numbers = np.repeat(np.arange(len(ids)), [len(some) for some in ids])
+            found.append((np.concatenate([np.array(some, np.int64) for some in ids]), numbers))
+        return found
+
+    def decode(self, ids: NDArray[Any]) -> str:
+        """Return the text of some tokens, for people to look at."""
+        return self._tokenizer.decode(ids.tolist())
+
     def _end_of_text(self, folder: Path) -> int:
         config = _read_optional(folder / "tokenizer_config.json")
         token = config.get("eos_token")

@@ -164,7 +164,7 @@ def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[st
     texts: dict[str, list[str]] = {}
     for code, weight in mixture.items():
         texts[code], room = [], _TOKENIZER_SAMPLE_CHARACTERS * weight / total
-        for document in documents(sources(recipe), code, []):
+        for document in documents(recipe.corpus, code):
             if room <= 0:
                 break
             if document.split != "heldout":

@@ -102,6 +102,7 @@ class Pipeline:
             folder / "corpus",
             steps.corpus_inputs(recipe, tokenizer),
             lambda path: steps.make_corpus(recipe, folder / "tokenizer", path, self.console),
+            is_resumable=True,
         )
         if until == "corpus":
             return None

@@ -25,7 +25,7 @@ from langraft.graft.allocation import layer_similarities
 from langraft.graft.method import AbstractMethod
 from langraft.graft.store import base_model_folder, empty_base, load_base, methods_of
 from langraft.graft.surgery import graft_model
-from langraft.recipes.base import base_folder, scratch_config, source_inputs, sources
+from langraft.recipes.base import base_folder, scratch_config, source_inputs
 from langraft.recipes.plan import Plan, plan_method
 from langraft.recipes.trainer import method_stages
 
@@ -61,6 +61,7 @@ def corpus_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:
     """Return what the corpus depends on."""
     return {
         "sources": source_inputs(recipe),
+        "text": recipe.corpus.model_dump(mode="json", exclude={"sources", "engine"}),
         "languages": recipe.languages.all,
         "heldout": recipe.evaluate.heldout,
         "tokenizer": tokenizer.fingerprint,
@@ -71,18 +72,25 @@ def make_corpus(recipe: Recipe, tokenizer: Path, folder: Path, console: Console)
     """Read and tokenize all languages."""
     with console.status("reading and tokenizing") as status:
         counts = build_corpus(
-            sources=sources(recipe),
+            recipe.corpus,
             languages=recipe.languages.all,
-            tokenizer=DocumentTokenizer(tokenizer),
+            tokenizer=tokenizer,
             heldout_tokens=recipe.evaluate.heldout,
             folder=folder,
-            report=lambda code, tokens: status.update(f"tokenizing {code}: {tokens:,} tokens"),
+            report=lambda what, done, total: status.update(f"{what}: {done} of {total} done"),
         )
-    for code, found in counts.items():
+    for stream, found in counts.items():
+        dropped = sum(
+            reason["documents"]
+            for source in found["sources"].values()
+            for reason in source["dropped"].values()
+        )
         broken = sum(found["broken"].values())
         console.print(
-            f"  {code}: {found['documents']:,} documents, {found['tokens']:,} tokens, "
-            f"{found['heldout_tokens']:,} held out" + (f", {broken:,} broken:" if broken else "")
+            f"  {stream}: {found['documents']:,} documents, {found['tokens']:,} tokens, "
+            f"{found['heldout_tokens']:,} held out"
+            + (f", {dropped:,} dropped" if dropped else "")
+            + (f", {broken:,} broken:" if broken else "")
         )
         for place in found["broken_places"]:
             console.print(f"    {place}", markup=False, highlight=False)

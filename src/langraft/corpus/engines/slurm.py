@@ -1,0 +1,95 @@
+"""An array job of a Slurm cluster, through datatrove's executor."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from langraft.core.errors import CorpusError, MissingExtraError
+from langraft.corpus.engine import AbstractEngine, Task
+
+_POLL_SECONDS = 5.0
+
+
+class Slurm(AbstractEngine):
+    """An array job of a Slurm cluster; nodes see the run's folder and the text."""
+
+    name: Literal["slurm"] = Field(default="slurm", description="An array job of Slurm.")
+    partition: str = Field(description="Where the job runs.")
+    time: str = Field(default="24:00:00", description="Longest time of a task.")
+    workers: int = Field(default=0, ge=0, description="Tasks at a time at most; 0: no limit.")
+    cpus: int = Field(default=1, ge=1, description="CPUs of a task.")
+    memory_per_cpu: int = Field(default=4, ge=1, description="GiB.")
+    environment: str = Field(
+        default="", description="Shell command before a task, such as one that activates Python's."
+    )
+    options: dict[str, str] = Field(
+        default={}, description="More options of sbatch, such as {account: nlp}."
+    )
+
+    def run(self, tasks: Sequence[Task], folder: Path, done: Callable[[int], None]) -> None:
+        """Submit one array job and wait until every task has left its mark.
+
+        Raises:
+            CorpusError: when the job has left the queue and tasks are not finished; the message
+                names the logs. The same command submits what is left.
+        """
+        try:
+            from datatrove.executor import SlurmPipelineExecutor
+        except ImportError:
+            raise MissingExtraError("datatrove", "data", "The engine `slurm`") from None
+        logs = folder / f"slurm-{int(time.time())}"
+        executor: Any = SlurmPipelineExecutor(
+            pipeline=[functools.partial(_carry_out, list(tasks))],
+            tasks=len(tasks),
+            time=self.time,
+            partition=self.partition,
+            cpus_per_task=self.cpus,
+            mem_per_cpu_gb=self.memory_per_cpu,
+            workers=self.workers or -1,
+            env_command=self.environment,
+            sbatch_args=dict(self.options),
+            job_name="langraft-corpus",
+            logging_dir=str(logs.absolute()),
+            requeue=True,
+        )
+        try:
+            executor.run()
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            raise CorpusError(
+                f"The job could not be submitted: {error}. The engine `slurm` runs where sbatch "
+                "does; elsewhere use `local` or `ray`."
+            ) from error
+        num_done = -1
+        while num_done < len(tasks):
+            is_queued = _is_queued(executor.job_id)  # asked first: marks are left before the end
+            found = len(list((logs / "completions").glob("[0-9]*")))
+            if found > num_done:
+                num_done = found
+                done(num_done)
+            elif not is_queued:
+                raise CorpusError(
+                    f"{len(tasks) - num_done} of {len(tasks)} Slurm tasks did not finish; their "
+                    f"logs are in {logs / 'slurm_logs'}. Finished parts are kept; the same "
+                    "command submits the rest."
+                )
+            if num_done < len(tasks):
+                time.sleep(_POLL_SECONDS)
+
+
+def _carry_out(tasks: list[Task], data: object, rank: int, world_size: int) -> None:
+    """Be a step of a datatrove pipeline: its rank is the number of the task."""
+    del data, world_size
+    tasks[rank]()
+
+
+def _is_queued(job_id: Any) -> bool:
+    command = ["squeue", "--noheader", "--jobs", str(job_id)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip())

@@ -1,0 +1,63 @@
+"""Documents in another language than they are said to be in (PolyLM, section 3.1, step 1)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from langraft.core.language import LanguageCode
+from langraft.core.settings import Share
+from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.identify import make_recogniser
+from langraft.corpus.text_batch import TextBatch
+
+_STRETCH = 120  # characters; one from the beginning, the middle and the end
+
+
+class Language(AbstractFilter):
+    """Drops what an identifier does not take for the declared language."""
+
+    name: Literal["language"] = Field(default="language", description="Language identification.")
+    min_confidence: Share = Field(
+        default=0.5, description="Confidence in the declared language below which it is dropped."
+    )
+    model: str | None = Field(
+        default=None,
+        description="File of a fastText model such as GlotLID's; left out: lingua, 75 languages.",
+    )
+    unchecked: tuple[LanguageCode, ...] = Field(
+        default=(), description="Languages that are taken as declared: the identifier lacks them."
+    )
+
+    def start(self, language: str) -> Judge:
+        """Load the identifier.
+
+        Raises:
+            CorpusError: when it does not know the language and ``unchecked`` does not name it.
+        """
+        if language in self.unchecked:
+            return lambda batch: list(batch.texts)
+        recognise = make_recogniser(language, self.model)
+
+        def judge(batch: TextBatch) -> list[str | Dropped]:
+            verdicts: list[str | Dropped] = []
+            found = recognise([_sample(text) for text in batch])
+            for text, (confidence, likeliest) in zip(batch, found, strict=True):
+                if confidence >= self.min_confidence:
+                    verdicts.append(text)
+                else:
+                    sure = likeliest == language or not likeliest
+                    reason = "language uncertain" if sure else "another language"
+                    verdicts.append(Dropped(reason, f"{likeliest or '?'}, {confidence:.2f}"))
+            return verdicts
+
+        return judge
+
+
+def _sample(text: str) -> str:
+    """Return three stretches of a long text: what identification needs, at a bounded cost."""
+    if len(text) <= 3 * _STRETCH:
+        return text
+    middle = (len(text) - _STRETCH) // 2
+    return "\n".join((text[:_STRETCH], text[middle : middle + _STRETCH], text[-_STRETCH:]))

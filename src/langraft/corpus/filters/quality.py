@@ -1,0 +1,113 @@
+"""Rules of thumb that tell prose from lists, tables, code and noise, after Gopher.
+
+Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1. PolyLM (section 3.1) uses rules after Gopher and
+BLOOM and publishes no thresholds, so ours are Gopher's. Deviations: a word is a run of letters,
+marks and digits, so punctuation is no word and makes none longer; where words are not set apart,
+characters are counted instead (``text_batch``) and there is no rule for the length of a word; the
+share of digits is ours.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from langraft.core.settings import Share
+from langraft.corpus.filter import AbstractFilter, Dropped, Judge, Rule, drop_where
+from langraft.corpus.text_batch import DIGIT, LETTER, TextBatch, characters_per_word
+
+_BULLETS = [ord(c) for c in "-*\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u2013\u2014"]
+_ELLIPSIS = ord("…")
+_STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
+
+
+class Quality(AbstractFilter):
+    """Drops what does not look like running text."""
+
+    name: Literal["quality"] = Field(default="quality", description="Rules after Gopher.")
+    min_words: int = Field(default=50, ge=0, description="Fewer is too short (Gopher).")
+    max_words: int = Field(default=100_000, ge=1, description="More is too long (Gopher).")
+    min_word_length: float = Field(default=3, ge=0, description="Mean characters (Gopher).")
+    max_word_length: float = Field(default=10, gt=0, description="Mean characters (Gopher).")
+    max_symbols: float = Field(
+        default=0.1, ge=0, description="Number signs, or ellipses, for each word (Gopher)."
+    )
+    max_bullets: Share = Field(
+        default=0.9, description="Share of lines that begin with a bullet (Gopher)."
+    )
+    max_ellipses: Share = Field(
+        default=0.3, description="Share of lines that end with an ellipsis (Gopher)."
+    )
+    min_alphabetic: Share = Field(default=0.8, description="Share of words with a letter (Gopher).")
+    max_digits: Share = Field(default=0.2, description="Share of characters that are digits.")
+    min_stop_words: int = Field(
+        default=2,
+        ge=0,
+        le=len(_STOP_WORDS),
+        description=f"English only: how many of {', '.join(_STOP_WORDS)} stand there (Gopher).",
+    )
+
+    def start(self, language: str) -> Judge:
+        """Return the rules of a language."""
+        scale = characters_per_word(language)
+
+        def judge(batch: TextBatch) -> list[str | Dropped]:
+            words, lines = batch.words, batch.lines
+            num_words_D = np.maximum(batch.count_spans(words), 1) / (scale or 1)
+            num_lines_D = np.maximum(batch.count_spans(lines), 1)
+            codes_C, kinds_C = batch.codes_C, batch.kinds_C
+            rules = [
+                Rule("too few words", num_words_D, num_words_D < self.min_words),
+                Rule("too many words", num_words_D, num_words_D > self.max_words),
+            ]
+            if not scale:
+                lengths = np.bincount(words.document, words.stop - words.start, len(batch))
+                mean_D = lengths / num_words_D
+                rules += [
+                    Rule("words too short", mean_D, mean_D < self.min_word_length),
+                    Rule("words too long", mean_D, mean_D > self.max_word_length),
+                ]
+            is_ellipsis_C = codes_C == _ELLIPSIS
+            dots_C = codes_C == ord(".")
+            is_ellipsis_C[2:] |= dots_C[2:] & dots_C[1:-1] & dots_C[:-2]
+            for reason, is_symbol_C in (
+                ("too many number signs", codes_C == ord("#")),
+                ("too many ellipses", is_ellipsis_C),
+            ):
+                each_D = batch.count_characters(is_symbol_C) / num_words_D
+                rules.append(Rule(reason, each_D, each_D > self.max_symbols))
+            is_bullet_L = np.isin(codes_C[lines.start], _BULLETS)
+            for reason, limit, is_counted_L in (
+                ("lines begin with bullets", self.max_bullets, is_bullet_L),
+                ("lines end with an ellipsis", self.max_ellipses, is_ellipsis_C[lines.stop - 1]),
+            ):
+                share_D = np.bincount(lines.document, is_counted_L, len(batch)) / num_lines_D
+                rules.append(Rule(reason, share_D, share_D > limit))
+            letters_C = np.append(0, np.cumsum(kinds_C == LETTER))
+            has_letter_W = letters_C[words.stop] > letters_C[words.start]
+            alphabetic_D = np.bincount(words.document, has_letter_W, len(batch)) / np.maximum(
+                batch.count_spans(words), 1
+            )
+            digits_D = batch.count_characters(kinds_C == DIGIT) / batch.num_characters_D
+            rules += [
+                Rule("words without letters", alphabetic_D, alphabetic_D < self.min_alphabetic),
+                Rule("too many digits", digits_D, digits_D > self.max_digits),
+            ]
+            if language == "en" and self.min_stop_words:
+                found_D = _num_stop_words(batch)
+                rules.append(Rule("too few stop words", found_D, found_D < self.min_stop_words))
+            return drop_where(batch, rules)
+
+        return judge
+
+
+def _num_stop_words(batch: TextBatch) -> np.ndarray:
+    """Return how many different stop words each text has."""
+    hashes = TextBatch([" ".join(_STOP_WORDS)], batch.language).words.hashes
+    words = batch.words
+    return np.sum(
+        [np.bincount(words.document[words.hashes == h], minlength=len(batch)) > 0 for h in hashes],
+        axis=0,
+    )

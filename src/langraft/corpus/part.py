@@ -1,0 +1,267 @@
+"""One part of a source: read, cleaned, tokenized and measured by one worker.
+
+A finished part is a folder of shards (``shards.py``) and of what is decided on once all parts of a
+stream are there (``assemble.py``):
+
+    hashes.npy       of each document's text, to find exact copies
+    sizes.npy        its bytes
+    marks.npy        TRAIN, MAY_HOLD_OUT or HOLD_OUT
+    bands.npy, signatures.npy    for near-duplicates, where they are looked for
+    candidates.jsonl             the texts that may be held out, until there are enough
+    counts.json      what came in, what left and why
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import queue
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langraft.core.artifacts import explain_disk_errors, write_json
+from langraft.core.corpus import Deduplication
+from langraft.core.document import Document
+from langraft.core.streams import languages_of
+from langraft.corpus.arrays import ArrayFile
+from langraft.corpus.cleaning import CleanBatch, Cleaner, in_batches
+from langraft.corpus.counts import BrokenCount, PartCounts
+from langraft.corpus.filter import AbstractFilter
+from langraft.corpus.minhash import band_keys, shorten, signatures
+from langraft.corpus.shards import ShardWriter
+from langraft.corpus.source import AbstractSource, Part
+from langraft.corpus.tokenizer import DocumentTokenizer
+
+TRAIN, MAY_HOLD_OUT, HOLD_OUT = 0, 1, 2
+_HELDOUT_ONE_IN = 16  # documents whose hash falls here are held out until the budget is met
+_BATCHES_AHEAD = 2
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartTask:
+    """Everything a worker must know; picklable, and done again only when it is not finished.
+
+    Attributes:
+        source: Where the part comes from.
+        stream: Language, or pair.
+        part: What to read.
+        filters: Of the recipe, in order.
+        deduplicate: Whether to measure for near-duplicates.
+        tokenizer: Folder of the base's.
+        heldout_tokens: As many may be held out at most.
+        max_tokens: Stop reading when there are so many; None for all.
+        folder: Of the finished part.
+    """
+
+    source: AbstractSource
+    stream: str
+    part: Part
+    filters: tuple[AbstractFilter, ...]
+    deduplicate: Deduplication | None
+    tokenizer: Path
+    heldout_tokens: int
+    max_tokens: int | None
+    folder: Path
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the part as stored, for who shares out the work."""
+        return self.part.num_bytes
+
+    @property
+    def name(self) -> str:
+        """What the part is called in messages."""
+        return f"{self.stream}, {self.source.label or self.source.source}, part {self.part.name}"
+
+    def __call__(self) -> None:
+        """Do the work unless it is done.
+
+        Raises:
+            CorpusError: when the source is damaged or broken beyond its limit.
+            ArtifactError: when the disk is full.
+        """
+        if self.folder.is_dir():
+            return
+        partial = self.folder.with_name(f".{self.folder.name}.partial")
+        with explain_disk_errors(self.folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            counts = self._write(partial)
+            write_json(partial / "counts.json", counts.to_json())
+            partial.replace(self.folder)
+
+    def _write(self, folder: Path) -> PartCounts:
+        counts = PartCounts(broken=BrokenCount(max_share=self.source.max_broken))
+        cleaner = Cleaner(self.filters, self.stream, counts.drops)
+        tokenizer = _tokenizer(self.tokenizer)
+        documents = counts.broken.good(self.source.read_part(self.stream, self.part))
+        batches = self._cleaned(documents, cleaner, counts)
+        if self.max_tokens is None:  # else nothing beyond the last batch is read, nor counted
+            batches = _ahead(batches)
+        writer = _PartWriter(folder, tokenizer.vocab_size, self.deduplicate, self.heldout_tokens)
+        with contextlib.closing(writer):
+            for batch in batches:
+                measured = self._measure(batch)
+                tokenized = self._tokenize(batch.documents, tokenizer)
+                for document, tokens in zip(batch.documents, tokenized, strict=True):
+                    writer.add(document, *tokens)
+                writer.add_signatures(measured)
+                if self.max_tokens is not None and writer.num_tokens >= self.max_tokens:
+                    break
+        counts.documents, counts.bytes = writer.num_documents, writer.num_bytes
+        counts.tokens = writer.num_tokens
+        return counts
+
+    def _cleaned(
+        self, documents: Iterable[Document], cleaner: Cleaner, counts: PartCounts
+    ) -> Iterator[CleanBatch]:
+        for batch in in_batches(documents):
+            counts.read_documents += len(batch)
+            counts.read_bytes += sum(len(document.text.encode()) for document in batch)
+            yield cleaner.clean(batch)
+
+    def _measure(self, batch: CleanBatch) -> NDArray[np.uint64] | None:
+        if self.deduplicate is None or self.deduplicate.similarity is None:
+            return None
+        return signatures(batch.texts, self.deduplicate)[batch.places]
+
+    def _tokenize(
+        self, documents: list[Document], tokenizer: DocumentTokenizer
+    ) -> list[tuple[NDArray[Any], NDArray[np.uint8] | None]]:
+        if "+" not in self.stream:
+            texts = [document.text for document in documents]
+            return [(tokens, None) for tokens in tokenizer.encode(texts)]
+        codes = languages_of(self.stream)
+        pieces = [[piece.text for piece in document.pieces] for document in documents]
+        tokenized: list[tuple[NDArray[Any], NDArray[np.uint8] | None]] = []
+        for document, (tokens, numbers) in zip(
+            documents, tokenizer.encode_pieces(pieces), strict=True
+        ):
+            of_piece = np.array([codes.index(p.language) for p in document.pieces], np.uint8)
+            tokenized.append((tokens, of_piece[numbers]))
+        return tokenized
+
+
+class _PartWriter:
+    """Writes the files of a part, document by document."""
+
+    def __init__(
+        self,
+        folder: Path,
+        vocab_size: int,
+        deduplicate: Deduplication | None,
+        heldout_tokens: int,
+    ) -> None:
+        self._shards = ShardWriter(folder, vocab_size)
+        self._hashes = ArrayFile(folder / "hashes.npy", np.uint64)
+        self._sizes = ArrayFile(folder / "sizes.npy", np.int64)
+        self._marks = ArrayFile(folder / "marks.npy", np.uint8)
+        self._deduplicate = deduplicate
+        self._similar: tuple[ArrayFile, ArrayFile] | None = None
+        if deduplicate is not None and deduplicate.similarity is not None:
+            num_hashes = deduplicate.bands * deduplicate.rows
+            self._similar = (
+                ArrayFile(folder / "bands.npy", np.uint64, (deduplicate.bands,)),
+                ArrayFile(folder / "signatures.npy", np.uint16, (num_hashes,)),
+            )
+        self._candidates = (folder / "candidates.jsonl").open("w", encoding="utf-8")
+        self._room = heldout_tokens
+        self.num_bytes = 0
+
+    @property
+    def num_tokens(self) -> int:
+        return self._shards.num_tokens
+
+    @property
+    def num_documents(self) -> int:
+        return self._shards.num_documents
+
+    def add(
+        self, document: Document, tokens: NDArray[Any], languages: NDArray[np.uint8] | None
+    ) -> None:
+        text = document.text.encode()
+        digest = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+        mark = _mark(document, digest)
+        if mark != TRAIN and self._room > 0:
+            record = [self.num_documents, document.text]
+            self._candidates.write(json.dumps(record, ensure_ascii=False) + "\n")
+            self._room -= len(tokens)
+        self._hashes.append(np.array([digest], np.uint64))
+        self._sizes.append(np.array([len(text)]))
+        self._marks.append(np.array([mark]))
+        self._shards.add(tokens, document.id, languages)
+        self.num_bytes += len(text)
+
+    def add_signatures(self, signatures_DK: NDArray[np.uint64] | None) -> None:
+        if self._similar is None or signatures_DK is None or self._deduplicate is None:
+            return
+        bands, shortened = self._similar
+        bands.append(band_keys(signatures_DK, self._deduplicate))
+        shortened.append(shorten(signatures_DK))
+
+    def close(self) -> None:
+        self._shards.close()
+        self._candidates.close()
+        for file in (self._hashes, self._sizes, self._marks, *(self._similar or ())):
+            file.close()
+
+
+def _mark(document: Document, digest: int) -> int:
+    """Say whether a document may be held out: by its source, else by the hash of its text.
+
+    Copies hash alike, so all copies of a document are on the same side. Pairs are never held out.
+    """
+    if document.pieces:
+        return TRAIN
+    if document.split is not None:
+        return HOLD_OUT if document.split == "heldout" else TRAIN
+    return MAY_HOLD_OUT if digest % _HELDOUT_ONE_IN == 0 else TRAIN
+
+
+@functools.lru_cache(maxsize=2)
+def _tokenizer(folder: Path) -> DocumentTokenizer:
+    """Load a tokenizer once a process, whatever number of parts it works on."""
+    return DocumentTokenizer(folder)
+
+
+def _ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield what a thread reads and cleans ahead, while what came before is tokenized."""
+    ready: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_BATCHES_AHEAD)
+    is_stopped = threading.Event()
+
+    def read() -> None:
+        failure: BaseException | None = None
+        try:
+            for item in items:
+                if is_stopped.is_set():
+                    return
+                ready.put((item, None))
+        except BaseException as error:
+            failure = error
+        ready.put((None, failure))
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, failure = ready.get()
+            if failure is not None:
+                raise failure
+            if item is None:
+                return
+            yield item
+    finally:
+        is_stopped.set()
+        while thread.is_alive():  # it may wait for room
+            with contextlib.suppress(queue.Empty):
+                ready.get(timeout=0.05)
