@@ -85,7 +85,6 @@ _add_recipe_verb(
     "run",
     "Carry out a recipe: corpus, training, evaluation, export, report. Run it again to go on.",
 )
-_add_recipe_verb("corpus", "corpus", "Read and tokenize the text of a recipe.")
 _add_recipe_verb(
     "train",
     "train",
@@ -95,6 +94,31 @@ _add_recipe_verb("evaluate", "evaluate", "Train and evaluate: gain and forgettin
 _add_recipe_verb(
     "report", "report", "Write report.html and the model card, and run whatever they lack."
 )
+
+
+@app.command()
+def corpus(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+    dry_run: DryOption = False,
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Say what came in, what was dropped and why, with examples."),
+    ] = False,
+) -> None:
+    """Read, clean and tokenize the text of a recipe."""
+    folder = _carry_out(
+        recipe, out, changes, "corpus", as_json=as_json and not report, dry_run=dry_run
+    )
+    if not report or dry_run:
+        return
+    from langraft.cli.cleaning import cleaning_report
+    from langraft.core.artifacts import read_manifest
+
+    counts = read_manifest(folder / "corpus").counts
+    typer.echo(json.dumps(counts, indent=2) if as_json else cleaning_report(counts))
 
 
 @app.command()
@@ -280,7 +304,8 @@ def _carry_out(
     *,
     as_json: bool,
     dry_run: bool,
-) -> None:
+) -> Path:
+    """Carry out a recipe up to a verb's work and show the result; returns the run's folder."""
     from langraft.cli.show import comparison_table
     from langraft.recipes.load import load_recipe
     from langraft.recipes.run import run as run_recipe
@@ -289,7 +314,7 @@ def _carry_out(
     folder = out or Path("runs") / recipe.name
     result = run_recipe(recipe, folder, until=until, is_dry=dry_run)
     if int(os.environ.get("RANK", "0")):
-        return  # under torchrun one process speaks for all
+        return folder  # under torchrun one process speaks for all
     found: dict[str, Any] = {
         "folder": str(folder),
         "steps": result.steps,
@@ -298,10 +323,10 @@ def _carry_out(
     }
     if as_json:
         typer.echo(json.dumps(found, indent=2))
-        return
-    if dry_run:
+    elif dry_run:
         typer.echo("\n".join(f"{state:<9} {step}" for step, state in result.steps.items()))
-        return
-    if result.scorecards:
-        typer.echo(comparison_table(result.scorecards))
-    typer.echo(f"report: {result.report}" if result.report else f"done: {folder}")
+    else:
+        if result.scorecards:
+            typer.echo(comparison_table(result.scorecards))
+        typer.echo(f"report: {result.report}" if result.report else f"done: {folder}")
+    return folder

@@ -36,7 +36,7 @@ def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
     for code, score in cards[0].bits_per_byte.items():
         after = [f"{c.bits_per_byte[code].after:.3f}" for c in cards]
         scores.add_row(language_name(code), score.role, f"{score.before:.3f}", *after)
-    return _plain(summary) + _plain(scores)
+    return plain(summary) + plain(scores)
 
 
 def method_table(rows: Sequence[Row]) -> str:
@@ -45,7 +45,7 @@ def method_table(rows: Sequence[Row]) -> str:
     table = Table("method", *(figure.name for figure in figures), box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(row.key, *(cell(figure, row) for figure in figures))
-    return _plain(table, width=220)
+    return plain(table, width=220)
 
 
 def plan_table(plans: Sequence[Plan]) -> str:
@@ -68,7 +68,7 @@ def plan_table(plans: Sequence[Plan]) -> str:
             )
         text += (
             f"{plan.method}: {_short(sizes.total)} parameters, {_short(sizes.active)} active a "
-            f"token, {_short(sizes.trainable)} trained\n{_plain(table)}"
+            f"token, {_short(sizes.trainable)} trained\n{plain(table)}"
         )
         text += "".join(f"note: {note}\n" for note in plan.notes)
     return text
@@ -82,7 +82,8 @@ def _short(number: float) -> str:
     raise AssertionError
 
 
-def _plain(table: Table, width: int = 120) -> str:
+def plain(table: Table, width: int = 120) -> str:
+    """Return a table without colours, as it stands on stdout."""
     console = Console(file=io.StringIO(), width=width, no_color=True)
     console.print(table)
     assert isinstance(console.file, io.StringIO)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from langraft.core.artifacts import explain_disk_errors, read_json, write_json
 from langraft.core.corpus import Deduplication
-from langraft.corpus.counts import Drops, Example, PartCounts, excerpt
+from langraft.corpus.counts import EXAMPLES, Drops, Example, PartCounts, excerpt
 from langraft.corpus.duplicates import find_copies
 from langraft.corpus.part import HOLD_OUT, TRAIN
 from langraft.corpus.shards import ShardWriter, TokenShards
@@ -162,7 +162,7 @@ class _Stream:
 
     def _drop(self, source: _OfSource, document: _Stored, reason: str, original: int) -> None:
         example = Example("", "", "")
-        if source.drops.documents[reason] < 5:
+        if source.drops.documents[reason] < EXAMPLES:
             of_original = self._stored(original)
             detail = f"{of_original.id}: {self._excerpt(of_original)}"
             example = Example(document.id, detail, self._excerpt(document))

@@ -11,7 +11,7 @@ from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError
 
 _SHOWN = 5  # broken records shown in full
-EXAMPLES = 5  # dropped documents of each reason that a part keeps
+EXAMPLES = 20  # dropped documents of each reason that a part keeps
 _EXCERPT = 300  # characters of each
 
 

@@ -4,9 +4,10 @@ Counting words in Python costs more than everything else that is done to a text;
 code points it costs a few nanoseconds a character. A batch is analysed once and every filter reads
 the same arrays.
 
-A *word* is a run of letters, marks and digits, in lower case. Languages that set no spaces between
-words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have characters instead, and what is counted
-in words elsewhere is counted in ``characters_per_word`` of them.
+A *word* is a run of letters, marks and digits, in lower case; of the scripts that set no spaces
+between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character is one, and in languages
+that are written in these, what is counted in words elsewhere is counted in ``characters_per_word``
+of them.
 
 Shape suffixes: C = characters of the batch, W = words, L = lines, D = documents, N = n-grams.
 """
@@ -26,8 +27,13 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
 
-LETTER, MARK, DIGIT, SPACE = 1, 2, 4, 8
+LETTER, MARK, DIGIT, SPACE, UNSPACED = 1, 2, 4, 8, 16
 _WORD = LETTER | MARK | DIGIT
+_UNSPACED_BLOCKS = (
+    *((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x19E0, 0x19FF)),  # Thai .. Khmer
+    *((0x3040, 0x30FF), (0x31F0, 0x31FF), (0xFF66, 0xFF9F)),  # kana
+    *((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF)),  # Han
+)
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2**64
 _BASE_INVERSE = np.uint64(pow(int(_BASE), -1, 2**64))
 
@@ -95,19 +101,20 @@ class TextBatch:
 
     @cached_property
     def kinds_C(self) -> NDArray[np.uint8]:
-        """LETTER, MARK, DIGIT or SPACE of each character; 0 for what is none of these."""
+        """LETTER, MARK, DIGIT or SPACE of each character, with UNSPACED; 0 for other signs."""
         return _tables()[0][self.codes_C]
 
     @cached_property
     def words(self) -> Spans:
-        """Words, or single characters where the language sets no spaces."""
+        """Words, and single characters of scripts that set no spaces."""
         is_word_C = (self.kinds_C & _WORD) > 0
-        if characters_per_word(self.language):
-            start = np.flatnonzero(is_word_C)
-            stop = start + 1
-        else:
-            edges = np.flatnonzero(np.diff(is_word_C, prepend=False))
-            start, stop = edges[0::2], edges[1::2]  # a line end closes the last word
+        is_single_C = (self.kinds_C & UNSPACED) > 0
+        # A line end closes the last word; a character that stands alone begins and ends one.
+        is_edge_C = np.diff(is_word_C, prepend=False) | is_single_C
+        is_edge_C[1:] |= is_single_C[:-1]
+        edges = np.flatnonzero(is_edge_C)
+        start = edges[is_word_C[edges]]
+        stop = np.append(edges, len(is_word_C))[np.searchsorted(edges, start) + 1]
         return self._spans(start, stop, _tables()[1][self.codes_C])
 
     @cached_property
@@ -147,7 +154,7 @@ class TextBatch:
         """Return one run for each text that has words: from its first to its last."""
         words = self.words
         first = np.flatnonzero(np.diff(words.document, prepend=-1))
-        stop = np.append(first[1:], len(words))
+        stop = np.append(first[1:], len(words))[: len(first)]
         return Spans(
             start=words.start[first],
             stop=words.stop[stop - 1],
@@ -249,6 +256,9 @@ def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
         small = character.lower()
         if len(small) == 1:
             lower[code] = ord(small)
+    for first, last in _UNSPACED_BLOCKS:
+        block = kinds[first : last + 1]
+        block[(block & _WORD) > 0] |= UNSPACED
     for blank in "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85":
         kinds[ord(blank)] = SPACE
     return kinds, lower

@@ -12,7 +12,7 @@ from langraft.corpus.filter import AbstractFilter, Dropped, Judge
 from langraft.corpus.identify import make_recogniser
 from langraft.corpus.text_batch import TextBatch
 
-_STRETCH = 120  # characters; one from the beginning, the middle and the end
+_STRETCH = 120  # characters
 
 
 class Language(AbstractFilter):
@@ -42,22 +42,28 @@ class Language(AbstractFilter):
 
         def judge(batch: TextBatch) -> list[str | Dropped]:
             verdicts: list[str | Dropped] = []
-            found = recognise([_sample(text) for text in batch])
-            for text, (confidence, likeliest) in zip(batch, found, strict=True):
+            stretches = [_stretches(text) for text in batch]
+            found = iter(recognise([stretch for of_text in stretches for stretch in of_text]))
+            for text, of_text in zip(batch, stretches, strict=True):
+                each = sorted(next(found) for _ in of_text)
+                confidence, likeliest = each[len(each) // 2]
                 if confidence >= self.min_confidence:
                     verdicts.append(text)
                 else:
-                    sure = likeliest == language or not likeliest
-                    reason = "language uncertain" if sure else "another language"
+                    is_likeliest = likeliest in ("", language)
+                    reason = "language uncertain" if is_likeliest else "another language"
                     verdicts.append(Dropped(reason, f"{likeliest or '?'}, {confidence:.2f}"))
             return verdicts
 
         return judge
 
 
-def _sample(text: str) -> str:
-    """Return three stretches of a long text: what identification needs, at a bounded cost."""
+def _stretches(text: str) -> list[str]:
+    """Return what is identified of a text: all, or three stretches, whose median counts.
+
+    Identification costs by the character, and a name or a quotation must not decide alone.
+    """
     if len(text) <= 3 * _STRETCH:
-        return text
+        return [text]
     middle = (len(text) - _STRETCH) // 2
-    return "\n".join((text[:_STRETCH], text[middle : middle + _STRETCH], text[-_STRETCH:]))
+    return [text[:_STRETCH], text[middle : middle + _STRETCH], text[-_STRETCH:]]

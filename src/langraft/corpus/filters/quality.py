@@ -3,8 +3,8 @@
 Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1. PolyLM (section 3.1) uses rules after Gopher and
 BLOOM and publishes no thresholds, so ours are Gopher's. Deviations: a word is a run of letters,
 marks and digits, so punctuation is no word and makes none longer; where words are not set apart,
-characters are counted instead (``text_batch``) and there is no rule for the length of a word; the
-share of digits is ours.
+characters are counted instead (``text_batch``) and there is no rule for the length of a word; how
+lines begin and end is asked of texts of five lines and more; the share of digits is ours.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from langraft.corpus.filter import AbstractFilter, Dropped, Judge, Rule, drop_wh
 from langraft.corpus.text_batch import DIGIT, LETTER, TextBatch, characters_per_word
 
 _BULLETS = [ord(c) for c in "-*\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u2013\u2014"]
+_FEWEST_LINES = 5
 _ELLIPSIS = ord("…")
 _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -84,13 +85,14 @@ class Quality(AbstractFilter):
                 ("lines end with an ellipsis", self.max_ellipses, is_ellipsis_C[lines.stop - 1]),
             ):
                 share_D = np.bincount(lines.document, is_counted_L, len(batch)) / num_lines_D
-                rules.append(Rule(reason, share_D, share_D > limit))
-            letters_C = np.append(0, np.cumsum(kinds_C == LETTER))
+                is_broken_D = (share_D > limit) & (num_lines_D >= _FEWEST_LINES)
+                rules.append(Rule(reason, share_D, is_broken_D))
+            letters_C = np.append(0, np.cumsum((kinds_C & LETTER) > 0))
             has_letter_W = letters_C[words.stop] > letters_C[words.start]
             alphabetic_D = np.bincount(words.document, has_letter_W, len(batch)) / np.maximum(
                 batch.count_spans(words), 1
             )
-            digits_D = batch.count_characters(kinds_C == DIGIT) / batch.num_characters_D
+            digits_D = batch.count_characters((kinds_C & DIGIT) > 0) / batch.num_characters_D
             rules += [
                 Rule("words without letters", alphabetic_D, alphabetic_D < self.min_alphabetic),
                 Rule("too many digits", digits_D, digits_D > self.max_digits),
