@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from babel import Locale, UnknownLocaleError
@@ -43,7 +44,7 @@ def _language(code: str) -> str:
 
 @functools.cache
 def _known_languages() -> frozenset[str]:
-    scripts: dict[str, str] = get_global("likely_subtags")
+    scripts: Mapping[str, str] = get_global("likely_subtags")
     return frozenset(Locale("en").languages) | {_language(code) for code in scripts}
 
 
@@ -54,7 +55,7 @@ def _meant(given: str) -> str:
         if given.strip().casefold() == name.casefold():
             return code.replace("_", "-")
     parts = re.split("[-_]", re.split("[.@]", given.strip())[0])
-    aliases: dict[str, str] = get_global("language_aliases")
+    aliases: Mapping[str, str] = get_global("language_aliases")
     language = aliases.get(parts[0].lower(), parts[0].lower()).replace("_", "-")
     if _language(language) not in _known_languages():
         return ""
