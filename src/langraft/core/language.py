@@ -67,6 +67,7 @@ def _meant(given: str) -> str:
 LanguageCode = Annotated[str, AfterValidator(check_language)]
 
 
+@functools.cache
 def language_name(code: str, display: str = "en") -> str:
     """Return the name of a language, ``Greek`` for ``el``; the code itself when CLDR has none."""
     try:
