@@ -6,6 +6,7 @@ A path without a protocol never touches fsspec. Everything else (``s3://``, ``gs
 
 from __future__ import annotations
 
+import functools
 import glob
 import io
 import os
@@ -145,10 +146,14 @@ def open_stored(address: str) -> io.BufferedReader:
         return io.BufferedReader(io.FileIO(address), _BLOCK_BYTES)
     system, path = _connect(address)
     first = stored(address)
+    connections = 0
 
     def open_anew() -> Any:
-        system.invalidate_cache()
-        if _stored(address, system.info(path)) != first:
+        nonlocal connections
+        connections += 1
+        if connections > 1:
+            system.invalidate_cache()
+        if connections > 1 and _stored(address, system.info(path)) != first:
             raise CorpusError(
                 f"{address} has changed while it was read. Run the same command again."
             )
@@ -177,6 +182,25 @@ def stored(address: str) -> StoredFile:
         return StoredFile(address, status.st_size, str(status.st_mtime_ns))
     system, path = _connect(address)
     return _stored(address, _ask(address, lambda: system.info(path)))
+
+
+def stored_together(addresses: Sequence[str]) -> list[StoredFile]:
+    """Return sizes and versions of many files, with one question a folder and not one a file.
+
+    Raises:
+        CorpusError: when one is not there or cannot be reached.
+    """
+    folders = dict.fromkeys(address.rpartition("/")[0] for address in addresses)
+    listed: dict[str, Mapping[str, Any]] = {}
+    for folder in folders:
+        if is_remote(folder):
+            system, path = _connect(folder)
+            listing = _ask(folder, functools.partial(system.ls, path, detail=True))
+            listed |= {system.unstrip_protocol(info["name"]): info for info in listing}
+    return [
+        _stored(address, listed[address]) if address in listed else stored(address)
+        for address in addresses
+    ]
 
 
 def _find_local(pattern: str, kinds: Sequence[str]) -> tuple[list[StoredFile], bool]:

@@ -71,11 +71,14 @@ class PatientFile(io.RawIOBase):
         return self._num_bytes > 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move; the connection follows at the next reading."""
+        """Move, within the connection where that can."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._num_bytes}[whence]
         if start + offset != self._position:
             self._position = start + offset
-            self._hang_up()
+            if self._file is not None and self._file.seekable():
+                self._file.seek(self._position)
+            else:
+                self._hang_up()
         return self._position
 
     def tell(self) -> int:

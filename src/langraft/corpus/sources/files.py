@@ -16,9 +16,8 @@ from langraft.corpus.reading.addresses import (
     kind_of,
     relative_name,
 )
-from langraft.corpus.reading.columns import rows
 from langraft.corpus.reading.lines import Found, decoded_lines, paragraphs
-from langraft.corpus.reading.records import Wrong, as_text, broken, json_records, text_under
+from langraft.corpus.reading.texts import texts
 from langraft.corpus.source import AbstractSource, Part, group_files
 
 _KINDS = (".jsonl", ".txt", ".parquet")
@@ -68,29 +67,8 @@ class Files(AbstractSource):
         return find_files(self._pattern(language), _KINDS, asked_by)
 
     def _read_file(self, address: str) -> Iterator[Found]:
-        if is_empty(address):
-            yield 0, broken(Wrong("empty file"), address, 0, "")
-            return
         kind = kind_of(address, _KINDS)
-        if kind == ".parquet":
-            for row, (value,) in enumerate(rows(address, [self.text_key], "text_key"), start=1):
-                text = as_text(value, self.text_key)
-                if isinstance(text, Wrong):
-                    yield row, broken(text, address, row, repr(value))
-                else:
-                    yield row, text
-        elif kind == ".jsonl":
-            for line, record, written in json_records(address):
-                if isinstance(record, BrokenRecord):
-                    yield line, record
-                    continue
-                text = text_under(record, self.text_key, "text_key")
-                if isinstance(text, Wrong):
-                    yield line, broken(text, address, line, written)
-                else:
-                    yield line, text
-        elif self.documents == "line":
-            lines = decoded_lines(address)
-            yield from ((n, t) for n, t in lines if isinstance(t, BrokenRecord) or t.strip())
-        else:
-            yield from paragraphs(decoded_lines(address), address)
+        assert kind is not None, "parts() lists readable files only"
+        if kind == ".txt" and self.documents == "paragraph" and not is_empty(address):
+            return paragraphs(decoded_lines(address), address)
+        return texts(address, kind, self.text_key)
