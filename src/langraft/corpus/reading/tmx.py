@@ -88,6 +88,9 @@ class _Reader:
             raise CorpusError(f"{self.address}: no TMX file; its first element is <{name[:40]}>.")
         self._is_root = False
         if name == "tu":
+            if self._unit is not None:
+                line = f"line {self.parser.CurrentLineNumber}"
+                raise damaged(self.address, line, "a unit begins inside another")
             self._unit = Unit(self.parser.CurrentLineNumber)
         elif name == "tuv":
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
