@@ -43,3 +43,42 @@ def test_a_code_without_a_name_names_itself(code: str) -> None:
 
 def test_an_unknown_language_of_display_leaves_the_code() -> None:
     assert language_name("el", "qzz") == "el"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("english", "en"),
+        ("Greek", "el"),
+        ("ell", "el"),
+        ("ELL", "el"),
+        ("EL", "el"),
+        ("swh_Latn", "sw-Latn"),
+        ("cmn", "zh"),
+        ("zh_CN.UTF-8", "zh-CN"),
+        ("EN_us_POSIX", "en-US-posix"),
+        ("el@euro", "el"),
+        (" el", "el"),
+    ],
+)
+def test_what_is_no_code_of_bcp_47_is_answered_with_the_code_that_is_meant(
+    given: str, meant: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"did you mean {meant!r}\?"):
+        check_language(given)
+    assert check_language(meant) == meant
+
+
+@pytest.mark.parametrize("code", ["grc", "kmb", "taq", "ca-valencia", "sr-Latn-RS", "no", "yue"])
+def test_languages_that_cldr_only_knows_a_script_of_and_variants_are_accepted(code: str) -> None:
+    assert check_language(code) == code
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(max_size=12) | st.from_regex(r"[a-zA-Z]{1,8}([-_][a-zA-Z0-9]{1,8}){0,3}"))
+def test_any_text_is_a_code_or_refused_and_a_code_it_is_taken_for_is_accepted(text: str) -> None:
+    try:
+        assert check_language(text) == text
+    except ValueError as error:
+        if meant := re.search(r"did you mean '(.+)'\?", str(error)):
+            assert check_language(meant[1]) == meant[1]

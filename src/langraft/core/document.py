@@ -41,13 +41,13 @@ class BrokenRecord:
 
     Attributes:
         reason: Short and countable, for example ``invalid JSON``.
-        path: File it was read from, or its address.
+        path: File it was read from, as a path or as an address (``s3://…``).
         line: 1-based line (or row) number; 0 when the whole file is unreadable.
         excerpt: What stood there, shortened.
     """
 
     reason: str
-    path: Path
+    path: Path | str
     line: int
     excerpt: str
 

@@ -1,0 +1,79 @@
+"""Columns of parquet files, batch by batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from langraft.core.errors import CorpusError
+from langraft.corpus.reading.addresses import is_remote, open_stored
+from langraft.corpus.reading.compression import damaged
+from langraft.corpus.reading.extra import import_extra
+
+_BATCH_ROWS = 1024
+
+
+def column_names(address: str) -> list[str]:
+    """Return the names of a parquet file's columns.
+
+    Raises:
+        CorpusError: when the file is damaged.
+    """
+    with _opened(address, lambda: 0) as file:
+        return list(file.schema_arrow.names)
+
+
+def rows(address: str, columns: Sequence[str], setting: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the values of some columns row by row; one that is not UTF-8 is its error.
+
+    Args:
+        address: A parquet file.
+        columns: Their names.
+        setting: The key of the recipe that names them, for the message.
+
+    Raises:
+        CorpusError: when the file is damaged, or has no such column.
+    """
+    row = 0
+    with _opened(address, lambda: row) as file:
+        names: list[str] = file.schema_arrow.names
+        for column in columns:
+            if column not in names:
+                raise CorpusError(
+                    f"{address}: no column {column!r} ({setting}); the file has: "
+                    f"{', '.join(names)}."
+                )
+        for batch in file.iter_batches(columns=list(columns), batch_size=_BATCH_ROWS):
+            read = [list(values(batch.column(column))) for column in columns]
+            for found in zip(*read, strict=True):
+                row += 1
+                yield found
+
+
+def values(column: Any) -> Iterator[Any]:
+    """Yield the values of an Arrow column, or the error where one is not UTF-8."""
+    try:
+        yield from column.to_pylist()
+    except UnicodeDecodeError:  # somewhere in the batch: look at each
+        for scalar in column:
+            try:
+                yield scalar.as_py()
+            except UnicodeDecodeError as error:
+                yield error
+
+
+@contextlib.contextmanager
+def _opened(address: str, rows_read: Callable[[], int]) -> Generator[Any, None, None]:
+    parquet = import_extra("pyarrow.parquet", "pyarrow", f"Reading {address}")
+    arrow = import_extra("pyarrow", "pyarrow", f"Reading {address}")
+    try:
+        with (
+            (
+                contextlib.nullcontext(address) if not is_remote(address) else open_stored(address)
+            ) as stored,
+            parquet.ParquetFile(stored) as file,
+        ):
+            yield file
+    except (arrow.ArrowException, OSError) as error:
+        raise damaged(address, f"row {rows_read()}", error) from error
