@@ -41,7 +41,10 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def build(text: Path, tokenizer: Path, engine: AbstractEngine, folder: Path) -> dict[str, Any]:
     corpus = Corpus(
         sources=(Files(path=str(text / "{language}.jsonl"), languages=LANGUAGES),),
-        filters=(Repair(), Quality(min_words=10, min_word_length=1)),
+        filters=(
+            Repair(),
+            Quality(min_words=10, min_word_length=1, max_digits=1, min_stop_words=0),
+        ),
         deduplicate=Deduplication(),
         engine=engine,
     )
