@@ -1,0 +1,246 @@
+"""Each rule on text that breaks it and on text that does not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from langraft.core.errors import CorpusError
+from langraft.corpus.filter import AbstractFilter, Dropped
+from langraft.corpus.filters.classifier import Classifier
+from langraft.corpus.filters.decontaminate import Decontaminate
+from langraft.corpus.filters.language import Language
+from langraft.corpus.filters.perplexity import Perplexity
+from langraft.corpus.filters.quality import Quality
+from langraft.corpus.filters.repair import Repair
+from langraft.corpus.filters.repetition import Repetition
+from langraft.corpus.text_batch import TextBatch
+
+GREEK = "Ο γέρος που ζει δίπλα στο ποτάμι πηγαίνει κάθε πρωί στην αγορά και μιλάει με όλους. "
+CHINESE = "每天早上老人都沿着河边走到市场去，回家以后他告诉邻居们他看到了什么东西。"
+THAI = "ทุกเช้าชายชราเดินเลียบแม่น้ำไปตลาดและเล่าเรื่องให้เพื่อนบ้านฟังเมื่อกลับถึงบ้าน"
+SENTENCE = "The man and the boy have to go with that cart to the end of the long road. "
+
+
+def judge(filter_: AbstractFilter, text: str, language: str = "en") -> str | Dropped:
+    return filter_.start(language)(TextBatch([text], language))[0]
+
+
+def reason(filter_: AbstractFilter, text: str, language: str = "en") -> str:
+    verdict = judge(filter_, text, language)
+    return verdict.reason if isinstance(verdict, Dropped) else ""
+
+
+def varied(count: int) -> str:
+    return " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)} and the of" for n in range(count))
+
+
+# Line repairs
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\x00b\ufeffc\u200bd\u00ad", "abcd"),
+        ("one  two\tthree\u00a0four \n  five", "one two three four\nfive"),
+        ("a\r\nb\rc", "a\nb\nc"),
+        ("a\n\n\n\n\nb\n", "a\n\nb"),
+        ("see https://example.org/a?b=c for more", "see for more"),
+        ("e\u0301", "é"),
+        ("क\u094d\u200dष", "क\u094d\u200dष"),  # a joiner that shapes letters
+        (f"short {'x' * 2000} words", "short words"),
+    ],
+)
+def test_repairs(before: str, after: str) -> None:
+    assert judge(Repair(), before) == after
+
+
+def test_long_stretches_stay_where_words_are_not_set_apart() -> None:
+    assert judge(Repair(), CHINESE * 100, "zh") == CHINESE * 100
+
+
+def test_addresses_stay_when_told_so() -> None:
+    text = "see https://example.org for more"
+    assert judge(Repair(addresses=False), text) == text
+
+
+def test_what_is_empty_after_repairs_is_dropped() -> None:
+    assert reason(Repair(), "\x00\x01 \u200b") == "nothing is left after repairs"
+
+
+def test_repairs_are_done_once_and_for_all() -> None:
+    for text in ("a\x00 \n \t b", "x  https://a.b  y\n\n\n\nz", "é \u2003 \r\n\r\n\r\n."):
+        once = judge(Repair(), text)
+        assert isinstance(once, str)
+        assert judge(Repair(), once) == once
+
+
+# Quality
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "why"),
+    [
+        ("Too short.", "en", "too few words"),
+        ("a of to " * 60, "en", "words too short"),
+        ("internationalisation the and " + "Donaudampfschifffahrt " * 60, "en", "words too long"),
+        (SENTENCE * 5 + "# " * 40, "en", "too many number signs"),
+        (SENTENCE * 5 + "... " * 40, "en", "too many ellipses"),
+        ("".join(f"- {SENTENCE}\n" for _ in range(6)), "en", "lines begin with bullets"),
+        (
+            "".join(f"{SENTENCE.strip('. ')}…\n" for _ in range(6)),
+            "en",
+            "lines end with an ellipsis",
+        ),
+        ("the and " + "2024 1999 three " * 40, "en", "words without letters"),
+        (SENTENCE * 4 + "a1234567890 " * 20, "en", "too many digits"),
+        ("Der Mann und der Junge gehen lange Wege. " * 10, "en", "too few stop words"),
+        (GREEK * 10, "el", ""),
+        (SENTENCE * 5, "en", ""),
+        (CHINESE * 6, "zh", ""),
+        (CHINESE, "zh", "too few words"),
+        (THAI * 6, "th", ""),
+    ],
+)
+def test_quality(text: str, language: str, why: str) -> None:
+    assert reason(Quality(), text, language) == why
+
+
+def test_what_was_measured_is_said() -> None:
+    verdict = judge(Quality(), "Nine words stand here, and that is too few.")
+    assert verdict == Dropped("too few words", "9")
+
+
+def test_thresholds_are_the_recipe_s() -> None:
+    assert reason(Quality(min_words=5, min_stop_words=0), "Five words do stand here.") == ""
+
+
+# Repetition
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (varied(200), ""),
+        ("".join(f"line {n % 3} of it\n" for n in range(30)), "repeated lines"),
+        ("same paragraph here\n\n" * 8 + varied(50), "repeated lines"),
+        (("one two " * 30 + varied(20)), "one 2-gram too common"),
+        (varied(100) + " " + varied(40), "repeated 5-grams"),
+    ],
+)
+def test_repetition(text: str, why: str) -> None:
+    assert reason(Repetition(), text) == why
+
+
+def test_repetition_is_measured_in_text_without_spaces() -> None:
+    assert reason(Repetition(), CHINESE * 4, "zh") != ""
+    assert reason(Repetition(), CHINESE, "zh") == ""
+
+
+# Language identification
+
+
+def test_text_in_another_language_is_dropped_with_what_it_looks_like() -> None:
+    pytest.importorskip("lingua")
+    assert judge(Language(), GREEK * 3, "el") == GREEK * 3
+    assert judge(Language(), SENTENCE * 9, "el") == Dropped("another language", "en, 0.00")
+
+
+def test_a_quotation_at_the_beginning_does_not_decide() -> None:
+    pytest.importorskip("lingua")
+    text = SENTENCE * 2 + GREEK * 20
+    assert judge(Language(), text, "el") == text
+
+
+def test_a_language_that_the_identifier_lacks_is_refused_or_left_alone() -> None:
+    pytest.importorskip("lingua")
+    with pytest.raises(CorpusError, match=r"lingua cannot identify ne\..*GlotLID"):
+        Language().start("ne")
+    assert judge(Language(unchecked=("ne",)), SENTENCE, "ne") == SENTENCE
+
+
+def test_a_fasttext_model_identifies_too(fasttext_identifier: Path) -> None:
+    found = Language(model=str(fasttext_identifier))
+    assert judge(found, GREEK * 3, "el") == GREEK * 3
+    assert reason(found, SENTENCE * 9, "el") == "another language"
+
+
+# Models of quality
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("fasttext")
+    with pytest.raises(CorpusError, match=r"There is no file .*none\.bin\. Give a fastText"):
+        Classifier(model=str(tmp_path / "none.bin")).start("en")
+
+
+def test_a_label_that_the_classifier_lacks_is_named(fasttext_identifier: Path) -> None:
+    with pytest.raises(CorpusError, match="has no label '__label__hq'; it has __label__"):
+        Classifier(model=str(fasttext_identifier)).start("en")
+
+
+def test_a_classifier_keeps_what_it_finds_good(fasttext_identifier: Path) -> None:
+    found = Classifier(model=str(fasttext_identifier), label="__label__el", languages=("el",))
+    assert judge(found, GREEK, "el") == GREEK
+    assert reason(found, SENTENCE, "el") == "low quality"
+    assert judge(found, SENTENCE, "en") == SENTENCE
+
+
+def test_improbable_text_is_dropped(tmp_path: Path) -> None:
+    pytest.importorskip("kenlm")
+    model = tmp_path / "en.arpa"
+    model.write_text(
+        "\\data\\\nngram 1=5\n\n\\1-grams:\n-4.0\t<unk>\n-99\t<s>\n-1.0\t</s>\n-1.0\tthe\n"
+        "-1.5\triver\n\n\\end\\\n",
+        encoding="utf-8",
+    )
+    found = Perplexity(model=str(tmp_path / "{language}.arpa"), max_perplexity=100)
+    assert judge(found, "The river\nthe river") == "The river\nthe river"
+    verdict = judge(found, "zxcv qwer asdf")
+    assert verdict == Dropped("high perplexity", f"{10 ** (13 / 4):.0f}")
+    with pytest.raises(CorpusError, match="no KenLM model"):
+        (tmp_path / "el.arpa").write_text("nothing", encoding="utf-8")
+        found.start("el")
+
+
+# Evaluation items
+
+ITEM = "Which bird stood on one leg by the river until all of the bells had rung?"
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "items.jsonl.gz", "items.txt"])
+def test_a_document_with_an_item_is_dropped(tmp_path: Path, name: str) -> None:
+    line = ITEM if name.endswith(".txt") else json.dumps({"a": [{"question": ITEM}], "n": 3})
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(line.encode()))
+    else:
+        (tmp_path / name).write_text(line, encoding="utf-8")
+    found = Decontaminate(paths=(str(tmp_path / "**/*"),))
+    text = f"{SENTENCE} {ITEM.upper()} {SENTENCE}"
+    assert reason(found, text) == "holds an evaluation item"
+    assert judge(found, SENTENCE * 3) == SENTENCE * 3
+
+
+def test_a_short_item_is_looked_for_whole(tmp_path: Path) -> None:
+    short = "Ten words stand here and nine would be too few"
+    (tmp_path / "items.txt").write_text(f"{short}\nGood morning\n", encoding="utf-8")
+    found = Decontaminate(paths=(str(tmp_path / "items.txt"),))
+    assert reason(found, f"Good morning. {short}, he said.") == "holds an evaluation item"
+    assert reason(found, "Good morning. Ten words stand here and nine would be.") == ""
+
+
+def test_items_of_a_language_without_spaces_are_found(tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"q": CHINESE}), encoding="utf-8")
+    found = Decontaminate(paths=(str(tmp_path / "items.jsonl"),))
+    assert reason(found, f"他说：{CHINESE}", "zh") == "holds an evaluation item"
+
+
+def test_items_that_are_missing_or_damaged_stop_the_run(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"No file of evaluation items matches .*none"):
+        Decontaminate(paths=(str(tmp_path / "none*"),)).start("en")
+    (tmp_path / "items.jsonl").write_text('{"q": "cut', encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"items\.jsonl:1: invalid JSON"):
+        Decontaminate(paths=(str(tmp_path / "items.jsonl"),)).start("en")
