@@ -20,8 +20,7 @@ def draw_lanes(plan: TextPlan) -> str:
     streams = plan.streams
     names = {stream: f"{stream_name(stream)} ({stream})" for stream in streams}
     left = min(_MOST_NAME, max(len(name) for name in names.values()))
-    first, last = plan.stages[0].shares(0), plan.stages[-1].shares(1)
-    ranges = {s: share_range((first.get(s, 0.0), last.get(s, 0.0))) for s in streams}
+    ranges = {stream: share_range(plan.shares_of(stream)) for stream in streams}
     width = _WIDTH - left - max(len(text) for text in ranges.values()) - 4
     columns = _columns(plan, width)
     highest = max(share for stage in columns for shares in stage for share in shares.values())

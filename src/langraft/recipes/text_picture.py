@@ -24,82 +24,77 @@ _COLOURS = (
     "#f0bcdc", "#c6c6c6", "#dcdb92", "#a2dbe4",
 )  # fmt: skip
 _POINTS = 600  # of a stage
-_LINE = 4.2  # percent of the height that a label needs, at least
-_INSIDE = 5.0  # percent of the height from which a label stands in its area
+# In percent of the drawing:
+_LINE = 4.2  # height of a line of text, at least
+_LETTER = 1.2  # width of a letter
 
 
 def draw_text(plan: TextPlan, title: str, path: Path) -> None:
     """Draw a plan as a PNG.
 
     Stages stand side by side; a short one is drawn wider than its tokens so that it can be read.
+    An area is named where there is room, and always at the right, in the order of the stack.
 
     Raises:
         ArtifactError: when the file cannot be written.
     """
-    streams = plan.streams
-    figure = Figure(figsize=(11, max(5.0, 1.4 + 0.24 * len(streams))), layout="constrained")
+    num_streams = len(plan.streams)
+    figure = Figure(figsize=(11, max(5.0, 1.4 + 0.24 * num_streams)), layout="constrained")
     axes: Any = figure.subplots()
-    x, heights = _curves(plan)
-    edges = np.vstack([np.zeros(len(x)), np.cumsum(heights, axis=0)])
-    for number, stream in enumerate(streams):
-        colour = _COLOURS[number % len(_COLOURS)]
-        hatch = None if number < len(_COLOURS) else "///"
-        axes.fill_between(
-            x,
-            edges[number],
-            edges[number + 1],
-            color=colour,
-            edgecolor="white",
-            linewidth=0.6,
-            hatch=hatch,
-        )
-        _label_inside(axes, x, edges[number], edges[number + 1], stream)
-    _label_beside(axes, plan, edges[:, -1])
+    line = min(_LINE, 100 / num_streams)
+    edges = np.empty(0)
+    layout = segments([(stage.name, stage.tokens) for stage in plan.stages])
+    for stage, segment in zip(plan.stages, layout, strict=True):
+        parts = np.linspace(0, 1, _POINTS)
+        shares = [stage.shares(float(part)) for part in parts]
+        heights = [[100 * s.get(stream, 0.0) for s in shares] for stream in plan.streams]
+        edges = np.vstack([np.zeros(_POINTS), np.cumsum(heights, axis=0)])
+        _fill(axes, segment.left + segment.width * parts, edges)
+        _name_inside(axes, segment.left, segment.width, edges, plan.streams)
+    _name_beside(axes, plan, edges[:, -1], line)
     _frame(axes, plan)
     axes.set_title(title, loc="left", fontsize=12, pad=24)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with explain_disk_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
         FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
-def _curves(plan: TextPlan) -> tuple[Any, Any]:
-    """Return places from 0 to 100, and shares in percent, (streams, places)."""
-    x: list[float] = []
-    rows: list[list[float]] = []
-    layout = segments([(stage.name, stage.tokens) for stage in plan.stages])
-    for stage, segment in zip(plan.stages, layout, strict=True):
-        for part in np.linspace(0, 1, _POINTS):
-            shares = stage.shares(float(part))
-            x.append(segment.left + segment.width * float(part))
-            rows.append([100 * shares.get(stream, 0.0) for stream in plan.streams])
-    return np.array(x), np.array(rows).T
+def _fill(axes: Any, x: Any, edges: Any) -> None:
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        hatch = "///" * (number // len(_COLOURS))  # beyond twenty, a colour comes again
+        colour = _colour(number)
+        axes.fill_between(x, low, high, color=colour, edgecolor="w", linewidth=0.25, hatch=hatch)
 
 
-def _label_inside(axes: Any, x: Any, low: Any, high: Any, stream: str) -> None:
-    """Name an area where it is thickest, if it is thick enough for a line of text."""
-    thickness = np.where((x > 4) & (x < 96), high - low, 0)
-    near = thickness > 0.97 * thickness.max()
-    at = int(np.flatnonzero(near)[len(np.flatnonzero(near)) // 2])
-    if thickness[at] >= _INSIDE:
-        middle = (low[at] + high[at]) / 2
-        axes.text(x[at], middle, stream, ha="center", va="center", fontsize=9, color="black")
+def _name_inside(axes: Any, left: float, width: float, edges: Any, streams: Sequence[str]) -> None:
+    """Write the names of a stage's streams where they fit."""
+    for number, stream in enumerate(streams):
+        half = (len(stream) / 2 + 1) * _LETTER / width  # of the text, as a part of the stage
+        reach = int(half * _POINTS)
+        found: list[tuple[float, int, int, float]] = []  # height, from the middle, place, centre
+        for at in range(reach, _POINTS - reach, 5):
+            near = slice(at - reach, at + reach + 1)
+            low, high = edges[number][near].max(), edges[number + 1][near].min()
+            centre = (low + high) / 2
+            found.append((round(float(high - low), 1), -abs(at - _POINTS // 2), at, centre))
+        if found and max(found)[0] >= _LINE:
+            _, _, at, centre = max(found)
+            x = left + width * at / (_POINTS - 1)
+            colour = "black" if number % len(_COLOURS) >= len(_COLOURS) // 2 else "white"
+            axes.text(x, centre, stream, ha="center", va="center", fontsize=9, color=colour)
 
 
-def _label_beside(axes: Any, plan: TextPlan, ends: Any) -> None:
-    """Name every area at the right, in the order of the stack and never on top of each other."""
-    streams = plan.streams
-    room = 100 / max(len(streams), 1)
-    places = _spread([(a + b) / 2 for a, b in itertools.pairwise(ends)], min(_LINE, room))
-    for number, (stream, place) in enumerate(zip(streams, places, strict=True)):
-        colour = _COLOURS[number % len(_COLOURS)]
-        if ends[number + 1] - ends[number] > 0.01:
-            middle = (ends[number] + ends[number + 1]) / 2
-            axes.plot([100, 102.5], [middle, place], color=colour, linewidth=1, clip_on=False)
-        axes.plot(103.2, place, "s", color=colour, markersize=7, clip_on=False)
-        first, last = plan.stages[0].shares(0), plan.stages[-1].shares(1)
-        shares = share_range((first.get(stream, 0.0), last.get(stream, 0.0)))
-        text = f"{stream_name(stream)} ({stream})  {shares}"
-        axes.text(104.2, place, text, va="center", fontsize=9)
+def _name_beside(axes: Any, plan: TextPlan, ends: Any, line: float) -> None:
+    """Name every area at the right, never on top of each other, with its first and last share."""
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(ends)]
+    places = _spread(middles, line)
+    for number, (stream, place) in enumerate(zip(plan.streams, places, strict=True)):
+        if ends[number + 1] - ends[number] > 0.01:  # percent; else it has ended before
+            line_x, line_y = [100, 102.5], [middles[number], place]
+            axes.plot(line_x, line_y, color=_colour(number), linewidth=1, clip_on=False)
+        axes.plot(103.2, place, "s", color=_colour(number), markersize=7, clip_on=False)
+        words = f"{stream_name(stream)} ({stream})  {share_range(plan.shares_of(stream))}"
+        axes.text(104.6, place, words, va="center", fontsize=9)
 
 
 def _spread(targets: Sequence[float], gap: float) -> list[float]:
@@ -116,20 +111,21 @@ def _spread(targets: Sequence[float], gap: float) -> list[float]:
 
 def _frame(axes: Any, plan: TextPlan) -> None:
     layout = segments([(stage.name, stage.tokens) for stage in plan.stages])
-    done, ticks, labels = 0, [0.0], ["0"]
-    for stage, segment in zip(plan.stages, layout, strict=True):
-        done += stage.tokens
-        right = min(segment.left + segment.width, 100.0)
-        ticks.append(right)
-        labels.append(count(done))
+    ends = list(itertools.accumulate(stage.tokens for stage in plan.stages))
+    for segment in layout:
         middle = segment.left + segment.width / 2
-        axes.text(middle, 101.5, stage.name, ha="center", va="bottom", fontsize=10)
-        if right < 99.9:
-            axes.axvline(right, color="black", linewidth=1)
+        axes.text(middle, 101.5, segment.name, ha="center", va="bottom", fontsize=10)
+    for segment in layout[1:]:
+        axes.axvline(segment.left, color="black", linewidth=1)
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 100)
-    axes.set_xticks(ticks, labels)
+    ticks = [*(segment.left for segment in layout), 100]
+    axes.set_xticks(ticks, ["0", *(count(end).replace(".00", "") for end in ends)])
     axes.set_xlabel("tokens")
     axes.set_ylabel("share of tokens (%)")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _colour(number: int) -> str:
+    return _COLOURS[number % len(_COLOURS)]

@@ -71,6 +71,11 @@ class TextPlan:
         """Every stream of the run, in the order in which they first come."""
         return tuple(dict.fromkeys(s.stream for stage in self.stages for s in stage.streams))
 
+    def shares_of(self, stream: str) -> tuple[float, float]:
+        """Return a stream's share at the start of its first stage and the end of its last."""
+        found = [s for stage in self.stages for s in stage.streams if s.stream == stream]
+        return found[0].first_share, found[-1].last_share
+
     def to_json(self) -> dict[str, Any]:
         """Return plain data; ``curve`` has the shares at every twentieth of a stage."""
         return {
