@@ -39,7 +39,7 @@ class RampSchedule:
         Args:
             before: Weights at the first sample; a language that is absent has none.
             after: Weights after the last sample.
-            num_samples: Length of the stretch, at least 1. Beyond it the last plateau goes on.
+            num_samples: Length of the stretch, at least 1; what lies beyond has no order.
         """
         self.languages: tuple[str, ...] = tuple(dict.fromkeys((*before, *after)))
         self._num_samples = num_samples
