@@ -33,10 +33,12 @@ def _read_name(given: Any) -> Any:
     return {given: 1} if isinstance(given, str) else given
 
 
+_Weights = Annotated[dict[str, Weight], Field(min_length=1)]
+_PresetName = Annotated[str, Field(json_schema_extra={"enum": list(PRESETS)})]
 Mixture = Annotated[
     dict[Annotated[str, AfterValidator(_check_key)], Weight],
     Field(min_length=1),
-    BeforeValidator(_read_name, json_schema_input_type=dict[str, Weight] | str),
+    BeforeValidator(_read_name, json_schema_input_type=_Weights | _PresetName),
 ]
 
 

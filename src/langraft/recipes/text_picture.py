@@ -17,12 +17,14 @@ from langraft.recipes.text_plan import TextPlan
 from langraft.report.charts import segments
 from langraft.report.wording import count, share_range
 
-# Ten hues, dark and then light, so that neighbours in a stack differ in hue.
+# Ten hues, then light and then dark ones, so that neighbours in a stack differ in hue.
 _COLOURS = (
     "#3b6fb6", "#e08a2c", "#3f9e58", "#c8474b", "#8262a8", "#8a6246", "#d36fae", "#7c7c7c",
     "#a8a432", "#2fa4b5", "#a6c1e6", "#f6cb98", "#a3d6a8", "#eea6a4", "#c7b5de", "#cdb3a3",
-    "#f0bcdc", "#c6c6c6", "#dcdb92", "#a2dbe4",
+    "#f0bcdc", "#c6c6c6", "#dcdb92", "#a2dbe4", "#1f3d6b", "#9c5a0f", "#1f5e33", "#7f2226",
+    "#4d3470", "#4f3524", "#8c2f6c", "#404040", "#66631a", "#12616d",
 )  # fmt: skip
+_LIGHT = range(10, 20)
 _POINTS = 600  # of a stage
 # In percent of the drawing:
 _LINE = 4.2  # height of a line of text, at least
@@ -61,9 +63,7 @@ def draw_text(plan: TextPlan, title: str, path: Path) -> None:
 
 def _fill(axes: Any, x: Any, edges: Any) -> None:
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
-        hatch = "///" * (number // len(_COLOURS))  # beyond twenty, a colour comes again
-        colour = _colour(number)
-        axes.fill_between(x, low, high, color=colour, edgecolor="w", linewidth=0.25, hatch=hatch)
+        axes.fill_between(x, low, high, color=_colour(number), edgecolor="w", linewidth=0.25)
 
 
 def _name_inside(axes: Any, left: float, width: float, edges: Any, streams: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ def _name_inside(axes: Any, left: float, width: float, edges: Any, streams: Sequ
         if found and max(found)[0] >= _LINE:
             _, _, at, centre = max(found)
             x = left + width * at / (_POINTS - 1)
-            colour = "black" if number % len(_COLOURS) >= len(_COLOURS) // 2 else "white"
+            colour = "black" if number % len(_COLOURS) in _LIGHT else "white"
             axes.text(x, centre, stream, ha="center", va="center", fontsize=9, color=colour)
 
 
