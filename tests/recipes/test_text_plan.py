@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib.image import imread
+from rich.console import Console
 from typer.testing import CliRunner
 
 from langraft.cli.lanes import draw_lanes
@@ -21,7 +23,7 @@ from langraft.core.errors import CorpusError
 from langraft.core.parse import parse_recipe
 from langraft.core.recipe import Recipe
 from langraft.corpus.shards import ShardWriter
-from langraft.recipes.base import make_loader, num_samples
+from langraft.recipes.base import make_loader, num_samples, warn_of_repetition
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.steps import corpus_inputs
 from langraft.recipes.text_picture import _spread, draw_text
@@ -199,6 +201,20 @@ def test_changing_a_later_stage_changes_no_token_of_an_earlier_one(
     assert rows[0].input_ids.equal(rows[1].input_ids)
     later = [make_loader(r, r.stages[1], tmp_path / "corpus").rows(range(200)) for r in recipes]
     assert not later[0].input_ids.equal(later[1].input_ids)
+
+
+def test_repetition_is_said_before_training_too(
+    recipe_data: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = parse(recipe_data, {"mixture": {"el/web": 1, "en": 1}})
+    write_corpus(recipe, tmp_path)
+    loader = make_loader(recipe, recipe.stages[0], tmp_path / "corpus")
+    console = Console(file=io.StringIO(), width=80)
+    warn_of_repetition(loader, num_samples(recipe.stages[0], recipe.training), console)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("  Greek, web (el/web) will be read 5.0 times; beyond about 4 ")
 
 
 # The command

@@ -47,7 +47,7 @@ def cap_stretches(
     has, and the others grow in proportion, which may bring the next one to its cap. The budget is
     spent stretch by stretch: what an earlier one reads is gone, what a later one wants does not
     count. In a ramp a capped stream keeps the form of its line. Whole rows are shared out later, so
-    a stream may pass its cap by a row.
+    a stream may pass its cap by a row for each million of the stage, and by one in a short stage.
 
     Raises:
         CorpusError: when all streams of a stretch together have too little text for it.
