@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langraft.corpus.shards import TokenShards
+from langraft.corpus.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader, pack_row
+from langraft.curriculum.ramp import RampSchedule
 from langraft.curriculum.schedule import MixtureSchedule
 
 LENGTH = 16
@@ -166,3 +169,45 @@ def test_documents_are_named_as_they_stand_in_the_rows(shards: dict[str, TokenSh
 def test_a_batch_moves_whole_to_another_device(shards: dict[str, TokenShards]) -> None:
     batch = loader_of(shards).rows(range(2)).to(torch.device("meta"))
     assert all(getattr(batch, field).is_meta for field in FIELDS)
+
+
+# Pairs
+
+
+def test_every_token_of_a_pair_has_the_id_of_its_own_language(tmp_path: Path) -> None:
+    writer = ShardWriter(tmp_path, 300)
+    for number in range(40):
+        # Of document n the first five tokens are Swahili, the second language of the pair.
+        tokens = np.array([200 + number] * 5 + [number] * (3 + number % 4))
+        writer.add(tokens, f"pair-{number}", (tokens < 200).astype(np.uint8) ^ 1)
+    writer.close()
+    pairs = TokenShards(tmp_path)
+    num_rows = pairs.num_tokens // LENGTH
+    index = MixtureIndex(MixtureSchedule({"en+sw": 1}), {"en+sw": num_rows}, 0, "extend")
+    batch = PackedLoader(index, {"en+sw": pairs}, LANGUAGES, LENGTH).rows(range(num_rows))
+    english, swahili = LANGUAGES.index("en"), LANGUAGES.index("sw")
+    assert torch.equal(batch.language_ids == swahili, batch.input_ids >= 200)
+    assert torch.equal(batch.language_ids == english, batch.input_ids < 200)
+
+
+def test_a_row_may_have_a_language_for_each_token() -> None:
+    tokens = np.array([11, 12, 13])
+    row = pack_row(tokens, np.array([], dtype=np.int64), 5, np.array([4, 7, 7]))
+    assert row[3].tolist() == [4, 7, 7, 4, 4]
+
+
+# Ramps
+
+
+def test_a_ramp_goes_on_in_the_middle_as_if_it_had_never_stopped(
+    shards: dict[str, TokenShards],
+) -> None:
+    def loader() -> PackedLoader:
+        schedule = RampSchedule({"sw": 3, "el": 1}, {"sw": 1, "en": 2}, 60)
+        num_rows = {code: shards[code].num_tokens // LENGTH for code in schedule.languages}
+        return PackedLoader(MixtureIndex(schedule, num_rows, 0, "x"), shards, LANGUAGES, LENGTH)
+
+    whole = loader().rows(range(60))
+    for start in (1, 29, 30, 59):
+        rest = loader().rows(range(start, 60))
+        assert_equal(rest, Batch(*(getattr(whole, field)[start:] for field in FIELDS)))

@@ -48,6 +48,7 @@ def write_run(
     has_probes: bool = True,
     sample: str = "And so\nit went",
     epochs: float = 0.5,
+    shares: Sequence[float] = (),
     num_layers: int = 3,
     num_experts: int = 4,
 ) -> None:
@@ -96,6 +97,7 @@ def write_run(
                     "frozen_fingerprint": "be23d8a2c05ea37b15933841b3a66565",
                     "seconds": 75.25,
                     "epochs": dict.fromkeys(stage.mixture, epochs),
+                    "shares": dict.fromkeys(stage.mixture, shares or [1 / len(stage.mixture)] * 2),
                     "rare_tokens": 428,
                 },
                 lambda path, stage=complete, number=number: _write_log(path, stage, number),

@@ -388,3 +388,13 @@ it ja jv ka kk km kn ko ku ky la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl
 pt ro ru rw sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt ug uk ur uz vi wo xh yi yo
 zh zu
 """
+
+
+def test_a_ramp_shows_its_shares_at_start_and_end(make_run: MakeRun) -> None:
+    ramp = make_run(shares=(0.3, 0.6))
+    page, _ = report(ramp)
+    card = (ramp / "report" / "model_card.md").read_text(encoding="utf-8")
+    assert "Greek 30% → 60%" in page.text
+    assert "el 30% → 60%" in card
+    steady, _ = report(make_run(shares=(0.004, 0.004)))
+    assert "Greek 0.4%," in steady.text

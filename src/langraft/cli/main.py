@@ -161,19 +161,41 @@ def export(
 @app.command()
 def plan(
     recipe: RecipeArgument,
+    out: OutOption = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE.png", help="Draw the shares of all text too."),
+    ] = None,
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what a recipe costs before anything is spent: parameters, FLOPs, tokens, memory."""
-    from langraft.cli.show import plan_table
+    """Say what a recipe costs and reads before anything is spent.
+
+    Parameters, FLOPs and memory; of the text tokens, shares over the run and repetition, which is
+    known once the corpus step of the run folder is done, or where sources name their tokens.
+    """
+    from langraft.cli.lanes import draw_lanes
+    from langraft.cli.show import plan_table, text_table
     from langraft.recipes.load import load_recipe
     from langraft.recipes.steps import plan_recipe
+    from langraft.recipes.text_plan import plan_text
 
-    plans = plan_recipe(load_recipe(recipe, changes or []))
+    loaded = load_recipe(recipe, changes or [])
+    plans = plan_recipe(loaded)
+    texts = plan_text(loaded, out or Path("runs") / loaded.name)
+    if picture is not None:
+        from langraft.recipes.text_picture import draw_text
+
+        draw_text(texts[loaded.method.key], loaded.name, picture)
     if as_json:
-        typer.echo(json.dumps({p.method: p.to_json() for p in plans}, indent=2))
-    else:
-        typer.echo(plan_table(plans))
+        found = {p.method: p.to_json() | {"text": texts[p.method].to_json()} for p in plans}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(plan_table(plans))
+    for method in (loaded.method, *(m for m in loaded.baselines if m.stages)):
+        typer.echo(f"What {method.key} reads\n")
+        typer.echo(draw_lanes(texts[method.key]))
+        typer.echo(text_table(texts[method.key]))
 
 
 @app.command()

@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from langraft.core.language import language_name
+from langraft.core.streams import stream_name
 from langraft.evaluate.scorecard import Scorecard
 from langraft.recipes.plan import Plan
+from langraft.recipes.text_plan import TextPlan
 from langraft.report.comparison import Row, cell, shown_figures
+from langraft.report.wording import share_range
 
 
 def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
@@ -72,6 +75,22 @@ def plan_table(plans: Sequence[Plan]) -> str:
         )
         text += "".join(f"note: {note}\n" for note in plan.notes)
     return text
+
+
+def text_table(plan: TextPlan) -> str:
+    """Return tokens, shares and repetition of every stream in every stage, and notes."""
+    table = Table("stage", "text", "tokens", "share", "times read", box=SIMPLE_HEAD)
+    for stage in plan.stages:
+        for number, stream in enumerate(stage.streams):
+            table.add_row(
+                "" if number else stage.name,
+                f"{stream_name(stream.stream)} ({stream.stream})",
+                _short(stream.tokens),
+                share_range((stream.first_share, stream.last_share)),
+                "?" if stream.epochs is None else f"{stream.epochs:.2f}",
+            )
+        table.add_section()
+    return _plain(table) + "".join(f"note: {note}\n" for note in plan.notes)
 
 
 def _short(number: float) -> str:

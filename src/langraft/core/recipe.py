@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, model_validator
@@ -12,9 +12,10 @@ from pydantic import Field, SerializeAsAny, model_validator
 from langraft.core.corpus import Corpus
 from langraft.core.errors import did_you_mean
 from langraft.core.language import LanguageCode, Role
+from langraft.core.mixtures import Text
 from langraft.core.settings import Count, Settings, Share
 from langraft.core.stage import Stage, StageName
-from langraft.core.streams import ANY_LANGUAGE, languages_of
+from langraft.core.streams import languages_of
 
 
 class Languages(Settings):
@@ -112,9 +113,11 @@ class ScratchBase(Settings):
         if self.tokenizer.mixture:
             return self.tokenizer.mixture
         shares: dict[str, float] = {}
-        for stream, weight in self.stage.mixture.items():
-            for code in languages_of(stream):
-                shares[code] = shares.get(code, 0.0) + weight
+        for mixture in self.stage.mixtures.values():
+            total = sum(mixture.values()) if self.stage.points else 1
+            for stream, weight in mixture.items():
+                for code in languages_of(stream):
+                    shares[code] = shares.get(code, 0.0) + weight / total
         return shares
 
 
@@ -234,7 +237,11 @@ class Recipe(Settings):
             stages = self.method.default_stages(self.languages, self.tokens)
             object.__setattr__(self, "stages", stages)
             object.__setattr__(self, "tokens", None)
-        mistakes = [*self._mistakes_in_languages(), *self._mistakes_in_stages()]
+        mistakes = [
+            *self._expand_presets(),
+            *self._mistakes_in_languages(),
+            *self._mistakes_in_stages(),
+        ]
         names = [self.method.key, *(baseline.key for baseline in self.baselines)]
         mistakes += [
             f"baselines: {name!r} stands there twice or is the method itself; give one a label"
@@ -244,6 +251,33 @@ class Recipe(Settings):
         if mistakes:
             raise ValueError("\n  ".join(mistakes))
         return self
+
+    @property
+    def text(self) -> Text:
+        """What there is to train on, for mixtures."""
+        return Text(self.languages.all, self.languages.transfer, self.corpus)
+
+    def _expand_presets(self) -> list[str]:
+        """Put streams in place of presets; returns which cannot be had."""
+        mistakes: list[str] = []
+
+        def expand(place: str, stage: Stage) -> Stage:
+            expanded, refused = self.text.expand(stage, place)
+            mistakes.extend(refused)
+            return expanded
+
+        stages = tuple(expand(f"stages[{n}]", stage) for n, stage in enumerate(self.stages))
+        object.__setattr__(self, "stages", stages)
+        baselines: list[MethodSettings] = []
+        for number, baseline in enumerate(self.baselines):
+            place = f"baselines[{number}].stages"
+            stages = [expand(f"{place}[{n}]", stage) for n, stage in enumerate(baseline.stages)]
+            baselines.append(baseline.model_copy(update={"stages": tuple(stages)}))
+        object.__setattr__(self, "baselines", tuple(baselines))
+        if isinstance(self.base, ScratchBase):
+            stage = expand("base.stage", self.base.stage)
+            object.__setattr__(self, "base", self.base.model_copy(update={"stage": stage}))
+        return mistakes
 
     def _mistakes_in_languages(self) -> list[str]:
         declared = self.languages.all
@@ -273,22 +307,26 @@ class Recipe(Settings):
                 "train the base first, then name its folder as `base` and extend its tokenizer"
             )
         if self.tokenizer is not None and self.tokenizer.mixture is not None:
-            mistakes += self._unknown_languages("tokenizer", self.tokenizer.mixture)
+            mistakes += self.text.unknown_languages("tokenizer", self.tokenizer.mixture)
         return mistakes
 
     def _mistakes_in_stages(self) -> list[str]:
         completed = self._complete(self.method, self.stages, "stages")
-        mistakes = self._mistakes_in_mixtures("stages", self.stages)
+        mistakes = self.text.mistakes_in("stages", self.stages)
         if isinstance(self.base, ScratchBase):
-            of_base = {"base.stage": self.base.stage.mixture}
-            of_base["base.tokenizer"] = self.base.tokenizer_mixture
-            for place, mixture in of_base.items():
-                mistakes += self._unknown_streams(place, mixture)
+            for inner, mixture in self.base.stage.mixtures.items():
+                mistakes += self.text.unknown_streams(f"base.stage{inner}", mixture)
+            mistakes += self.text.unknown_streams("base.tokenizer", self.base.tokenizer_mixture)
+            if not self.base.tokenizer_mixture:
+                mistakes.append(
+                    "base.tokenizer.mixture: this key is required where the mixture of base.stage "
+                    "names sources alone, such as */wiki"
+                )
         if self.method.stages:
             mistakes.append("method.stages: the recipe's own method has the recipe's `stages`")
         for number, baseline in enumerate(self.baselines):
             place = f"baselines[{number}].stages"
-            mistakes += self._mistakes_in_mixtures(place, baseline.stages)
+            mistakes += self.text.mistakes_in(place, baseline.stages)
             if baseline.stages:
                 mistakes += self._complete(baseline, baseline.stages, place)[1]
         mistakes += completed[1]
@@ -310,39 +348,3 @@ class Recipe(Settings):
         twice = [n for n, times in Counter(s.name for s in stages).items() if times > 1]
         mistakes += [f"{place}: the name {name!r} stands there twice" for name in twice]
         return tuple(completed), mistakes
-
-    def _mistakes_in_mixtures(self, place: str, stages: Sequence[Stage]) -> list[str]:
-        mistakes: list[str] = []
-        for number, stage in enumerate(stages):
-            mistakes += self._unknown_streams(f"{place}[{number}]", stage.mixture)
-            mistakes += [
-                f"{place}[{number}].mixture: {code!r} is a transfer language, which no stage may "
-                "train on; make it new or leave it out"
-                for code in dict.fromkeys(c for name in stage.mixture for c in languages_of(name))
-                if code in self.languages.transfer
-            ]
-        return mistakes
-
-    def _unknown_languages(self, place: str, mixture: Mapping[str, float]) -> list[str]:
-        declared = self.languages.all
-        return [
-            f"{place}.mixture: given {code!r}; declared under `languages`: "
-            f"{', '.join(declared)}.{did_you_mean(code, declared)}"
-            for code in mixture
-            if code not in declared
-        ]
-
-    def _unknown_streams(self, place: str, mixture: Mapping[str, float]) -> list[str]:
-        """Refuse languages that are not declared, then streams that no source has."""
-        codes = dict.fromkeys(code for name in mixture for code in languages_of(name))
-        mistakes = self._unknown_languages(place, dict.fromkeys(codes, 1.0))
-        if mistakes:
-            return mistakes
-        of_sources = [f"{ANY_LANGUAGE}/{label}" for label in self.corpus.labels]
-        known = [*self.corpus.streams, *of_sources]
-        return [
-            f"{place}.mixture: no source has text for {name!r}; there are: {', '.join(known)}."
-            f"{did_you_mean(name, known)}"
-            for name in mixture
-            if name not in known
-        ]

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from langraft.core.language import check_language
+from langraft.core.language import check_language, language_name
 
 ANY_LANGUAGE = "*"
 _LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -56,3 +56,10 @@ def languages_of(stream: str) -> tuple[str, ...]:
 def pair(first: str, second: str) -> str:
     """Return the name of the stream of sentence pairs in two languages."""
     return f"{first}+{second}"
+
+
+def stream_name(stream: str) -> str:
+    """Return a stream in words: ``Greek``, ``Greek, wiki``, ``English + Greek``."""
+    _, slash, label = stream.partition("/")
+    words = " + ".join(language_name(code) for code in languages_of(stream)) or "all languages"
+    return f"{words}, {label}" if slash else words

@@ -11,6 +11,7 @@ The corpus step writes the shards of a source into a folder of their own, ``el/w
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +130,11 @@ class TokenShards:
         """
         paths = [path for folder in folders for path in _shard_paths(folder)]
         try:
-            self._tokens = [np.load(path, mmap_mode="r") for path in paths]
+            self._tokens = [_map_for_rows(path) for path in paths]
             self._starts = [np.load(_sibling(path, "starts"), mmap_mode="r") for path in paths]
             self._ids = [np.load(_sibling(path, "ids"), mmap_mode="r") for path in paths]
             self._languages = [
-                np.load(path, mmap_mode="r")
+                _map_for_rows(path)
                 for tokens in paths
                 if (path := _sibling(tokens, "languages")).is_file()
             ]
@@ -218,6 +219,14 @@ def _shard_paths(folder: Path) -> list[Path]:
     if not paths:
         raise ArtifactError(f"{folder} holds no token shards. Run the corpus step first.")
     return paths
+
+
+def _map_for_rows(path: Path) -> NDArray[Any]:
+    """Map an array that is read in rows far apart: what lies around a row is not read ahead."""
+    array = np.load(path, mmap_mode="r")
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_RANDOM)
+    return array
 
 
 def _sibling(tokens: Path, kind: str) -> Path:

@@ -1,4 +1,7 @@
-"""The mixture index: (seed, sample number) -> (language, row), by arithmetic alone."""
+"""The mixture index: (seed, sample number) -> (language, row), by arithmetic alone.
+
+What is called a language here is any stream of a mixture: ``el``, ``el/wiki`` or ``en+el``.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from langraft.core.errors import CorpusError
-from langraft.core.language import language_name
+from langraft.core.streams import stream_name
 from langraft.curriculum.permutation import permute
-from langraft.curriculum.schedule import MixtureSchedule
+from langraft.curriculum.schedule import Schedule
+
+MANY_EPOCHS = 4.0  # up to here repeated text is nearly as good as new (arXiv:2305.16264)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class MixtureIndex:
     """
 
     def __init__(
-        self, schedule: MixtureSchedule, num_rows: Mapping[str, int], seed: int, stage: str
+        self, schedule: Schedule, num_rows: Mapping[str, int], seed: int, stage: str
     ) -> None:
         """Index a stage.
 
@@ -49,7 +54,7 @@ class MixtureIndex:
         for code in schedule.languages:
             if num_rows.get(code, 0) < 1:
                 raise CorpusError(
-                    f"{language_name(code)} ({code}) has fewer tokens than one packed row of the "
+                    f"{stream_name(code)} ({code}) has fewer tokens than one packed row of the "
                     f"stage {stage!r}. Give more text, lower training.sequence_length, or take "
                     f"{code} out of the mixture."
                 )

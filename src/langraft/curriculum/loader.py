@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from langraft.core.streams import languages_of
 from langraft.corpus.shards import TokenShards
 from langraft.curriculum.index import MixtureIndex, Place
 
@@ -51,8 +52,9 @@ class Batch:
 class PackedLoader:
     """Builds any batch of a stage from (seed, step) alone.
 
-    A row is a stretch of ``sequence_length`` tokens of one language's stream, documents end to
-    end. A document that a row's edge cuts goes on in another row with positions from 0.
+    A row is a stretch of ``sequence_length`` tokens of one stream, documents end to end. A document
+    that a row's edge cuts goes on in another row with positions from 0. Of a stream of sentence
+    pairs every token has the id of its own language.
     """
 
     def __init__(
@@ -66,7 +68,11 @@ class PackedLoader:
         self.index = index
         self.sequence_length = sequence_length
         self._shards = shards
-        self._language_ids = {code: number for number, code in enumerate(languages)}
+        numbers = {code: number for number, code in enumerate(languages)}
+        self._language_ids = {
+            stream: np.array([numbers[code] for code in languages_of(stream)])
+            for stream in index.schedule.languages
+        }
 
     def rows(self, samples: range) -> Batch:
         """Return the rows with these global sample numbers."""
@@ -74,7 +80,7 @@ class PackedLoader:
         return Batch(*(torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True)))
 
     def documents(self, samples: range) -> list[str]:
-        """Name the documents in these rows as ``language/id``, for error messages."""
+        """Name the documents in these rows as ``stream/id``, for error messages."""
         names: list[str] = []
         for place in (self.index.locate(sample) for sample in samples):
             start = place.row * self.sequence_length
@@ -85,12 +91,17 @@ class PackedLoader:
     def _row(self, place: Place) -> tuple[Array, Array, Array, Array]:
         start = place.row * self.sequence_length
         span = self._shards[place.language].read(start, start + self.sequence_length + 1)
-        language_id = self._language_ids[place.language]
-        return pack_row(span.tokens, span.starts, self.sequence_length, language_id)
+        ids = self._language_ids[place.language]
+        return pack_row(
+            span.tokens,
+            span.starts,
+            self.sequence_length,
+            ids[0] if span.languages is None else ids[span.languages],
+        )
 
 
 def pack_row(
-    tokens: Array, starts: Array, length: int, language_id: int
+    tokens: Array, starts: Array, length: int, language_ids: Array | int
 ) -> tuple[Array, Array, Array, Array]:
     """Return input_ids, labels, position_ids and language_ids of one row, each (length,).
 
@@ -99,7 +110,7 @@ def pack_row(
             padding has no labels.
         starts: Offsets in 1..len(tokens)-1 where documents start.
         length: S.
-        language_id: Of all tokens.
+        language_ids: Of each token, or one of all.
     """
     num_inputs = min(len(tokens), length)
     input_ids = np.zeros(length, dtype=np.int64)
@@ -107,7 +118,12 @@ def pack_row(
     labels = np.full(length, IGNORED, dtype=np.int64)
     labels[: len(tokens) - 1] = tokens[1:]
     labels[starts - 1] = IGNORED
-    positions = np.arange(length)
-    for begin in [*starts[starts < length], num_inputs]:
-        positions[begin:] = np.arange(length - begin)
-    return input_ids, labels, positions, np.full(length, language_id, dtype=np.int64)
+    first = np.zeros(length, dtype=np.int64)  # of each place's document
+    inside = starts[starts < length]
+    first[inside] = inside
+    first[num_inputs:] = num_inputs
+    positions = np.arange(length) - np.maximum.accumulate(first)
+    languages = np.empty(length, dtype=np.int64)
+    languages[:num_inputs] = np.broadcast_to(language_ids, len(tokens))[:num_inputs]
+    languages[num_inputs:] = languages[0]
+    return input_ids, labels, positions, languages

@@ -13,15 +13,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_manifest, write_json
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Recipe, ScratchBase
+from langraft.core.recipe import Recipe, ScratchBase, Training
 from langraft.core.stage import Stage
+from langraft.core.streams import stream_name
 from langraft.corpus.build import documents
 from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
-from langraft.curriculum.index import MixtureIndex
+from langraft.curriculum.index import MANY_EPOCHS, MixtureIndex
 from langraft.curriculum.loader import PackedLoader
-from langraft.curriculum.schedule import MixtureSchedule
+from langraft.curriculum.resolve import resolve
 from langraft.families.load import resolve_base
 from langraft.graft.methods.full import Full
 from langraft.graft.store import (
@@ -31,7 +32,7 @@ from langraft.graft.store import (
     read_tensors,
 )
 from langraft.graft.surgery import graft_model
-from langraft.train.loop import WEIGHTS, train_stage
+from langraft.train.loop import WEIGHTS, num_steps, train_stage
 from langraft.train.parallel import Processes
 
 _TOKENIZER_SAMPLE_CHARACTERS = 50_000_000
@@ -125,12 +126,14 @@ class BaseSource:
         config = scratch_config(base, tokenizer.end_of_text_id)
         model: Any = graft_model(AutoModelForCausalLM.from_config(config), Full())
         stage = base.stage.model_copy(update={"trains": "everything", "losses": {}})
+        loader = make_loader(self._recipe, stage, self._folder / "corpus")
+        warn_of_repetition(loader, num_samples(stage, self._recipe.training), console)
         result = train_stage(
             model,
             stage=stage,
             training=self._recipe.training,
             languages=self._recipe.languages,
-            loader=make_loader(self._recipe, stage, self._folder / "corpus"),
+            loader=loader,
             seed=self._recipe.seed,
             folder=folder,
             processes=processes,
@@ -181,16 +184,50 @@ def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[st
 
 
 def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:
-    """Return the batches of a stage."""
+    """Return the batches of a stage.
+
+    Raises:
+        CorpusError: when a stream has not one whole row, or ``max_epochs`` leaves too little text.
+    """
     length = recipe.training.sequence_length
-    shards = {stream: open_stream(corpus, stream) for stream in stage.mixture}
-    index = MixtureIndex(
-        MixtureSchedule(stage.mixture),
-        {code: shard.num_tokens // length for code, shard in shards.items()},
-        recipe.seed,
-        stage.name,
+    members = stage_members(recipe, stage)
+    streams = dict.fromkeys(stream for found in members.values() for stream in found)
+    shards = {stream: open_stream(corpus, stream) for stream in streams}
+    schedule = resolve(
+        stage,
+        members,
+        {stream: shard.num_tokens for stream, shard in shards.items()},
+        num_samples=num_samples(stage, recipe.training),
+        sequence_length=length,
     )
+    num_rows = {stream: shard.num_tokens // length for stream, shard in shards.items()}
+    index = MixtureIndex(schedule, num_rows, recipe.seed, stage.name)
     return PackedLoader(index, shards, recipe.languages.all, length)
+
+
+def stage_members(recipe: Recipe, stage: Stage) -> dict[str, tuple[str, ...]]:
+    """Return what each key of a stage's mixtures stands for."""
+    keys = dict.fromkeys(key for mixture in stage.mixtures.values() for key in mixture)
+    return {key: recipe.text.members(key) for key in keys}
+
+
+def num_samples(stage: Stage, training: Training) -> int:
+    """Return the rows that a stage trains on."""
+    return num_steps(stage, training) * training.batch_rows
+
+
+def warn_of_repetition(loader: PackedLoader, samples: int, console: Console) -> None:
+    """Say which text a stage will read so often that it teaches little more."""
+    for stream, times in loader.index.epochs(samples).items():
+        if times > MANY_EPOCHS:
+            console.print(
+                f"  {stream_name(stream)} ({stream}) will be read {times:.1f} times; beyond about "
+                f"{MANY_EPOCHS:g} repeated text teaches much less than new. max_epochs of the "
+                "stage is a cap.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def training_inputs(recipe: Recipe) -> dict[str, Any]:

@@ -25,7 +25,13 @@ from langraft.graft.store import (
 )
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.graft.token_rows import rare_tokens
-from langraft.recipes.base import base_folder, make_loader, training_inputs
+from langraft.recipes.base import (
+    base_folder,
+    make_loader,
+    num_samples,
+    training_inputs,
+    warn_of_repetition,
+)
 from langraft.recipes.plan import Plan, plan_method
 from langraft.train.loop import WEIGHTS, train_stage
 from langraft.train.parallel import Processes
@@ -70,6 +76,8 @@ class MethodTrainer:
         """Train one stage."""
         stage = self.stages[number]
         loader = make_loader(self._recipe, stage, self._run_folder / "corpus")
+        samples = num_samples(stage, self._recipe.training)
+        warn_of_repetition(loader, samples, self._console)
         result = train_stage(
             self._model_after(number),
             stage=stage,
@@ -86,8 +94,8 @@ class MethodTrainer:
             self._model = None  # sharded; what comes next loads the whole one
         if self._processes.is_leader:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        samples = result.num_steps * self._recipe.training.batch_rows
-        epochs = loader.index.epochs(samples)
+        epochs, schedule = loader.index.epochs(samples), loader.index.schedule
+        first, last = schedule.shares(0), schedule.shares(samples)
         return {
             "steps": result.num_steps,
             "tokens": result.num_tokens,
@@ -95,6 +103,7 @@ class MethodTrainer:
             "frozen_fingerprint": result.frozen_fingerprint,
             "seconds": result.seconds,
             "epochs": {code: round(times, 3) for code, times in epochs.items()},
+            "shares": {code: [round(first[code], 4), round(last[code], 4)] for code in epochs},
             "rare_tokens": len(self._rare_tokens()),
         }
 

@@ -20,11 +20,14 @@ from langraft.train.log import LOG
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage of one method: what was asked, what was done, what the model then scored."""
+    """One stage of one method: what was asked, what was done, what the model then scored.
+
+    ``shares`` are those of each stream at the start and at the end.
+    """
 
     name: str
     trains: tuple[str, ...]
-    mixture: dict[str, float]
+    shares: dict[str, tuple[float, float]]
     losses: dict[str, float]
     lr: float
     schedule: str
@@ -225,7 +228,7 @@ def _stage(folder: Path, name: str, trained: Manifest) -> StageRecord:
         return StageRecord(
             name=name,
             trains=(trains,) if isinstance(trains, str) else tuple(trains),
-            mixture=dict(stage["mixture"]),
+            shares={name: (first, last) for name, (first, last) in counts["shares"].items()},
             losses=dict(stage["losses"] or {}),
             lr=stage["lr"],
             schedule=stage["schedule"],

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langraft.core.artifacts import write_text
+from langraft.curriculum.index import MANY_EPOCHS
 from langraft.report import summary
 from langraft.report.card import model_card
 from langraft.report.charts import (
@@ -30,7 +31,6 @@ from langraft.report.templating import MANY_LANGUAGES, template_environment
 
 _CURVE_POINTS = 120  # a method and language, over all stages
 _PROBE_AXIS = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0))
-_MOST_EPOCHS = 4.0  # up to here repeated text is nearly as good as new (arXiv:2305.16264)
 
 
 def write_report(run_folder: Path, folder: Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def view(run: RunRecord) -> dict[str, Any]:
         "roles": _roles(run),
         "is_folded": len(run.languages.all) > MANY_LANGUAGES,
         "many_languages": MANY_LANGUAGES,
-        "most_epochs": _MOST_EPOCHS,
+        "most_epochs": MANY_EPOCHS,
         "verdict": summary.verdict(run),
         "measures": summary.measures(run),
         "tradeoff": summary.tradeoff(run),
@@ -233,8 +233,8 @@ def _probe_chart(lines: Sequence[ProbeLine]) -> dict[str, list[Row]]:
 
 
 def _epochs_beyond(method: MethodRecord) -> list[tuple[str, float]]:
-    """Return the languages whose text was seen too often over all stages, the worst first."""
+    """Return the streams whose text was seen too often over all stages, the worst first."""
     times = Counter[str]()
     for stage in method.stages:
         times.update(stage.epochs)
-    return [(code, total) for code, total in times.most_common() if total > _MOST_EPOCHS]
+    return [(code, total) for code, total in times.most_common() if total > MANY_EPOCHS]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from langraft.core.language import language_name
+from langraft.core.streams import stream_name
 from langraft.report import wording
 
 MANY_LANGUAGES = 12  # beyond this, lists of languages are folded
@@ -29,6 +30,8 @@ def template_environment() -> Environment:
         "scientific": wording.scientific,
         "duration": wording.duration,
         "language": language_name,
+        "stream": stream_name,
+        "share_range": wording.share_range,
         "listing": _listing,
         "tag": wording.language_tag,
         "one_line": wording.one_line,

@@ -25,6 +25,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%".replace("-", _MINUS)
 
 
+def share_range(shares: tuple[float, float]) -> str:
+    """Write the share of a stream at the start and the end of a stage: 24%, or 30% -> 60%."""
+    first, last = (f"{100 * s:.0f}%" if s >= 0.0995 else f"{100 * s:.2g}%" for s in shares)
+    return first if first == last else f"{first} \N{RIGHTWARDS ARROW} {last}"
+
+
 def count(number: float) -> str:
     """Write a count: whole below a million, then with M, B or T as recipes do."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
