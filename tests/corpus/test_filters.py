@@ -35,7 +35,8 @@ def reason(filter_: AbstractFilter, text: str, language: str = "en") -> str:
 
 
 def varied(count: int) -> str:
-    return " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)} and the of" for n in range(count))
+    """Words of which no run of five stands there twice."""
+    return " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(count))
 
 
 # Line repairs
@@ -183,7 +184,7 @@ def test_a_label_that_the_classifier_lacks_is_named(fasttext_identifier: Path) -
 
 
 def test_a_classifier_keeps_what_it_finds_good(fasttext_identifier: Path) -> None:
-    found = Classifier(model=str(fasttext_identifier), label="__label__el", languages=("el",))
+    found = Classifier(model=str(fasttext_identifier), label="__label__ell_Grek", languages=("el",))
     assert judge(found, GREEK, "el") == GREEK
     assert reason(found, SENTENCE, "el") == "low quality"
     assert judge(found, SENTENCE, "en") == SENTENCE
@@ -193,16 +194,16 @@ def test_improbable_text_is_dropped(tmp_path: Path) -> None:
     pytest.importorskip("kenlm")
     model = tmp_path / "en.arpa"
     model.write_text(
-        "\\data\\\nngram 1=5\n\n\\1-grams:\n-4.0\t<unk>\n-99\t<s>\n-1.0\t</s>\n-1.0\tthe\n"
-        "-1.5\triver\n\n\\end\\\n",
+        "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n-4.0\t<unk>\t0\n-99\t<s>\t0\n-1.0\t</s>\t0\n"
+        "-1.0\tthe\t0\n-1.5\triver\t0\n\n\\2-grams:\n-0.5\tthe river\n\n\\end\\\n",
         encoding="utf-8",
     )
     found = Perplexity(model=str(tmp_path / "{language}.arpa"), max_perplexity=100)
     assert judge(found, "The river\nthe river") == "The river\nthe river"
     verdict = judge(found, "zxcv qwer asdf")
     assert verdict == Dropped("high perplexity", f"{10 ** (13 / 4):.0f}")
+    (tmp_path / "el.arpa").write_text("nothing", encoding="utf-8")
     with pytest.raises(CorpusError, match="no KenLM model"):
-        (tmp_path / "el.arpa").write_text("nothing", encoding="utf-8")
         found.start("el")
 
 

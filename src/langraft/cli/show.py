@@ -90,7 +90,7 @@ def text_table(plan: TextPlan) -> str:
                 "?" if stream.epochs is None else f"{stream.epochs:.2f}",
             )
         table.add_section()
-    return _plain(table) + "".join(f"note: {note}\n" for note in plan.notes)
+    return plain(table) + "".join(f"note: {note}\n" for note in plan.notes)
 
 
 def _short(number: float) -> str:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from langraft.core.settings import Share
 from langraft.corpus.filter import AbstractFilter, Dropped, Judge, Rule, drop_where
-from langraft.corpus.text_batch import DIGIT, LETTER, TextBatch, characters_per_word
+from langraft.corpus.text_batch import DIGIT, LETTER, MARK, TextBatch, characters_per_word
 
 _BULLETS = [ord(c) for c in "-*\u2022\u2023\u25aa\u25cf\u25cb\u25e6\u2013\u2014"]
 _FEWEST_LINES = 5
@@ -87,7 +87,7 @@ class Quality(AbstractFilter):
                 share_D = np.bincount(lines.document, is_counted_L, len(batch)) / num_lines_D
                 is_broken_D = (share_D > limit) & (num_lines_D >= _FEWEST_LINES)
                 rules.append(Rule(reason, share_D, is_broken_D))
-            letters_C = np.append(0, np.cumsum((kinds_C & LETTER) > 0))
+            letters_C = np.append(0, np.cumsum((kinds_C & (LETTER | MARK)) > 0))
             has_letter_W = letters_C[words.stop] > letters_C[words.start]
             alphabetic_D = np.bincount(words.document, has_letter_W, len(batch)) / np.maximum(
                 batch.count_spans(words), 1
