@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -34,9 +35,12 @@ def parse_count(given: object) -> object:
     multiplier = _MULTIPLIERS.get(given[-1:], 1)
     digits = given[:-1] if multiplier > 1 else given
     try:
-        return round(float(digits.replace("_", "")) * multiplier)
-    except (ValueError, OverflowError):
-        raise ValueError("expected a count such as 50000, 200k, 50M, 3B or 1.5T") from None
+        count = Decimal(digits.replace("_", "")) * multiplier
+        if abs(count) < 10**18:
+            return round(count)
+    except (ArithmeticError, ValueError):
+        pass
+    raise ValueError("expected a count such as 50000, 200k, 50M, 3B or 1.5T")
 
 
 Count = Annotated[int, BeforeValidator(parse_count)]
