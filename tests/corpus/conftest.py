@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,10 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(tokenizer_folder: Path) -> DocumentTokenizer:
     return DocumentTokenizer(tokenizer_folder)
+
+
+@pytest.fixture
+def importable_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other processes import tests/corpus_tasks.py."""
+    paths = [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in paths if path))

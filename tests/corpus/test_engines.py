@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corpus_tasks import DiesAtFirst, Leaves, Refuses
 from langraft.core.corpus import Corpus, Deduplication
 from langraft.core.errors import CorpusError
 from langraft.corpus.build import build_corpus
@@ -22,6 +20,7 @@ from langraft.corpus.sources.files import Files
 from langraft.corpus.worker import Worker
 
 LANGUAGES = ("en", "el", "sw")
+pytestmark = pytest.mark.usefixtures("importable_tasks")
 
 
 @pytest.fixture(scope="module")
@@ -92,73 +91,9 @@ def test_several_processes_make_the_same_bytes_as_one(
     assert contents(tmp_path / "corpus") == reference[1]
 
 
-@dataclass(frozen=True)
-class DiesAtFirst:
-    """Kills its own process, as the machine does when memory is short, until a file is there."""
-
-    mark: Path
-    name: str = "part 7"
-    num_bytes: int = 2**24
-    times: int = 1
-
-    def __call__(self) -> None:
-        deaths = len(self.mark.read_text()) if self.mark.exists() else 0
-        if deaths < self.times:
-            self.mark.write_text("x" * (deaths + 1))
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.mark.with_suffix(".done").touch()
-
-
-@dataclass(frozen=True)
-class Leaves:
-    """Leaves a mark each time it is carried out."""
-
-    mark: Path
-    name: str = "part 8"
-    num_bytes: int = 2**24
-
-    def __call__(self) -> None:
-        with self.mark.open("a") as file:
-            file.write("x")
-
-
-@dataclass(frozen=True)
-class Refuses:
-    """Finds its input damaged."""
-
-    name: str = "part 9"
-    num_bytes: int = 2**24
-
-    def __call__(self) -> None:
-        raise CorpusError("a.jsonl is damaged")
-
-
-@pytest.fixture
-def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let other processes import this module, so that tasks defined here can be sent to them."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *_paths()]))
-
-
-def _paths() -> list[str]:
-    return [path for path in [os.environ.get("PYTHONPATH", "")] if path]
-
-
-def as_sent(*tasks: Any) -> list[Any]:
-    """Return the tasks as this module's name for other processes has them."""
-    import importlib
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        module = importlib.import_module(Path(__file__).stem)
-    finally:
-        sys.path.pop(0)
-    return [getattr(module, type(task).__name__)(**vars(task)) for task in tasks]
-
-
-def test_a_killed_worker_costs_only_its_own_task(tmp_path: Path, importable: None) -> None:
+def test_a_killed_worker_costs_only_its_own_task(tmp_path: Path) -> None:
     marks = [tmp_path / f"{number}" for number in range(4)]
-    tasks = as_sent(DiesAtFirst(tmp_path / "dies"), *(Leaves(mark, f"{mark}") for mark in marks))
+    tasks = [DiesAtFirst(tmp_path / "dies"), *(Leaves(mark, f"{mark}") for mark in marks)]
     said: list[int] = []
     Local(workers=2).run(tasks, tmp_path, said.append)
     assert (tmp_path / "dies.done").exists()
@@ -166,14 +101,14 @@ def test_a_killed_worker_costs_only_its_own_task(tmp_path: Path, importable: Non
     assert said == [1, 2, 3, 4, 5]
 
 
-def test_workers_that_die_again_and_again_stop_the_run(tmp_path: Path, importable: None) -> None:
-    tasks = as_sent(DiesAtFirst(tmp_path / "dies", times=99), Leaves(tmp_path / "other"))
+def test_workers_that_die_again_and_again_stop_the_run(tmp_path: Path) -> None:
+    tasks = [DiesAtFirst(tmp_path / "dies", times=99), Leaves(tmp_path / "other")]
     with pytest.raises(CorpusError, match=r"died 3 times at part 7 \(exit status -9\).*memory"):
         Local(workers=2).run(tasks, tmp_path, lambda done: None)
 
 
-def test_what_a_task_raises_is_raised_here(tmp_path: Path, importable: None) -> None:
-    tasks = as_sent(Refuses(), Leaves(tmp_path / "other"))
+def test_what_a_task_raises_is_raised_here(tmp_path: Path) -> None:
+    tasks = [Refuses(), Leaves(tmp_path / "other")]
     with pytest.raises(CorpusError, match=r"a\.jsonl is damaged"):
         Local(workers=2).run(tasks, tmp_path, lambda done: None)
 
@@ -209,7 +144,7 @@ def test_a_stopped_build_goes_on_with_what_is_left(
 
 @pytest.mark.slow
 def test_ray_makes_the_same_bytes_and_survives_a_killed_worker(
-    tmp_path: Path, text: Path, tokenizer_folder: Path, reference: Any, importable: None
+    tmp_path: Path, text: Path, tokenizer_folder: Path, reference: Any
 ) -> None:
     ray = pytest.importorskip("ray")
     engine = Ray(workers=2)
@@ -219,15 +154,13 @@ def test_ray_makes_the_same_bytes_and_survives_a_killed_worker(
         assert counts == reference[0]
         assert contents(tmp_path / "corpus") == reference[1]
 
-        tasks = as_sent(DiesAtFirst(tmp_path / "dies"), Leaves(tmp_path / "other"))
+        tasks = [DiesAtFirst(tmp_path / "dies"), Leaves(tmp_path / "other")]
         engine.run(tasks, tmp_path, lambda done: None)
         assert (tmp_path / "dies.done").exists()
         assert (tmp_path / "other").read_text() == "x"
         with pytest.raises(CorpusError, match=r"a\.jsonl is damaged"):
-            engine.run(as_sent(Refuses()), tmp_path, lambda done: None)
+            engine.run([Refuses()], tmp_path, lambda done: None)
         with pytest.raises(CorpusError, match="died 3 times at part 7"):
-            engine.run(
-                as_sent(DiesAtFirst(tmp_path / "again", times=99)), tmp_path, lambda done: None
-            )
+            engine.run([DiesAtFirst(tmp_path / "again", times=99)], tmp_path, lambda done: None)
     finally:
         ray.shutdown()

@@ -163,6 +163,7 @@ def _corpus_counts() -> dict[str, Any]:
         "heldout_tokens": 1554,
         "heldout_bytes": 4146,
         "kept_out_of_training": 2,
+        "dropped": {"quality: too few words": 7, "exact copy": 1},
         "broken": {"not UTF-8": 3},
     }
 

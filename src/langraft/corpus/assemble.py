@@ -191,13 +191,17 @@ class _Stream:
             label: self._counts_of(label, source) for label, source in self._sources.items()
         }
         kinds = ("documents", "tokens", "bytes", "read_documents", "read_bytes")
-        broken = sum((Counter(found["broken"]) for found in by_label.values()), Counter[str]())
+        broken, dropped = Counter[str](), Counter[str]()
+        for found in by_label.values():
+            broken.update(found["broken"])
+            dropped.update({why: count["documents"] for why, count in found["dropped"].items()})
         return {
             **{kind: sum(found[kind] for found in by_label.values()) for kind in kinds},
             "heldout_documents": len(self._heldout),
             "heldout_tokens": self._heldout_tokens,
             "heldout_bytes": self._heldout_bytes,
             "kept_out_of_training": self._num_kept_out,
+            "dropped": dict(dropped.most_common()),
             "broken": dict(broken),
             "broken_places": [p for found in by_label.values() for p in found["broken_places"]],
             "sources": by_label,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,10 +165,8 @@ def _assemble_task(
 def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
     if counts["documents"] and counts["heldout_documents"]:
         return
-    dropped = Counter[str]()
-    for source in counts["sources"].values():
-        dropped.update({why: found["documents"] for why, found in source["dropped"].items()})
-    reasons = ", ".join(f"{count} x {why}" for why, count in dropped.most_common(5))
+    dropped = list(counts["dropped"].items())[:5]
+    reasons = ", ".join(f"{count} x {why}" for why, count in dropped)
     raise CorpusError(
         f"{language}: {counts['documents']} documents to train on and "
         f"{counts['heldout_documents']} held out (about one in 16 is). "

@@ -80,11 +80,7 @@ def make_corpus(recipe: Recipe, tokenizer: Path, folder: Path, console: Console)
             report=lambda what, done, total: status.update(f"{what}: {done} of {total} done"),
         )
     for stream, found in counts.items():
-        dropped = sum(
-            reason["documents"]
-            for source in found["sources"].values()
-            for reason in source["dropped"].values()
-        )
+        dropped = sum(found["dropped"].values())
         broken = sum(found["broken"].values())
         console.print(
             f"  {stream}: {found['documents']:,} documents, {found['tokens']:,} tokens, "

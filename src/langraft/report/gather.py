@@ -67,6 +67,7 @@ class CorpusCounts:
     heldout_tokens: int
     heldout_bytes: int
     kept_out_of_training: int
+    dropped: dict[str, int]
     broken: dict[str, int]
 
 

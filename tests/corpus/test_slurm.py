@@ -1,0 +1,71 @@
+"""The Slurm engine against a queue on this machine: commands that do what Slurm's do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus_tasks import Leaves, Refuses
+from langraft.core.errors import CorpusError
+from langraft.corpus.engines import slurm
+from langraft.corpus.engines.slurm import Slurm
+
+# Runs the array of a batch script one task after another; a job that has ended is in no queue.
+SBATCH = """#!/bin/sh
+script=$(eval echo "\\${$#}")
+last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
+for task in $(seq 0 "$last"); do
+  SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((7 + task)) SLURM_ARRAY_JOB_ID=7 SLURM_NODEID=0 SLURM_NODELIST=here \\
+    sh -c '. "$0"' "$script" >/dev/null 2>&1
+done
+echo 7
+"""
+
+
+SRUN = """#!/bin/sh
+while [ "$1" != launch_pickled_pipeline ]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, importable_tasks: None) -> None:
+    pytest.importorskip("datatrove")
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    of_slurm = {"sbatch": SBATCH, "srun": SRUN, "squeue": "", "scontrol": "echo here\n"}
+    for name, text in of_slurm.items():
+        (commands / name).write_text(text if text.startswith("#!") else f"#!/bin/sh\n{text}")
+        (commands / name).chmod(0o755)
+    paths = [str(commands), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(paths))
+    monkeypatch.setattr(slurm, "_POLL_SECONDS", 0.05)
+
+
+def test_an_array_job_carries_out_all_tasks(tmp_path: Path, queue: None) -> None:
+    tasks = [Leaves(tmp_path / f"{number}") for number in range(3)]
+    said: list[int] = []
+    Slurm(partition="cpu").run(tasks, tmp_path / "engine", said.append)
+    assert [(tmp_path / f"{number}").exists() for number in range(3)] == [True] * 3
+    assert said[-1] == 3
+
+
+def test_tasks_that_did_not_finish_are_counted_and_their_logs_named(
+    tmp_path: Path, queue: None
+) -> None:
+    tasks = [Leaves(tmp_path / "0"), Refuses()]
+    with pytest.raises(CorpusError, match=r"1 of 2 Slurm tasks did not finish.*slurm_logs"):
+        Slurm(partition="cpu").run(tasks, tmp_path / "engine", lambda done: None)
+    assert (tmp_path / "0").exists()
+
+
+def test_a_machine_without_slurm_says_what_else_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datatrove")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    with pytest.raises(CorpusError, match="use `local` or `ray`"):
+        Slurm(partition="cpu").run([Leaves(tmp_path / "0")], tmp_path / "engine", lambda n: None)
