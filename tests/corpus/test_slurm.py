@@ -18,8 +18,8 @@ SBATCH = """#!/bin/sh
 script=$(eval echo "\\${$#}")
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' "$script")
 for task in $(seq 0 "$last"); do
-  SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((7 + task)) SLURM_ARRAY_JOB_ID=7 SLURM_NODEID=0 SLURM_NODELIST=here \\
-    sh -c '. "$0"' "$script" >/dev/null 2>&1
+  SLURM_ARRAY_TASK_ID=$task SLURM_JOB_ID=$((7 + task)) SLURM_ARRAY_JOB_ID=7 \\
+    SLURM_NODEID=0 SLURM_NODELIST=here sh -c '. "$0"' "$script" >/dev/null 2>&1
 done
 echo 7
 """
