@@ -106,7 +106,7 @@ def test_a_step_runs_again_when_its_inputs_change(tmp_path: Path) -> None:
     assert set(manifest.files) == {"deep/out.txt"}
 
 
-@pytest.mark.parametrize("damage", ["gone", "shrunk", "grown", "replaced by a folder"])
+@pytest.mark.parametrize("damage", ["gone", "shrunk", "grown", "changed", "replaced by a folder"])
 def test_a_step_runs_again_when_an_output_is_not_as_it_was(tmp_path: Path, damage: str) -> None:
     build = Builder()
     perform("step", tmp_path / "step", {}, build)
@@ -115,10 +115,20 @@ def test_a_step_runs_again_when_an_output_is_not_as_it_was(tmp_path: Path, damag
     if damage == "replaced by a folder":
         out.mkdir()
     elif damage != "gone":
-        out.write_text({"shrunk": "out", "grown": "output!"}[damage], encoding="utf-8")
+        text = {"shrunk": "out", "grown": "output!", "changed": "outpux"}[damage]
+        out.write_text(text, encoding="utf-8")
     perform("step", tmp_path / "step", {}, build)
     assert build.runs == 2
     assert out.read_text(encoding="utf-8") == "output"
+
+
+def test_outputs_that_were_copied_are_still_finished(tmp_path: Path) -> None:
+    build = Builder()
+    perform("step", tmp_path / "step", {}, build)
+    out = tmp_path / "step" / "deep" / "out.txt"
+    out.write_text("output", encoding="utf-8")  # the same bytes, but younger than the manifest
+    perform("step", tmp_path / "step", {}, build)
+    assert build.runs == 1
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"step": "x"}', "\0"])

@@ -233,7 +233,10 @@ def planned(step: str, inputs: Mapping[str, Any]) -> Manifest:
 
 
 def finished(folder: Path, inputs: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest when the step is done with these inputs and its files are all there."""
+    """Return the manifest when the step is done with these inputs and its files are as it left them.
+
+    The manifest was written last, so only a file that is younger can have changed; it is hashed.
+    """
     if not (folder / MANIFEST).is_file():
         return None
     try:
@@ -242,9 +245,15 @@ def finished(folder: Path, inputs: Mapping[str, Any]) -> Manifest | None:
         return None
     if manifest.fingerprint != fingerprint(inputs):
         return None
+    written_ns = (folder / MANIFEST).stat().st_mtime_ns
     for name, facts in manifest.files.items():
         path = folder / name
-        if not path.is_file() or path.stat().st_size != facts["bytes"]:
+        if not path.is_file():
+            return None
+        found = path.stat()
+        if found.st_size != facts["bytes"]:
+            return None
+        if found.st_mtime_ns > written_ns and file_sha256(path) != facts["sha256"]:
             return None
     return manifest
 
