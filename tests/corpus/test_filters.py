@@ -96,6 +96,7 @@ def test_repairs_are_done_once_and_for_all() -> None:
             "en",
             "lines end with an ellipsis",
         ),
+        ("".join(f"\u2014{SENTENCE}\n-{SENTENCE}\n" for _ in range(6)), "en", ""),  # speech
         ("the and " + "2024 1999 three " * 40, "en", "words without letters"),
         (SENTENCE * 4 + "a1234567890 " * 20, "en", "too many digits"),
         ("Der Mann und der Junge gehen lange Wege. " * 10, "en", "too few stop words"),

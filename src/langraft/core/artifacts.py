@@ -233,7 +233,7 @@ def planned(step: str, inputs: Mapping[str, Any]) -> Manifest:
 
 
 def finished(folder: Path, inputs: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest when the step is done with these inputs and its files are as it left them.
+    """Return the manifest when the step is done with these inputs and its files are as they were.
 
     The manifest was written last, so only a file that is younger can have changed; it is hashed.
     """

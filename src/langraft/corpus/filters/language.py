@@ -13,6 +13,7 @@ from langraft.corpus.identify import make_recogniser
 from langraft.corpus.text_batch import TextBatch
 
 _STRETCH = 120  # characters
+_SHORT = 150  # as long a text is identified whole
 
 
 class Language(AbstractFilter):
@@ -63,7 +64,8 @@ def _stretches(text: str) -> list[str]:
 
     Identification costs by the character, and a name or a quotation must not decide alone.
     """
-    if len(text) <= 3 * _STRETCH:
+    if len(text) <= _SHORT:
         return [text]
-    middle = (len(text) - _STRETCH) // 2
-    return [text[:_STRETCH], text[middle : middle + _STRETCH], text[-_STRETCH:]]
+    length = min(_STRETCH, len(text) // 3)
+    middle = (len(text) - length) // 2
+    return [text[:length], text[middle : middle + length], text[-length:]]
