@@ -20,12 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
+from langraft.core.recipe import NEW_ROWS
 from langraft.corpus.vocabulary.extension import Extension
 from langraft.graft.context import GraftContext
 from langraft.graft.token_rows import fold_token_rows
 from langraft.graft.wrapper import AbstractMatrixWrapper
-
-NEW_ROWS = "new_rows"
 
 
 class NewRows(nn.Module):

@@ -23,12 +23,11 @@ from langraft.corpus.vocabulary.base import BaseVocabulary
 from langraft.corpus.vocabulary.merges import Merge, MergeLimits, Word, WordTable, learn_merges
 
 EXTENSION_JSON = "extension.json"
-TOKENIZER_FILES = (
+_TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template*",
-    "config.json",
 )
 _FORMAT = 1
 _BATCH_TEXTS = 1000
@@ -153,9 +152,15 @@ def extend_tokenizer(
     return Extension.read(folder)
 
 
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy a tokenizer's files, its extension too; older forms of the same tokenizer stay back."""
-    for pattern in (*TOKENIZER_FILES, EXTENSION_JSON):
+def copy_tokenizer(source: Path, folder: Path, *, of_model: bool = True) -> None:
+    """Copy a tokenizer's files; older forms of the same tokenizer, without new tokens, stay back.
+
+    Args:
+        source: Folder of the tokenizer.
+        folder: Where to write.
+        of_model: Copy also what says how it belongs to its base: config and extension.
+    """
+    for pattern in (*_TOKENIZER_FILES, *(("config.json", EXTENSION_JSON) if of_model else ())):
         for path in source.glob(pattern):
             target = folder / path.name
             if path.is_dir():
