@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
-from langraft.core.errors import CorpusError, RecipeError
-from langraft.core.recipe import Languages, TokenizerExtension, TokenizerTraining
+from langraft.core.errors import CorpusError
+from langraft.core.recipe import Languages, Recipe, TokenizerExtension, TokenizerTraining
 from langraft.corpus.build import documents
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import train_tokenizer
@@ -15,6 +16,7 @@ from langraft.corpus.vocabulary.extension import Extension, extend_tokenizer
 
 _SAMPLE_CHARACTERS = 50_000_000
 _SAMPLE_BYTES = 200_000_000
+_MEASURED_CHARACTERS = 2_000_000
 _COUNTED_CHARACTERS = 1_000_000_000  # of a language, to find out how much text it has
 
 
@@ -93,18 +95,23 @@ def languages_to_tokenize(languages: Languages) -> dict[str, float]:
     return dict.fromkeys((*languages.original, *languages.new), 1.0)
 
 
-def refuse_without_text(sources: Sequence[AbstractSource], codes: Sequence[str]) -> None:
-    """Refuse languages that no source has.
+def extend_on_recipe(recipe: Recipe, num_new_tokens: int, base: Path, folder: Path) -> Extension:
+    """Extend a tokenizer on the text of a recipe, as a run of it would."""
+    wanted = recipe.tokenizer or TokenizerExtension()
+    wanted = wanted.model_copy(update={"new_tokens": num_new_tokens})
+    return extend_on_sources(_sources(recipe), wanted, recipe.languages, base, folder)
 
-    Raises:
-        RecipeError: with the languages there are.
-    """
-    known = dict.fromkeys(code for source in sources for code in source.languages)
-    lacking = [code for code in codes if code not in known]
-    if lacking:
-        raise RecipeError(
-            f"No source has text in {', '.join(lacking)}; there is {', '.join(known)}."
-        )
+
+def recipe_texts(recipe: Recipe) -> dict[str, list[str]]:
+    """Return some text of every language of a recipe, to measure tokenizers on."""
+    return {
+        code: list(_up_to(training_texts(_sources(recipe), code), _MEASURED_CHARACTERS))
+        for code in recipe.languages.all
+    }
+
+
+def _sources(recipe: Recipe) -> list[AbstractSource]:
+    return [cast("AbstractSource", source) for source in recipe.corpus.sources]
 
 
 def _up_to(texts: Iterator[str], room: float, size: Callable[[str], int] = len) -> Iterator[str]:

@@ -131,8 +131,14 @@ class BaseVocabulary:
     def text_of(self, spelling: str) -> str:
         """Return what a token spells; a part of a character is left out."""
         if self.is_byte_level:
-            return bytes(_BYTE_OF_CHARACTER[c] for c in spelling).decode(errors="ignore")
+            return text_of_bytes(spelling)
         return spelling.replace(_SPACE, " ")
+
+
+def text_of_bytes(spelling: str) -> str:
+    """Return what a token of a byte-level vocabulary spells; parts of characters are left out."""
+    known = (_BYTE_OF_CHARACTER[c] for c in spelling if c in _BYTE_OF_CHARACTER)
+    return bytes(known).decode(errors="ignore")
 
 
 def _decoded(run: bytes) -> str:
