@@ -20,7 +20,6 @@ from langraft.graft.methods import METHODS
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
-from langraft.graft.new_rows import mean_rows
 from langraft.graft.store import load, save, tokenizer_folder
 from langraft.graft.surgery import detach_expansion, graft_info, graft_model
 from langraft.train import loss
@@ -82,19 +81,24 @@ def test_at_step_0_old_tokens_get_the_logits_of_the_base(family: str, tied: bool
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3_text", "gpt2", "granite"])
-def test_a_new_token_begins_as_the_mean_of_its_pieces(family: str, tied: bool) -> None:
+def test_new_tokens_begin_between_their_pieces(family: str, tied: bool) -> None:
+    """As module outputs, so that scaled embeddings are scaled for new tokens too."""
     base = tiny_model(family, tie_word_embeddings=tied)
     model = extended(copy.deepcopy(base), MoELPR(token_rows="rare"))
     embed, embed_base = model.get_input_embeddings(), base.get_input_embeddings()
-    for number, pieces in enumerate(EXTENSION.pieces):
-        expected = embed_base(torch.tensor([pieces])).mean(1)
-        torch.testing.assert_close(embed(torch.tensor([[VOCAB_SIZE + number]]))[0], expected)
     hidden = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
     of_base, found = base.get_output_embeddings()(hidden), model.get_output_embeddings()(hidden)
-    means = [of_base[0, list(pieces)].mean() for pieces in EXTENSION.pieces]
-    torch.testing.assert_close(found[0, VOCAB_SIZE:], torch.stack(means))
-    num_stored = len(parameter_groups(model)["new_rows"])
-    assert num_stored == (1 if tied else 2)
+    everything = embed_base(torch.arange(VOCAB_SIZE)).mean(0)
+    for number, pieces in enumerate(EXTENSION.pieces):
+        rows = embed_base(torch.tensor(pieces))
+        expected = 0.75 * rows.mean(0) + 0.25 * everything
+        if not tied:
+            expected = 0.5 * rows.mean(0) + 0.5 * rows[-1]
+        embedded = embed(torch.tensor([[VOCAB_SIZE + number]]))[0, 0]
+        torch.testing.assert_close(embedded, expected)
+        logit = 0.75 * of_base[0, list(pieces)].mean() + 0.25 * of_base.mean()
+        torch.testing.assert_close(found[0, VOCAB_SIZE + number], logit, atol=1e-5, rtol=1e-5)
+    assert len(parameter_groups(model)["new_rows"]) == (1 if tied else 2)
 
 
 @pytest.mark.parametrize("family", list(DECODERS))
@@ -258,12 +262,6 @@ def test_a_second_expansion_may_bring_the_extension_and_take_it_away_again() -> 
     detach_expansion(second)
     assert torch.equal(logits(second, old_ids()), expected)
     assert second.config.vocab_size == VOCAB_SIZE
-
-
-def test_means_weigh_each_piece_alike() -> None:
-    weight = torch.arange(VOCAB_SIZE * 2.0).reshape(-1, 2)
-    extension = Extension(first_new_id=VOCAB_SIZE, pieces=((0,), (0, 2), (1, 1, 4)))
-    assert mean_rows(weight, extension).tolist() == [[0, 1], [2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize("method", [Full(), MoECT(new_experts=2, output_rank=2)])

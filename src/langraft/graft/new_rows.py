@@ -5,8 +5,11 @@ tensor of their own behind the base's matrix, which stays what and where it is: 
 new tokens the model is the base bit for bit, and that the old rows are frozen is proved like that
 of every other base tensor. Tied matrices share the new rows as they share the old.
 
-A new row begins as the mean of the rows of its old pieces (used by Yamaguchi et al.,
-arXiv:2402.10712, and others before).
+A new row begins as a mean of the rows of its old pieces (as in Yamaguchi et al., arXiv:2402.10712,
+and others before), with two deviations that lowered the bits per byte right after the extension on
+a small trained base: an output row is moved a quarter of the way to the mean of all rows, so that
+new tokens take less from the old ones' probability, also in original languages; an input row
+counts the last piece, after which the base went on reading, for half. Tied rows are output rows.
 
 Shape suffixes: V = rows of the base, N = new rows, D = model width, B = sequences.
 """
@@ -25,6 +28,9 @@ from langraft.corpus.vocabulary.extension import Extension
 from langraft.graft.context import GraftContext
 from langraft.graft.token_rows import fold_token_rows
 from langraft.graft.wrapper import AbstractMatrixWrapper
+
+_TO_ALL = 0.25
+_TO_LAST = 0.5
 
 
 class NewRows(nn.Module):
@@ -107,8 +113,9 @@ def add_new_rows(model: Any, extension: Extension, context: GraftContext) -> Non
             f"{extension.folder}: its new tokens have ids from {extension.first_new_id}; this base "
             f"has {num_rows} embedding rows. Extend the tokenizer of this base."
         )
-    rows = NewRows(mean_rows(embedding.weight, extension))
-    own = rows if head.weight is embedding.weight else NewRows(mean_rows(head.weight, extension))
+    own = rows = NewRows(first_output_rows(head.weight, extension))
+    if head.weight is not embedding.weight:
+        rows = NewRows(first_input_rows(embedding.weight, extension))
     model.set_input_embeddings(ExtendedEmbedding(embedding, rows, context))
     model.set_output_embeddings(ExtendedHead(head, own, context))
     resize_vocabulary(model, num_rows + len(extension.pieces))
@@ -116,17 +123,33 @@ def add_new_rows(model: Any, extension: Extension, context: GraftContext) -> Non
 
 
 @torch.no_grad()
-def mean_rows(weight_VD: Tensor, extension: Extension) -> Tensor:
-    """Return the mean of the rows of each new token's old pieces, (N, D), float32."""
-    num_new = len(extension.pieces)
+def first_output_rows(weight_VD: Tensor, extension: Extension) -> Tensor:
+    """Return the first output rows of new tokens, (N, D), float32."""
+    mean_ND = _mean_of_pieces(weight_VD, extension)
+    if mean_ND.is_meta:
+        return mean_ND
+    return torch.lerp(mean_ND, weight_VD.float().mean(dim=0).expand_as(mean_ND), _TO_ALL)
+
+
+@torch.no_grad()
+def first_input_rows(weight_VD: Tensor, extension: Extension) -> Tensor:
+    """Return the first embedding rows of new tokens, (N, D), float32."""
+    mean_ND = _mean_of_pieces(weight_VD, extension)
+    if mean_ND.is_meta:
+        return mean_ND
+    last = torch.tensor([pieces[-1] for pieces in extension.pieces], device=weight_VD.device)
+    return torch.lerp(mean_ND, weight_VD[last].float(), _TO_LAST)
+
+
+def _mean_of_pieces(weight_VD: Tensor, extension: Extension) -> Tensor:
+    num_new, width = len(extension.pieces), weight_VD.shape[1]
     if weight_VD.is_meta:
-        return torch.zeros(num_new, weight_VD.shape[1], device="meta")
+        return torch.zeros(num_new, width, device="meta")
     sizes = torch.tensor([len(pieces) for pieces in extension.pieces])
-    used = torch.tensor(list(itertools.chain.from_iterable(extension.pieces)))
+    pieces = torch.tensor(list(itertools.chain.from_iterable(extension.pieces)))
     token = torch.arange(num_new).repeat_interleave(sizes)
-    sums = torch.zeros(num_new, weight_VD.shape[1])
-    sums.index_add_(0, token, weight_VD[used].float().cpu())
-    return (sums / sizes.unsqueeze(1)).to(weight_VD.device)
+    sums_ND = torch.zeros(num_new, width).index_add_(0, token, weight_VD[pieces].float().cpu())
+    return (sums_ND / sizes.unsqueeze(1)).to(weight_VD.device)
 
 
 def resize_vocabulary(model: Any, vocab_size: int) -> None:
