@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +34,8 @@ class GraftInfo:
         rare_tokens: Tokens whose rows may train, ascending.
         is_base_changed: Whether a stage has trained the base's own weights.
         extension: Tokens that came with it; None where it has the tokenizer of what was there.
+        is_guarded_text: Says of a prompt whether it is answered without the new tokens, so that the
+            tokenizer of the base must encode it; None unless prompts are guarded by language.
         earlier: The graft that this one expands further; None on a base.
     """
 
@@ -43,6 +45,7 @@ class GraftInfo:
     rare_tokens: tuple[int, ...] = ()
     is_base_changed: bool = False
     extension: Extension | None = None
+    is_guarded_text: Callable[[str], bool] | None = None
     earlier: GraftInfo | None = None
 
     @property
