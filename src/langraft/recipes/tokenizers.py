@@ -16,6 +16,7 @@ from langraft.corpus.vocabulary.extension import Extension, extend_tokenizer
 
 _SAMPLE_CHARACTERS = 50_000_000
 _SAMPLE_BYTES = 200_000_000
+_ORIGINAL_CHARACTERS = 10_000_000  # to know which merges are frequent there
 _MEASURED_CHARACTERS = 2_000_000
 _COUNTED_CHARACTERS = 1_000_000_000  # of a language, to find out how much text it has
 
@@ -73,20 +74,22 @@ def extend_on_sources(
     """
     shares = wanted.mixture or dict.fromkeys(languages.new, 1.0)
 
-    def sample(codes: Mapping[str, float]) -> dict[str, Iterator[str]]:
+    def sample(codes: Mapping[str, float], characters: float) -> dict[str, Iterator[str]]:
         total = sum(codes.values())
         return {
-            code: _up_to(training_texts(sources, code), _SAMPLE_CHARACTERS * weight / total)
+            code: _up_to(training_texts(sources, code), characters * weight / total)
             for code, weight in codes.items()
         }
+
+    original = {code: 1.0 for code in languages.original if code not in shares}
 
     return extend_tokenizer(
         base,
         folder,
-        texts=sample(shares),
+        texts=sample(shares, _SAMPLE_CHARACTERS),
         num_new_tokens=wanted.new_tokens,
         shares=shares,
-        original_texts=sample({code: 1.0 for code in languages.original if code not in shares}),
+        original_texts=sample(original, _ORIGINAL_CHARACTERS),
     )
 
 
