@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from langraft.core.errors import RecipeError
-from langraft.core.settings import parse_count
 
 app = typer.Typer(
     name="tokenizer",
@@ -21,6 +20,8 @@ app = typer.Typer(
 
 
 def _count(given: str) -> int:
+    from langraft.core.settings import parse_count
+
     try:
         found = parse_count(given)
     except ValueError as error:

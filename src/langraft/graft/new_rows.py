@@ -166,13 +166,12 @@ def _mask_new(model: Any, args: Any, output: Any) -> None:
     a number.
     """
     del args
-    info = model.langraft
-    for expansion in info.expansions:
-        if expansion.extension is not None:
+    for expansion in model.langraft.expansions:
+        guard = expansion.context.guard
+        if expansion.extension is not None and guard.is_on:
             old, new = output.logits.tensor_split([expansion.extension.first_new_id], dim=-1)
-            masked = expansion.context.guard.keep(torch.full_like(new, -torch.inf), new)
-            if masked is not new:
-                output.logits = torch.cat([old, masked], dim=-1)
+            masked = guard.keep(torch.full_like(new, -torch.inf), new)
+            output.logits = torch.cat([old, masked], dim=-1)
 
 
 @torch.no_grad()

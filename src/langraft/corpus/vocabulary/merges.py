@@ -27,7 +27,7 @@ class Word:
         count: How often it occurs in the new languages.
         weight: That, times what an occurrence in its language counts; whole, so that sums do not
             depend on their order.
-        original: How often it occurs in the original languages.
+        original: What its occurrences in the original languages count.
     """
 
     tokens: list[int]
@@ -51,9 +51,9 @@ class MergeLimits:
 
     Attributes:
         least_count: Occurrences in new languages, when its turn comes.
-        original_ratio: How frequent it may be in original text, against new text. The merges
-            together then change at most this share, times the merges a token of new text, of the
-            original text's tokens.
+        original_ratio: How frequent it may be in original text, each against its own length, as a
+            multiple of how frequent it is in new text. So what merges change of original text is
+            at most this share of what they change of new text.
     """
 
     least_count: int = 2
