@@ -58,6 +58,12 @@ def test_an_end_token_that_the_tokenizer_adds_itself_stands_there_once(folder: P
     assert tokens.tolist() == library.encode("The sea").ids
 
 
+def test_a_token_may_span_the_combining_marks_of_a_word(tmp_path: Path) -> None:
+    train_tokenizer(["नमस्ते दुनिया, किताब मेज़ पर है। "] * 9, 400, tmp_path)
+    ids = Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(" दुनिया").ids
+    assert len(ids) == 1  # with GPT-2's own pattern at least five
+
+
 def test_padding_and_truncation_of_the_tokenizer_are_switched_off(folder: Path) -> None:
     path = str(folder / "tokenizer.json")
     library = Tokenizer.from_file(path)

@@ -10,6 +10,7 @@ import torch
 from langraft.core.recipe import Languages, Training
 from langraft.core.stage import Stage
 from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.corpus.vocabulary.extension import Extension
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
@@ -69,3 +70,16 @@ def expanded_again() -> tuple[Any, Stage]:
     graft_model(model, method, rare_tokens=RARE[::2], seed=1)
     losses = {"balance": 0.01, "prior": 0.1, "prior_new": 0.1}
     return model, stage(trains=("experts", "routers", "adapters", "token_rows"), losses=losses)
+
+
+def with_new_tokens() -> tuple[Any, Stage]:
+    """A graft on tied matrices for which half of the second language's tokens are new."""
+    method = MoELPR(new_experts=2, token_rows="rare", output_rank=3)
+    extension = Extension(first_new_id=230, pieces=((7, 8),) * (VOCAB_SIZE - 230))
+    model = graft_model(
+        tiny_model(vocab_size=230, tie_word_embeddings=True),
+        method,
+        rare_tokens=[token for token in RARE if token < 230],
+        tokenizer=extension,
+    )
+    return model, stage(trains=("experts", "routers", "adapters", "token_rows", "new_rows"))

@@ -22,6 +22,7 @@ from stage_setup import (
     make_loader,
     stage,
     training,
+    with_new_tokens,
     write_shards,
 )
 
@@ -363,8 +364,10 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
     train(grafted(), loader, tmp_path / "one")
     model, its_stage = expanded_again()
     train(model, loader, tmp_path / "one-expanded", stage=its_stage)
-    for name in ("plain", "chunked", "recomputed", "expanded"):
-        alone = "one-expanded" if name == "expanded" else "one"
+    model, its_stage = with_new_tokens()
+    train(model, loader, tmp_path / "one-extended", stage=its_stage)
+    for name in ("plain", "chunked", "recomputed", "expanded", "extended"):
+        alone = f"one-{name}" if name in ("expanded", "extended") else "one"
         one = load_file(tmp_path / alone / WEIGHTS)
         two = load_file(tmp_path / "two" / name / WEIGHTS)
         assert one.keys() == two.keys()

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from stage_setup import LANGUAGES, expanded_again, grafted, make_loader, stage, training
+from stage_setup import (
+    LANGUAGES,
+    expanded_again,
+    grafted,
+    make_loader,
+    stage,
+    training,
+    with_new_tokens,
+)
 
 from langraft.train import loss
 from langraft.train.loop import train_stage
@@ -19,6 +27,7 @@ SETTINGS = {
     "recomputed": {"activation_checkpointing": True},
     "bfloat16": {"dtype": "bfloat16"},
     "expanded": {"activation_checkpointing": True},
+    "extended": {},
 }
 
 
@@ -27,13 +36,14 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     whole_logits = loss._CHUNK_LOGITS
     for name, settings in SETTINGS.items():
-        is_chunked = name in ("chunked", "expanded")
+        is_chunked = name in ("chunked", "expanded", "extended")
         loss._CHUNK_LOGITS = 320 * 10 if is_chunked else whole_logits
         at = folder / name
         if processes.is_leader:
             at.mkdir(parents=True)
         processes.barrier()
-        model, trained_stage = expanded_again() if name == "expanded" else (grafted(), stage())
+        makers = {"expanded": expanded_again, "extended": with_new_tokens}
+        model, trained_stage = makers[name]() if name in makers else (grafted(), stage())
         if name == "bfloat16":
             model.to(torch.bfloat16)
         train_stage(

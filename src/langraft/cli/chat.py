@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 from langraft.core.artifacts import read_json
 from langraft.core.errors import ModelError
 from langraft.families.load import load_model, load_tokenizer
-from langraft.graft.store import GRAFT_JSON, base_of, load
+from langraft.graft.store import GRAFT_JSON, base_of, load, tokenizer_folder
+from langraft.graft.surgery import graft_info
 
 
 class Chat:
@@ -31,11 +33,15 @@ class Chat:
         Raises:
             ModelError: when the folder holds neither, or what it holds cannot be guarded.
         """
+        self._is_guarded: Callable[[str], bool] | None = None
         graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
         if (graft / GRAFT_JSON).is_file():
             languages = guard if guard in ("auto", "off") else guard.split(",")
             self._model: Any = load(graft, guard=languages, identifier=identifier)
-            self._tokenizer: Any = load_tokenizer(base_of(graft))
+            self._tokenizer: Any = load_tokenizer(tokenizer_folder(graft))
+            self._is_guarded = graft_info(self._model).is_guarded_text
+            if self._is_guarded is not None:  # guarded prompts must do without new tokens
+                self._base_tokenizer = load_tokenizer(base_of(graft))
         elif (folder / "config.json").is_file():
             if guard != "off":
                 raise ModelError(
@@ -64,16 +70,25 @@ class Chat:
             else "This model has no chat template: type the beginning of a text, it goes on."
         )
 
+    def _encode(self, tokenizer: Any, text: str) -> torch.Tensor:
+        """Return the prompt: the conversation so far, or the text alone."""
+        if not self.is_chat:
+            return tokenizer(text, return_tensors="pt").input_ids
+        return tokenizer.apply_chat_template(
+            self._turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        ).input_ids
+
     @torch.no_grad()
     def answer(self, text: str) -> str:
         """Return the model's answer, or its continuation of the text."""
         if self.is_chat:
             self._turns.append({"role": "user", "content": text})
-            ids = self._tokenizer.apply_chat_template(
-                self._turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
-            ).input_ids
-        else:
-            ids = self._tokenizer(text, return_tensors="pt").input_ids
+        ids = self._encode(self._tokenizer, text)
+        if self._is_guarded is not None:
+            of_base = self._encode(self._base_tokenizer, text)
+            # As the guard will read it: without the marks of a chat template.
+            read = str(self._base_tokenizer.decode(of_base[0], skip_special_tokens=True))
+            ids = of_base if self._is_guarded(read) else ids
         sampling = (
             {"do_sample": True, "temperature": self._temperature}
             if self._temperature

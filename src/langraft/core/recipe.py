@@ -17,6 +17,8 @@ from langraft.core.settings import Count, Settings, Share
 from langraft.core.stage import Stage, StageName
 from langraft.core.streams import languages_of
 
+NEW_ROWS = "new_rows"  # parameter group: rows of the tokens that an extended tokenizer adds
+
 
 class Languages(Settings):
     """Which languages the model serves, which it learns, which only watch."""
@@ -71,8 +73,12 @@ class MethodSettings(Settings, ABC):
         """Return the stages that the method's source prescribes for a budget of tokens."""
 
     @abstractmethod
-    def complete_stage(self, stage: Stage) -> Stage:
+    def complete_stage(self, stage: Stage, *, has_new_tokens: bool = False) -> Stage:
         """Fill in what the stage leaves to the method.
+
+        Args:
+            stage: As the recipe says it.
+            has_new_tokens: Whether the recipe extends the tokenizer, so that there are new rows.
 
         Raises:
             ValueError: when the stage names a parameter group or side loss the method lacks.
@@ -87,6 +93,17 @@ class TokenizerTraining(Settings):
         default=None,
         description="Relative share of text of each language; left out: that of the base's stage.",
     )
+    exponent: Share | None = Field(
+        default=None,
+        description="Instead of a mixture: a language's share is its bytes of text to this power "
+        "(XLM-R: 0.3).",
+    )
+
+    @model_validator(mode="after")
+    def _one_rule_of_shares(self) -> TokenizerTraining:
+        if self.mixture is not None and self.exponent is not None:
+            raise ValueError("give either `mixture` or `exponent`; both say how languages share")
+        return self
 
 
 class TokenizerExtension(Settings):
@@ -342,9 +359,20 @@ class Recipe(Settings):
         mistakes: list[str] = []
         for number, stage in enumerate(stages):
             try:
-                completed.append(method.complete_stage(stage))
+                has_new_tokens = self.tokenizer is not None
+                completed.append(method.complete_stage(stage, has_new_tokens=has_new_tokens))
             except ValueError as error:
                 mistakes.append(f"{place}[{number}].{error}")
         twice = [n for n, times in Counter(s.name for s in stages).items() if times > 1]
         mistakes += [f"{place}: the name {name!r} stands there twice" for name in twice]
+        trained = {group for stage in completed for group in _groups(stage)}
+        if self.tokenizer is not None and not mistakes and not trained & {"everything", NEW_ROWS}:
+            mistakes.append(
+                f"{place}: no stage trains the rows of the tokens that `tokenizer` adds; name "
+                f"{NEW_ROWS} under `trains`, beside {', '.join(sorted(trained))}"
+            )
         return tuple(completed), mistakes
+
+
+def _groups(stage: Stage) -> tuple[str, ...]:
+    return (stage.trains,) if isinstance(stage.trains, str) else stage.trains or ()

@@ -21,7 +21,8 @@ from langraft.core.corpus import Corpus
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
 from langraft.corpus.assemble import AssembleTask, PartOf
-from langraft.corpus.counts import BrokenCount, PartCounts
+from langraft.corpus.cleaning import Cleaner, in_batches
+from langraft.corpus.counts import BrokenCount, Drops, PartCounts
 from langraft.corpus.engine import AbstractEngine, Task
 from langraft.corpus.filter import AbstractFilter
 from langraft.corpus.part import PartTask
@@ -176,16 +177,19 @@ def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
 
 
 def documents(corpus: Corpus, language: str) -> Iterator[Document]:
-    """Yield the documents of one language from all sources as they are, without any filter.
+    """Yield the documents of one language from all sources, cleaned; copies are among them.
 
     Raises:
         CorpusError: when too many records are broken.
     """
+    filters = cast("tuple[AbstractFilter, ...]", corpus.filters)
     for each in corpus.sources:
         source = cast("AbstractSource", each)
         if language in source.streams:
             count = BrokenCount(max_share=source.max_broken)
-            yield from count.good(source.read(language))
+            cleaner = Cleaner(filters, language, Drops())
+            for batch in in_batches(count.good(source.read(language))):
+                yield from cleaner.clean(batch).documents
             count.check()
 
 

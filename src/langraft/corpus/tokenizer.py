@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from langraft.core.artifacts import write_json
 from langraft.core.errors import CorpusError, ModelError
 
 END_OF_TEXT = "<|endoftext|>"
+# What a word is: GPT-2's pattern, in which letters keep their combining marks and joiners. Without
+# these, words of Hindi, Bengali or Thai fall apart at every vowel sign and no token can span one.
+_LETTERS = r"\p{L}\p{M}\x{200C}\x{200D}"
+_WORD = (
+    rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{_LETTERS}]+| ?\p{{N}}+| ?[^\s\p{{N}}{_LETTERS}]+|\s+(?!\S)|\s+"
+)
 
 
 class DocumentTokenizer:
@@ -93,12 +99,17 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None
 
     Args:
         texts: The sample to train on; its balance of languages decides who gets tokens.
-        vocab_size: Entries, the 256 bytes and the end-of-text token included.
+        vocab_size: Entries, the 256 bytes and the end-of-text token included. Fewer when the text
+            gives no more.
         folder: Where tokenizer.json and tokenizer_config.json go.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Split(Regex(_WORD), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -60,7 +60,7 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
         model: A causal language model, grafted or not; put into evaluation mode.
         recipe: Says languages, suites and samples.
         corpus: Folder of the corpus step, which holds the held-out text.
-        tokenizer: Folder of the base's tokenizer.
+        tokenizer: Folder of the model's tokenizer.
     """
     model.eval()
     documents = DocumentTokenizer(tokenizer)

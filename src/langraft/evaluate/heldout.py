@@ -63,7 +63,7 @@ def score_heldout(
     Args:
         model: A causal language model, grafted or not.
         texts: Documents.
-        tokenizer: The base's.
+        tokenizer: The model's.
         sequence_length: Tokens of a row.
         recorders: Of the grafted model's expansions, the first one first; without any no routing
             is reported. A layer is read from the last that has experts there.

@@ -9,6 +9,7 @@ gates, adapters and token rows have no counterpart in the base and stay.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,12 +21,14 @@ from transformers.pytorch_utils import Conv1D
 
 from langraft.core.artifacts import explain_disk_errors, write_json
 from langraft.core.errors import ModelError
+from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.export.tensors import TensorFiles, without_wrapper
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.sites import FFNSite, find_ffn_sites
 from langraft.graft.store import (
     GRAFT_JSON,
     GRAFT_TENSORS,
+    GRAFT_TOKENIZER,
     base_of,
     fingerprint_base,
     read_graft,
@@ -81,6 +84,11 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
             "reference": reference_base(out, str(instruct)),
             "fingerprint": fingerprint_base(instruct_folder),
         }
+        if (graft / GRAFT_TOKENIZER).is_dir():
+            (out / GRAFT_TOKENIZER).mkdir(exist_ok=True)
+            copy_tokenizer(graft / GRAFT_TOKENIZER, out / GRAFT_TOKENIZER)
+            for path in instruct_folder.glob("chat_template*.jinja"):
+                shutil.copy(path, out / GRAFT_TOKENIZER / path.name)
         write_json(out / GRAFT_JSON, described)
     return num_moved
 

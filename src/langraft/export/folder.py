@@ -16,30 +16,41 @@ from torch import Tensor
 
 from langraft.core.artifacts import explain_disk_errors, read_json, write_json
 from langraft.core.errors import ExportError
+from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
 from langraft.export.standard import plan_standard, twin_of
-from langraft.export.tensors import PlannedTensor, TensorFiles, plan_base
+from langraft.export.tensors import PlannedTensor, TensorFiles, num_new_rows, plan_base
 from langraft.families.load import check_base, empty_model, load_model, resolve_base
 from langraft.families.twins import Twin
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.method import AbstractMergedMethod, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
+from langraft.graft.new_rows import fold_rows
 from langraft.graft.store import (
     GRAFT_TENSORS,
+    GRAFT_TOKENIZER,
     base_of,
     expansions_of,
     load,
     method_of,
     read_graft,
 )
-from langraft.graft.token_rows import fold_token_rows, round_token_rows
+from langraft.graft.token_rows import round_token_rows
 
 Form = Literal["auto", "standard", "portable"]
 TOLERANCE = 1e-5
 _MERGED_TOLERANCE = 1e-4  # W + BA rounds otherwise than W x + B A x
 _MERGED_TOLERANCE_16_BIT = 2e-2
 _PROBE_TOKENS = 64
-_TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "*.model")
+_FILES_OF_BASE = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+    "generation_config.json",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +134,15 @@ def export_model(
         graft = TensorFiles.of_graft(graft_folder / GRAFT_TENSORS, stack)
         base_files = TensorFiles.of_folder(base_folder, stack)
         dtype = base_files.dtype(next(iter(base_files)))
+        num_new = num_new_rows(graft)
+        if num_new:
+            config = config | {"vocab_size": config["vocab_size"] + num_new}
         new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
         is_merged = isinstance(method, AbstractMergedMethod)
         if is_merged:
             model, planned = load(graft_folder, base=base_folder), []
             method.merge(model)
-            fold_token_rows(model)
+            fold_rows(model)
             model.to(dtype).save_pretrained(partial, max_shard_size=shard_bytes)
             config = read_json(partial / "config.json")
         elif not isinstance(method, AbstractMoEMethod):
@@ -145,9 +159,12 @@ def export_model(
         if planned:
             _write_shards(partial, planned, shard_bytes)
             write_json(partial / "config.json", config)
-        for pattern in (*_TOKENIZER_FILES, "generation_config.json", "chat_template*"):
+        others = ("generation_config.json",) if num_new else _FILES_OF_BASE
+        for pattern in others:
             for path in base_folder.glob(pattern):
                 shutil.copy(path, partial / path.name)
+        if num_new:
+            copy_tokenizer(graft_folder / GRAFT_TOKENIZER, partial, of_model=False)
         difference = _compare(
             graft_folder,
             base_folder,
@@ -212,7 +229,8 @@ def _compare(
     grafted = load(graft_folder, base=base_folder)
     for group, parameters in parameter_groups(grafted).items():
         for name, parameter in parameters.items():
-            if (is_standard or group == "base") and ".deltas." not in name:
+            is_rounded = is_standard or group == "base" or ".new_rows." in name
+            if is_rounded and ".deltas." not in name:
                 parameter.data = parameter.data.to(dtype).float()
     round_token_rows(grafted, dtype)
     expected = _probe_logits(grafted)

@@ -19,7 +19,8 @@ from torch import Tensor
 from langraft.core.errors import ArtifactError, ExportError
 from langraft.graft.store import RARE_TOKENS
 
-OURS = (".experts.", ".router.", ".gate.", ".adapter_down.", ".adapter_up.", ".deltas.")
+IN_MATRICES = (".deltas.", ".new_rows.")  # what an export holds in the base's own matrices
+OURS = (".experts.", ".router.", ".gate.", ".adapter_down.", ".adapter_up.", *IN_MATRICES)
 _JOINED = re.compile(r"\.(experts\.\w+|router\.weight)$")
 _DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
@@ -115,7 +116,7 @@ class TensorFiles:
 def plan_base(
     base: TensorFiles, graft: TensorFiles, rename: Callable[[str], str]
 ) -> list[PlannedTensor]:
-    """Plan the base's tensors: trained ones from the graft, row additions folded in, renamed.
+    """Plan the base's tensors: trained ones from the graft, rows added or folded in, renamed.
 
     Args:
         base: Weights of the base.
@@ -132,9 +133,20 @@ def plan_base(
         source, stored = (graft, changed[name]) if name in changed else (base, name)
         additions = by_expansion(graft, name.removesuffix(".weight") + ".deltas.delta")
         rows = list(zip(rare_tokens, additions, strict=False))  # none for most tensors
+        shape = base.shape(name)
         make = partial(_base_tensor, source, stored, graft, rows, dtype)
-        planned.append(PlannedTensor(rename(name), num_bytes(base.shape(name), dtype), make))
+        path, _, part = name.rpartition(".")
+        for new_rows in by_expansion(graft, f"{path}.new_rows.weight"):
+            num_new = graft.shape(new_rows)[0]
+            make = partial(_continued, make, graft, new_rows if part == "weight" else None, num_new)
+            shape = [shape[0] + num_new, *shape[1:]]
+        planned.append(PlannedTensor(rename(name), num_bytes(shape, dtype), make))
     return planned
+
+
+def num_new_rows(graft: TensorFiles) -> int:
+    """Return how many rows the graft added to the vocabulary."""
+    return next((graft.shape(name)[0] for name in graft if ".new_rows." in name), 0)
 
 
 def layer_of(name: str) -> int:
@@ -158,6 +170,16 @@ def _base_tensor(
     for tokens, addition in rows:
         tensor = tensor.float().index_add(0, tokens, graft.get(addition).float())
     return tensor.to(dtype)
+
+
+def _continued(
+    make: Callable[[], Tensor], graft: TensorFiles, new_rows: str | None, num_new: int
+) -> Tensor:
+    """Return a matrix with its new rows, or a bias with zeros for them."""
+    tensor = make()
+    if new_rows is None:
+        return torch.cat([tensor, tensor.new_zeros(num_new)])
+    return torch.cat([tensor, graft.get(new_rows).to(tensor.dtype)])
 
 
 def _is_of_base(name: str) -> bool:

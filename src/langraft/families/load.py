@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ from langraft.core.errors import ModelError
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 
 
-def resolve_base(reference: str) -> Path:
+_FILES_OF_MODEL = ("*.json", "*.safetensors", "*.model", "*.txt")
+FILES_OF_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "config.json")
+
+
+def resolve_base(reference: str, files: Sequence[str] = _FILES_OF_MODEL) -> Path:
     """Return the local folder of a base: the folder itself, or a hub's snapshot, downloaded once.
+
+    Args:
+        reference: Folder or hub name.
+        files: What is needed of it, if it is downloaded.
 
     Raises:
         ModelError: when there is no such folder and the hub does not give it.
@@ -38,9 +47,7 @@ def resolve_base(reference: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        folder = snapshot_download(
-            reference, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"]
-        )
+        folder = snapshot_download(reference, allow_patterns=list(files))
     except Exception as error:  # network, name, licence: the hub's errors share no useful base
         raise ModelError(
             f"There is no folder {reference} here, and the hub did not give a model of that name: "

@@ -29,7 +29,7 @@ from transformers.pytorch_utils import Conv1D
 from langraft.families.sites import decoder_layers, projection_shape
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
-from langraft.graft.wrapper import AbstractMatrixWrapper
+from langraft.graft.wrapper import AbstractMatrixWrapper, wrap_head
 
 Rank = Annotated[int, Field(ge=0)] | Literal["full"]
 
@@ -140,10 +140,11 @@ def add_output_adapter(model: Any, rank: Rank, context: GraftContext) -> None:
         context: Of the model.
     """
     below = max(ffn.layer for ffn in expanded_ffns(model) if ffn.is_of(context))
-    head = model.get_output_embeddings()
     seed = context.first_weights
-    adapted = AdaptedProjection(head, rank, below, context, seed, is_output=True)
-    model.set_output_embeddings(adapted)
+    wrap_head(
+        model,
+        lambda head: AdaptedProjection(head, rank, below, context, seed, is_output=True),
+    )
     model.register_forward_pre_hook(_note_kept, with_kwargs=True)
 
 

@@ -41,6 +41,11 @@ class LanguageGuard:
         finally:
             self._is_guarded = before
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a sequence of the current forward pass is guarded."""
+        return any(self._is_guarded)
+
     def choose(self, base: Callable[[], Tensor], grafted: Callable[[], Tensor]) -> Tensor:
         """Return the base's output for guarded sequences and the grafted one for the rest.
 
@@ -51,23 +56,37 @@ class LanguageGuard:
         Raises:
             ShapeError: when the batch has another number of sequences than the guard.
         """
-        if not any(self._is_guarded):
+        if not self.is_on:
             return grafted()
         of_base = base()
-        if len(of_base) != len(self._is_guarded):
-            raise ShapeError(
-                f"The guard names {len(self._is_guarded)} sequences; the batch has {len(of_base)}."
-            )
+        self._refuse_other_batch(len(of_base))
         if all(self._is_guarded):
             return of_base
         return self.keep(of_base, grafted().to(of_base.dtype))
 
+    def covers(self, is_meant_B: Tensor) -> bool:
+        """Say whether one of some sequences is guarded.
+
+        Raises:
+            ShapeError: when the batch has another number of sequences than the guard.
+        """
+        if not self.is_on:
+            return False
+        self._refuse_other_batch(len(is_meant_B))
+        return bool((is_meant_B & torch.tensor(self._is_guarded, device=is_meant_B.device)).any())
+
     def keep(self, before: Tensor, after: Tensor) -> Tensor:
         """Return what was before for guarded sequences and what is after for the rest, (B, ...)."""
-        if not any(self._is_guarded):
+        if not self.is_on:
             return after
         mask_B = torch.tensor(self._is_guarded, device=after.device)
         return torch.where(mask_B.view(-1, *[1] * (after.ndim - 1)), before, after)
+
+    def _refuse_other_batch(self, num_sequences: int) -> None:
+        if num_sequences != len(self._is_guarded):
+            raise ShapeError(
+                f"The guard names {len(self._is_guarded)} sequences; the batch has {num_sequences}."
+            )
 
     def watch_prompts(
         self, model: Any, is_guarded: Callable[[list[str]], list[bool]], tokenizer: Any

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from langraft.core.errors import did_you_mean
-from langraft.core.recipe import Languages, MethodSettings
+from langraft.core.recipe import NEW_ROWS, Languages, MethodSettings
 from langraft.core.settings import Share
 from langraft.core.stage import Stage
 from langraft.graft.context import GraftContext
@@ -32,7 +32,7 @@ class AbstractMethod(MethodSettings, ABC):
     """One way to teach a model new languages; a file in ``methods/`` is its registration."""
 
     paper: ClassVar[str]
-    groups: ClassVar[tuple[str, ...]]  # parameter groups its stages may train
+    groups: ClassVar[tuple[str, ...]]  # its stages may train these; first what does its work
     can_be_guarded: ClassVar[bool] = False  # whether the base is still there behind its modules
 
     token_rows: Literal["frozen", "rare", "all"] = Field(
@@ -66,8 +66,10 @@ class AbstractMethod(MethodSettings, ABC):
             ModelError: when the model's structure does not allow it.
         """
 
-    def complete_stage(self, stage: Stage) -> Stage:
+    def complete_stage(self, stage: Stage, *, has_new_tokens: bool = False) -> Stage:
         """Fill in what the stage leaves open and refuse what the method does not have.
+
+        By default rows of new tokens train wherever the method does its work.
 
         Raises:
             ValueError: "trains: ..." or "losses: ..." with what is allowed.
@@ -83,10 +85,18 @@ class AbstractMethod(MethodSettings, ABC):
                     f"{', '.join(self.groups)}"
                 )
             trains = defaults.trains
+            if has_new_tokens and trains != EVERYTHING and self.groups[0] in trains:
+                trains = (*trains, NEW_ROWS)
         losses = stage.losses
         if losses is None:
             losses = dict(defaults.losses) if defaults else {}
-        self._refuse_unknown("trains", () if trains == EVERYTHING else trains, self.groups)
+        allowed = (*self.groups, NEW_ROWS) if has_new_tokens else self.groups
+        if NEW_ROWS in trains and not has_new_tokens:
+            raise ValueError(
+                f"trains: {NEW_ROWS} are named here, but no tokens are added; set tokenizer: "
+                "{new_tokens: 8k}"
+            )
+        self._refuse_unknown("trains", () if trains == EVERYTHING else trains, allowed)
         self._refuse_unknown("losses", tuple(losses), tuple(self.side_losses()))
         if "token_rows" in trains and self.token_rows == "frozen":
             raise ValueError(

@@ -51,8 +51,10 @@ def guard_prompts(
         before = set(guarded) & set(expansion.languages.original)
         others = set(info.languages.all) - before
         # What cannot be identified is not known to be a new language, so the base answers.
-        expansion.guard.watch_prompts(
-            model,
-            lambda texts, others=others: [code not in others for code in identify(texts)],
-            tokenizer,
-        )
+
+        def is_guarded(texts: list[str], others: set[str] = others) -> list[bool]:
+            return [code not in others for code in identify(texts)]
+
+        expansion.guard.watch_prompts(model, is_guarded, tokenizer)
+        if expansion.extension is not None:
+            info.is_guarded_text = lambda text, judge=is_guarded: judge([text])[0]

@@ -2,6 +2,7 @@
 
 graft.json           method, base (path and fingerprint), earlier expansions
 graft.safetensors    new tensors only; all tensors where a stage trained the base itself
+tokenizer/           the extended tokenizer, where new tokens were added
 
 A graft that was expanded again keeps the tensors of all its expansions and refers to the base of
 the first. Such a folder may itself be the base of a run.
@@ -24,6 +25,7 @@ from torch import nn
 from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.core.recipe import Languages
+from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.families.load import (
     check_base,
     empty_model,
@@ -39,6 +41,7 @@ from langraft.graft.surgery import graft_info, graft_model
 
 GRAFT_JSON = "graft.json"
 GRAFT_TENSORS = "graft.safetensors"
+GRAFT_TOKENIZER = "tokenizer"
 RARE_TOKENS = "langraft.rare_tokens"
 _FORMAT = 2
 _KEYS = ("method", "seed", "languages", "earlier", "is_base_changed", "base")
@@ -73,6 +76,12 @@ def is_graft(folder: Path) -> bool:
 def base_model_folder(folder: Path) -> Path:
     """Return the folder of the base model: the folder itself, or what a graft refers to."""
     return base_of(folder) if is_graft(folder) else folder
+
+
+def tokenizer_folder(folder: Path) -> Path:
+    """Return the folder of the tokenizer of a model, or of a graft: its own, or its base's."""
+    own = folder / GRAFT_TOKENIZER
+    return own if is_graft(folder) and own.is_dir() else base_model_folder(folder)
 
 
 def read_graft(folder: Path) -> dict[str, Any]:
@@ -119,13 +128,13 @@ def empty_base(folder: Path) -> Any:
     if is_graft(folder):
         described = read_graft(folder)
         rare_tokens = _rare_tokens_by_expansion(read_tensors(folder / GRAFT_TENSORS, RARE_TOKENS))
-        _graft_expansions(model, described, rare_tokens)
+        _graft_expansions(model, described, rare_tokens, folder)
         graft_info(model).is_base_changed = described["is_base_changed"]
     return model
 
 
 def _graft_expansions(
-    model: Any, described: Mapping[str, Any], rare_tokens: Sequence[Sequence[int]]
+    model: Any, described: Mapping[str, Any], rare_tokens: Sequence[Sequence[int]], folder: Path
 ) -> None:
     """Graft what a ``graft.json`` describes, the first expansion first."""
     expansions = expansions_of(described)
@@ -140,6 +149,7 @@ def _graft_expansions(
             model,
             method_of(expansion),
             rare_tokens=tokens,
+            tokenizer=folder / GRAFT_TOKENIZER if expansion.get("is_tokenizer_extended") else None,
             languages=Languages.model_validate(languages) if languages else None,
             seed=expansion["seed"],
         )
@@ -201,9 +211,14 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
                 "languages": expansion.languages.model_dump(mode="json")
                 if expansion.languages
                 else None,
+                "is_tokenizer_extended": expansion.extension is not None,
             }
             for expansion in info.expansions
         ]
+        extension = info.any_extension
+        if extension is not None and extension.folder is not None:
+            (folder / GRAFT_TOKENIZER).mkdir(exist_ok=True)
+            copy_tokenizer(extension.folder, folder / GRAFT_TOKENIZER)
         start = resolve_base(str(base))
         reference = str(base_of(start)) if is_graft(start) else str(base)
         write_json(
@@ -254,7 +269,7 @@ def load(
     tensors = read_tensors(folder / GRAFT_TENSORS)
     tokens = {name: tensors.pop(name) for name in list(tensors) if name.startswith(RARE_TOKENS)}
     model = load_model(base_folder, dtype)
-    _graft_expansions(model, described, _rare_tokens_by_expansion(tokens))
+    _graft_expansions(model, described, _rare_tokens_by_expansion(tokens), folder)
     graft_info(model).is_base_changed = described["is_base_changed"]
     lacking = sorted(graft_tensors(model).keys() - tensors.keys())
     if lacking:
@@ -264,7 +279,9 @@ def load(
         )
     load_tensors(model, tensors, folder / GRAFT_TENSORS)
     if guard != "off":
-        guard_prompts(model, guard, load_tokenizer(base_folder), identifier)
+        is_extended = graft_info(model).any_extension is not None
+        tokenizer = load_tokenizer(folder / GRAFT_TOKENIZER if is_extended else base_folder)
+        guard_prompts(model, guard, tokenizer, identifier)
     return model.eval()
 
 

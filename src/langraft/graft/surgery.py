@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 from langraft.core.errors import ModelError
 from langraft.core.recipe import Languages
+from langraft.corpus.vocabulary.extension import Extension
 from langraft.graft.adapters import add_output_adapter
 from langraft.graft.context import GraftContext, KeptTokens
 from langraft.graft.expanded_ffn import ExpandedFFN
@@ -15,6 +17,7 @@ from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
 from langraft.graft.method import EVERYTHING, AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
+from langraft.graft.new_rows import add_new_rows, resize_vocabulary
 from langraft.graft.recorder import RoutingRecorder
 from langraft.graft.token_rows import add_token_rows
 from langraft.graft.wrapper import AbstractMatrixWrapper
@@ -30,6 +33,9 @@ class GraftInfo:
         context: Recorder, guard and seed, which its modules share.
         rare_tokens: Tokens whose rows may train, ascending.
         is_base_changed: Whether a stage has trained the base's own weights.
+        extension: Tokens that came with it; None where it has the tokenizer of what was there.
+        is_guarded_text: Says of a prompt whether it is answered without the new tokens, so that the
+            tokenizer of the base must encode it; None unless prompts are guarded by language.
         earlier: The graft that this one expands further; None on a base.
     """
 
@@ -38,12 +44,19 @@ class GraftInfo:
     context: GraftContext = field(default_factory=GraftContext)
     rare_tokens: tuple[int, ...] = ()
     is_base_changed: bool = False
+    extension: Extension | None = None
+    is_guarded_text: Callable[[str], bool] | None = None
     earlier: GraftInfo | None = None
 
     @property
     def expansions(self) -> tuple[GraftInfo, ...]:
         """All of them, the first one first."""
         return (*(self.earlier.expansions if self.earlier else ()), self)
+
+    @property
+    def any_extension(self) -> Extension | None:
+        """The new tokens of the model, whichever expansion brought them."""
+        return next((e.extension for e in self.expansions if e.extension), None)
 
     @property
     def recorder(self) -> RoutingRecorder:
@@ -75,6 +88,7 @@ def graft_model(
     method: AbstractMethod,
     *,
     rare_tokens: Sequence[int] = (),
+    tokenizer: Path | str | Extension | None = None,
     languages: Languages | None = None,
     seed: int = 0,
 ) -> Any:
@@ -89,6 +103,8 @@ def graft_model(
         method: For example ``MoELPR(new_experts=5)``.
         rare_tokens: Token ids whose embedding and output rows may train; required by
             ``token_rows: rare``, see ``langraft.graft.token_rows.rare_tokens``.
+        tokenizer: Folder of the base's tokenizer extended (``langraft tokenizer extend``), whose
+            new tokens get rows of their own; left out: the tokenizer stays as it is.
         languages: Which are original and which new, for whoever uses the graft.
         seed: For the routers' first weights.
 
@@ -106,6 +122,7 @@ def graft_model(
             f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
             "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
         )
+    extension = _extension(tokenizer, earlier)
     model.requires_grad_(False)
     number = len(earlier.expansions) if earlier else 0
     before = list(model.modules())
@@ -116,6 +133,7 @@ def graft_model(
         languages=languages,
         context=context,
         rare_tokens=tuple(rare_tokens),
+        extension=extension,
         earlier=earlier,
     )
     method.expand(model, context)
@@ -124,6 +142,8 @@ def graft_model(
         add_token_rows(model, rare_tokens, context)
     if isinstance(method, AbstractMoEMethod) and method.output_rank:
         add_output_adapter(model, method.output_rank, context)  # around the rows
+    if extension is not None:
+        add_new_rows(model, extension, context)  # around all, whose sizes stay the base's
     model.langraft = info
     return model
 
@@ -161,8 +181,24 @@ def detach_expansion(model: Any) -> GraftInfo:
             if kept is not child:
                 setattr(parent, name, kept)
     thaw_expansions(model, info.context.number)
+    if info.extension is not None:
+        resize_vocabulary(model, info.extension.first_new_id)
     model.langraft = info.earlier
     return info
+
+
+def _extension(
+    tokenizer: Path | str | Extension | None, earlier: GraftInfo | None
+) -> Extension | None:
+    """Read the new tokens of a tokenizer; a model can be given some once."""
+    if tokenizer is None:
+        return None
+    if earlier is not None and earlier.any_extension is not None:
+        raise ModelError(
+            "The model has an extended tokenizer already, and a model holds one extension. Graft "
+            "without `tokenizer`: the new languages use the tokens that are there."
+        )
+    return tokenizer if isinstance(tokenizer, Extension) else Extension.read(Path(tokenizer))
 
 
 def _refuse_to_expand(earlier: GraftInfo, method: AbstractMethod) -> None:

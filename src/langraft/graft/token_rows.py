@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
 from langraft.graft.context import GraftContext
-from langraft.graft.wrapper import AbstractMatrixWrapper
+from langraft.graft.wrapper import AbstractMatrixWrapper, wrap_embedding, wrap_head
 
 DEFAULT_SHARE = 0.02
 
@@ -133,9 +133,9 @@ def add_token_rows(model: Any, tokens: Sequence[int], context: GraftContext) -> 
     vocab_size, width = embedding.weight.shape
     deltas = RowDeltas(tokens, vocab_size, width)
     is_tied = head.weight is embedding.weight
-    model.set_input_embeddings(RareRowEmbedding(embedding, deltas, context))
+    wrap_embedding(model, lambda matrix: RareRowEmbedding(matrix, deltas, context))
     own = deltas if is_tied else RowDeltas(tokens, *head.weight.shape)
-    model.set_output_embeddings(RareRowHead(head, own, context))
+    wrap_head(model, lambda matrix: RareRowHead(matrix, own, context))
 
 
 @torch.no_grad()

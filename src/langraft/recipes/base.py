@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,26 +15,24 @@ from langraft.core.errors import ModelError
 from langraft.core.recipe import Recipe, ScratchBase, Training
 from langraft.core.stage import Stage
 from langraft.core.streams import stream_name
-from langraft.corpus.build import documents
 from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
-from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+from langraft.corpus.tokenizer import DocumentTokenizer
 from langraft.curriculum.index import MANY_EPOCHS, MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.resolve import resolve
 from langraft.families.load import resolve_base
 from langraft.graft.methods.full import Full
 from langraft.graft.store import (
-    base_model_folder,
     fingerprint_base,
     load_tensors,
     read_tensors,
+    tokenizer_folder,
 )
 from langraft.graft.surgery import graft_model
+from langraft.recipes.tokenizers import extend_on_corpus, train_on_corpus
 from langraft.train.loop import WEIGHTS, num_steps, train_stage
 from langraft.train.parallel import Processes
-
-_TOKENIZER_SAMPLE_CHARACTERS = 50_000_000
 
 
 def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
@@ -60,14 +57,13 @@ def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
     return config
 
 
-def sources(recipe: Recipe) -> list[AbstractSource]:
-    """Return the recipe's sources as what they are."""
-    return [cast("AbstractSource", source) for source in recipe.corpus.sources]
-
-
-def source_inputs(recipe: Recipe) -> list[Any]:
-    """Return what the text depends on: the sources and what they would read."""
-    return [[s.model_dump(mode="json"), s.fingerprint()] for s in sources(recipe)]
+def text_inputs(recipe: Recipe) -> dict[str, Any]:
+    """Return what the text depends on: the sources, what they would read, and the filters."""
+    sources = [cast("AbstractSource", source) for source in recipe.corpus.sources]
+    return {
+        "sources": [[source.model_dump(mode="json"), source.fingerprint()] for source in sources],
+        "filters": [each.model_dump(mode="json") for each in recipe.corpus.filters],
+    }
 
 
 class BaseSource:
@@ -85,23 +81,36 @@ class BaseSource:
             return {
                 "tokenizer": base.tokenizer.model_dump(mode="json"),
                 "mixture": base.tokenizer_mixture,
-                "sources": source_inputs(self._recipe),
+                **text_inputs(self._recipe),
             }
-        return {"base": base, "fingerprint": fingerprint_base(resolve_base(base))}
+        inputs = {"base": base, "fingerprint": fingerprint_base(resolve_base(base))}
+        if self._recipe.tokenizer is None:
+            return inputs
+        return inputs | {
+            "extension": self._recipe.tokenizer.model_dump(mode="json"),
+            "languages": self._recipe.languages.model_dump(mode="json"),
+            **text_inputs(self._recipe),
+        }
 
     def make_tokenizer(self, folder: Path) -> dict[str, Any]:
-        """Train the tokenizer of a scratch base, or copy the base's."""
-        base = self._recipe.base
+        """Train the tokenizer of a scratch base, or copy or extend the base's."""
+        recipe, base = self._recipe, self._recipe.base
+        new_tokens = 0
         if isinstance(base, ScratchBase):
-            texts = _balanced_texts(self._recipe, base.tokenizer_mixture)
-            train_tokenizer(texts, base.tokenizer.vocab_size, folder)
+            train_on_corpus(recipe.corpus, base.tokenizer, base.tokenizer_mixture, folder)
             eos = DocumentTokenizer(folder).end_of_text_id
             write_json(folder / "config.json", {"eos_token_id": eos})
+        elif recipe.tokenizer is not None:
+            own = tokenizer_folder(resolve_base(base))
+            extension = extend_on_corpus(
+                recipe.corpus, recipe.tokenizer, recipe.languages, own, folder
+            )
+            new_tokens = len(extension.pieces)
         else:
             for pattern in ("tokenizer*", "special_tokens_map.json", "config.json"):
-                for path in base_model_folder(resolve_base(base)).glob(pattern):
+                for path in tokenizer_folder(resolve_base(base)).glob(pattern):
                     shutil.copy(path, folder / path.name)
-        return {"vocab_size": DocumentTokenizer(folder).vocab_size}
+        return {"vocab_size": DocumentTokenizer(folder).vocab_size, "new_tokens": new_tokens}
 
     def base_inputs(self, corpus: Manifest) -> dict[str, Any]:
         """Return what the base depends on."""
@@ -159,28 +168,6 @@ def base_folder(run_folder: Path) -> Path:
     """Return the folder of the run's base: a model, or a graft that is expanded again."""
     manifest = read_manifest(run_folder / "base")
     return (run_folder / "base" / manifest.counts["path"]).resolve()
-
-
-def _balanced_texts(recipe: Recipe, mixture: Mapping[str, float]) -> Iterator[str]:
-    """Yield text of each language in proportion to its share, as much as the scarcest allows."""
-    total = sum(mixture.values())
-    texts: dict[str, list[str]] = {}
-    for code, weight in mixture.items():
-        texts[code], room = [], _TOKENIZER_SAMPLE_CHARACTERS * weight / total
-        for document in documents(recipe.corpus, code):
-            if room <= 0:
-                break
-            if document.split != "heldout":
-                texts[code].append(document.text)
-                room -= len(document.text)
-    scale = min(sum(map(len, texts[code])) / weight for code, weight in mixture.items())
-    for code, weight in mixture.items():
-        room = scale * weight
-        for text in texts[code]:
-            if room <= 0:
-                break
-            yield text
-            room -= len(text)
 
 
 def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:

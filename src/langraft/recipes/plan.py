@@ -15,6 +15,7 @@ from langraft.core.stage import Stage
 from langraft.evaluate.scorecard import Parameters
 from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
 from langraft.graft.freeze import group_of, parameter_groups
+from langraft.graft.new_rows import ExtendedHead
 from langraft.graft.token_rows import RareRowHead
 from langraft.train.loop import num_steps
 
@@ -146,6 +147,8 @@ def _weights_met(model: nn.Module) -> Mapping[str, float]:
             met[group_of(module) or "base"] += module.weight.numel()
         elif isinstance(module, RareRowHead):
             met[group_of(module.deltas)] += module.deltas.delta.numel()
+        elif isinstance(module, ExtendedHead):
+            met[group_of(module.new_rows)] += module.new_rows.weight.numel()
     return met
 
 

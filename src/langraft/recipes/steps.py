@@ -16,6 +16,8 @@ from langraft.core.recipe import Recipe, ScratchBase
 from langraft.corpus.build import build_corpus, read_heldout
 from langraft.corpus.identify import Identifier, make_identifier
 from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.vocabulary.base import BaseVocabulary
+from langraft.corpus.vocabulary.extension import Extension
 from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.identification import identify_documents
 from langraft.export.folder import export_model
@@ -23,9 +25,15 @@ from langraft.export.standard import twin_of
 from langraft.families.load import check_base, resolve_base
 from langraft.graft.allocation import layer_similarities
 from langraft.graft.method import AbstractMethod
-from langraft.graft.store import base_model_folder, empty_base, load_base, methods_of
+from langraft.graft.store import (
+    base_model_folder,
+    empty_base,
+    load_base,
+    methods_of,
+    tokenizer_folder,
+)
 from langraft.graft.surgery import graft_model
-from langraft.recipes.base import base_folder, scratch_config, source_inputs
+from langraft.recipes.base import base_folder, scratch_config, text_inputs
 from langraft.recipes.plan import Plan, plan_method
 from langraft.recipes.trainer import method_stages
 
@@ -47,6 +55,8 @@ def check_before_running(recipe: Recipe) -> None:
         folder = resolve_base(recipe.base)
         config = check_base(base_model_folder(folder))
         methods = methods_of(folder)
+        if recipe.tokenizer is not None:
+            BaseVocabulary(tokenizer_folder(folder) / "tokenizer.json")
         if methods:
             for method in (recipe.method, *recipe.baselines):
                 _graft_empty(recipe, cast("AbstractMethod", method))
@@ -60,8 +70,9 @@ def check_before_running(recipe: Recipe) -> None:
 def corpus_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:
     """Return what the corpus depends on."""
     return {
-        "sources": source_inputs(recipe),
-        "text": recipe.corpus.model_dump(mode="json", exclude={"sources", "engine"}),
+        **text_inputs(recipe),
+        "labels": recipe.corpus.labels,
+        "deduplicate": recipe.corpus.model_dump(mode="json", include={"deduplicate"}),
         "languages": recipe.languages.all,
         "heldout": recipe.evaluate.heldout,
         "tokenizer": tokenizer.fingerprint,
@@ -134,7 +145,7 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
 def probe_layers(recipe: Recipe, run_folder: Path, device: torch.device) -> dict[str, Any]:
     """Measure, by layer of the base, how alike original and new languages look."""
     folder = base_folder(run_folder)
-    tokenizer = DocumentTokenizer(base_model_folder(folder))
+    tokenizer = DocumentTokenizer(tokenizer_folder(folder))
     length = recipe.training.sequence_length
     rows: dict[str, list[torch.Tensor]] = {}
     for code in (*recipe.languages.original, *recipe.languages.new):
@@ -190,8 +201,11 @@ def _graft_empty(recipe: Recipe, method: AbstractMethod) -> Any:
             model: Any = AutoModelForCausalLM.from_config(scratch_config(recipe.base, 0))
     else:
         model = empty_base(resolve_base(recipe.base))
-    rows = range(model.config.vocab_size) if method.token_rows == "rare" else ()
-    return graft_model(model, method, rare_tokens=rows)
+    num_rows = len(model.get_input_embeddings().weight)
+    rows = range(num_rows) if method.token_rows == "rare" else ()
+    wanted = recipe.tokenizer
+    new = Extension.planned(num_rows, wanted.new_tokens) if wanted else None
+    return graft_model(model, method, rare_tokens=rows, tokenizer=new)
 
 
 def report_inputs(folder: Path) -> dict[str, Any]:

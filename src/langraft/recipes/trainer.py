@@ -13,15 +13,16 @@ from langraft.core.artifacts import Manifest, read_manifest
 from langraft.core.recipe import Recipe
 from langraft.core.stage import Stage
 from langraft.corpus.shards import open_stream
+from langraft.corpus.vocabulary.extension import Extension, is_extended
 from langraft.evaluate.evaluation import evaluate_model
 from langraft.graft.method import AbstractMethod
 from langraft.graft.store import (
-    base_model_folder,
     empty_base,
     load_base,
     load_tensors,
     read_tensors,
     save,
+    tokenizer_folder,
 )
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.graft.token_rows import rare_tokens
@@ -109,6 +110,7 @@ class MethodTrainer:
 
     def evaluate(self, name: str, folder: Path) -> dict[str, Any]:
         """Evaluate the base or the model after a stage."""
+        of_base = tokenizer_folder(base_folder(self._run_folder))
         if name == "base":
             model = load_base(base_folder(self._run_folder))
             model.to(self._processes.device)
@@ -119,7 +121,7 @@ class MethodTrainer:
             model,
             self._recipe,
             corpus=self._run_folder / "corpus",
-            tokenizer=base_model_folder(base_folder(self._run_folder)),
+            tokenizer=self._tokenizer if name != "base" and self._extension else of_base,
         )
         found.write(folder)
         return {"bits_per_byte": {c: round(s.bits_per_byte, 4) for c, s in found.heldout.items()}}
@@ -133,7 +135,7 @@ class MethodTrainer:
     def plan(self) -> Plan:
         """Count the grafted model."""
         model = empty_base(base_folder(self._run_folder))
-        graft_model(model, self._method, rare_tokens=self._rare_tokens())
+        graft_model(model, self._method, rare_tokens=self._rare_tokens(), tokenizer=self._extension)
         return plan_method(model, self.stages, self._recipe.training, self._method.key)
 
     @property
@@ -151,7 +153,24 @@ class MethodTrainer:
             return []
         corpus, original = self._run_folder / "corpus", self._recipe.languages.original
         counts = [open_stream(corpus, code).token_counts for code in original]
-        return rare_tokens(counts, self._method.token_rows_share)
+        # Tokens beyond the base's have rows of their own, which train whatever is rare.
+        known = self._num_rows_of_base()
+        return rare_tokens([count[:known] for count in counts], self._method.token_rows_share)
+
+    def _num_rows_of_base(self) -> int | None:
+        own = tokenizer_folder(base_folder(self._run_folder))
+        folders = [folder for folder in (own, self._tokenizer) if is_extended(folder)]
+        return Extension.read(folders[0]).first_new_id if folders else None
+
+    @property
+    def _tokenizer(self) -> Path:
+        """Folder of the tokenizer that the corpus was read with."""
+        return self._run_folder / "tokenizer"
+
+    @property
+    def _extension(self) -> Path | None:
+        """Folder of the extended tokenizer, where this run extends it."""
+        return self._tokenizer if self._recipe.tokenizer is not None else None
 
     def _model_after(self, num_stages: int) -> Any:
         """Return the model after so many stages: the one in memory, or rebuilt from files."""
@@ -162,6 +181,7 @@ class MethodTrainer:
                 base,
                 self._method,
                 rare_tokens=self._rare_tokens(),
+                tokenizer=self._extension,
                 languages=self._recipe.languages,
                 seed=self._recipe.seed,
             )
@@ -178,7 +198,7 @@ def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
     """Return a method's stages: the recipe's own as written, a baseline's completed anew."""
     if method.key == recipe.method.key:
         return recipe.stages
-    if method.stages:
-        return tuple(method.complete_stage(stage) for stage in method.stages)
+    has_new_tokens = recipe.tokenizer is not None
     blank = {"trains": None, "losses": None}
-    return tuple(method.complete_stage(stage.model_copy(update=blank)) for stage in recipe.stages)
+    given = method.stages or [stage.model_copy(update=blank) for stage in recipe.stages]
+    return tuple(method.complete_stage(stage, has_new_tokens=has_new_tokens) for stage in given)

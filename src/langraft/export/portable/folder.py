@@ -11,14 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from langraft.export.tensors import (
+    IN_MATRICES,
     OURS,
     PlannedTensor,
     TensorFiles,
     by_expansion,
     num_bytes,
+    num_new_rows,
     plan_base,
     without_wrapper,
 )
@@ -57,11 +60,15 @@ def plan_portable(
     moved = (*sites, *sorted(adapted, key=len))
     planned = plan_base(base, graft, lambda name: _portable_name(name, moved))
     for name in graft:
-        if any(part in name for part in OURS if part != ".deltas."):
-            size = num_bytes(graft.shape(name), graft.dtype(name))
+        if any(part in name for part in OURS if part not in IN_MATRICES):
             path, separator, part = name.partition(".adapter_")
             portable = path_of.get(path, path) + separator + part
-            planned.append(PlannedTensor(portable, size, partial(graft.get, name)))
+            is_output = part == "up.weight" and not any(map(str.isdigit, path.split(".")))
+            # The adapter of the output matrix does nothing for new tokens.
+            num_new = num_new_rows(graft) if is_output else 0
+            shape = graft.shape(name)
+            size = num_bytes([shape[0] + num_new, *shape[1:]], graft.dtype(name))
+            planned.append(PlannedTensor(portable, size, partial(_padded, graft, name, num_new)))
     module = MODELING_FILE.removesuffix(".py")
     method = methods[-1]
     settings = method.model_dump()
@@ -134,6 +141,12 @@ def _adapted_projections(
                 "experts": [first, first + counts[number][below]],
             }
     return adapted, path_of
+
+
+def _padded(graft: TensorFiles, name: str, num_new: int) -> Tensor:
+    """Return a tensor with so many rows of zeros after its own."""
+    tensor = graft.get(name)
+    return nn.functional.pad(tensor, (0, 0, 0, num_new)) if num_new else tensor
 
 
 def _portable_name(name: str, paths: Iterable[str]) -> str:

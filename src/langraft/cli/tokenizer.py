@@ -1,0 +1,201 @@
+"""The verbs of ``langraft tokenizer``: train, extend, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from langraft.core.errors import RecipeError
+
+app = typer.Typer(
+    name="tokenizer",
+    help="Train, extend and measure tokenizers.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _count(given: str) -> int:
+    from langraft.core.settings import parse_count
+
+    try:
+        found = parse_count(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    assert isinstance(found, str | int)
+    return int(found)
+
+
+RecipeOption = Annotated[
+    str | None, typer.Option("--recipe", metavar="RECIPE", help="Recipe whose text is read.")
+]
+TextOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="LANG=FILE",
+        help="Text of a language: .jsonl (key text) or .txt, also compressed, or a folder.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Its original and new languages are read.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    vocab_size: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="Entries, bytes included: 32k, 256k.")
+    ] = 32_000,
+    exponent: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="A language's share: its bytes of text to this power."),
+    ] = 0.3,
+) -> None:
+    """Train a byte-level BPE tokenizer on a recipe's text, balanced between languages."""
+    from langraft.core.recipe import TokenizerTraining
+    from langraft.recipes.load import load_recipe
+    from langraft.recipes.tokenizers import languages_to_tokenize, train_on_corpus
+
+    loaded = load_recipe(recipe)
+    wanted = TokenizerTraining(vocab_size=vocab_size, exponent=exponent)
+    mixture = languages_to_tokenize(loaded.languages)
+    out.mkdir(parents=True, exist_ok=True)
+    train_on_corpus(loaded.corpus, wanted, mixture, out)
+    typer.echo(f"{out}: {vocab_size:,} entries for {', '.join(mixture)}.")
+
+
+@app.command()
+def extend(
+    base: Annotated[str, typer.Argument(help="Folder or hub name of the base.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
+    new_tokens: Annotated[
+        int, typer.Option(parser=_count, metavar="N", help="Entries to add: 2k, 8k.")
+    ] = 8000,
+    recipe: RecipeOption = None,
+    texts: TextOption = None,
+    originals: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--original",
+            metavar="LANG=FILE",
+            help="Text of a language of the base: merges that are frequent there are left out.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Add tokens for new languages to a base's tokenizer by continued BPE."""
+    from langraft.cli.texts import read_texts
+    from langraft.corpus.vocabulary.extension import extend_tokenizer
+    from langraft.families.load import FILES_OF_TOKENIZER, resolve_base
+    from langraft.graft.store import tokenizer_folder
+    from langraft.recipes.load import load_recipe
+    from langraft.recipes.tokenizers import extend_on_recipe
+
+    _refuse_two(recipe, texts)
+    folder = tokenizer_folder(resolve_base(base, FILES_OF_TOKENIZER))
+    if recipe is not None:
+        extension = extend_on_recipe(load_recipe(recipe), new_tokens, folder, out)
+    else:
+        extension = extend_tokenizer(
+            folder,
+            out,
+            texts=read_texts(texts or ()),
+            num_new_tokens=new_tokens,
+            original_texts=read_texts(originals or ()),
+        )
+    found = {
+        "folder": str(out),
+        "new_tokens": len(extension.tokens),
+        "first_new_id": extension.first_new_id,
+    }
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    fewer = "" if len(extension.tokens) == new_tokens else f" (the text gives no {new_tokens:,})"
+    typer.echo(
+        f"{out}: {len(extension.tokens):,} new tokens{fewer}, ids from {extension.first_new_id:,}."
+    )
+
+
+@app.command()
+def report(
+    tokenizers: Annotated[
+        list[str],
+        typer.Argument(metavar="TOKENIZER...", help="Folder or hub name, or NAME=FOLDER."),
+    ],
+    texts: TextOption = None,
+    aligned: Annotated[
+        Path | None,
+        typer.Option(help="JSONL of aligned sentences with a key for each language: parity too."),
+    ] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="With --aligned: keys, the one that parity is relative to first: en,el."),
+    ] = None,
+    recipe: RecipeOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for tokenizers.json and tokenizers.png.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare tokenizers by language: bytes a token, tokens a word, parity, cut characters."""
+    from langraft.cli.texts import read_aligned, read_texts
+    from langraft.core.artifacts import write_json
+    from langraft.corpus.vocabulary.fertility import measure_tokenizer
+    from langraft.families.load import FILES_OF_TOKENIZER, resolve_base
+    from langraft.graft.store import tokenizer_folder
+    from langraft.recipes.load import load_recipe
+    from langraft.recipes.tokenizers import recipe_texts
+    from langraft.report.tokenizers import draw_tokenizers, tokenizer_table
+
+    _refuse_two(recipe, texts, aligned)
+    if (aligned is None) != (languages is None):
+        raise RecipeError("--aligned and --languages go together: --aligned FILE --languages en,el")
+    codes = languages.split(",") if languages else []
+    reference = codes[0] if codes else None
+    if aligned is not None:
+        found = read_aligned(aligned, codes)
+    else:
+        found = recipe_texts(load_recipe(recipe)) if recipe else read_texts(texts or ())
+    measured = {
+        name: measure_tokenizer(
+            tokenizer_folder(resolve_base(folder, FILES_OF_TOKENIZER)), found, reference
+        )
+        for name, folder in _named(tokenizers).items()
+    }
+    plain = {
+        name: {code: fertility.to_json() for code, fertility in of_name.items()}
+        for name, of_name in measured.items()
+    }
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        draw_tokenizers(measured, out / "tokenizers.png", reference=reference)
+        write_json(out / "tokenizers.json", plain)
+    typer.echo(json.dumps(plain, indent=2) if as_json else tokenizer_table(measured), nl=as_json)
+    if out is not None:
+        typer.echo(f"picture: {out / 'tokenizers.png'}", err=True)
+
+
+def _named(given: Sequence[str]) -> dict[str, str]:
+    """Return folder by name; without a name the last part of the folder, where that is enough."""
+    pairs = [entry.partition("=")[::2] if "=" in entry else ("", entry) for entry in given]
+    last = [folder.rstrip("/").rpartition("/")[2] for _, folder in pairs]
+    return {
+        name or (short if last.count(short) == 1 else folder): folder
+        for (name, folder), short in zip(pairs, last, strict=True)
+    }
+
+
+def _refuse_two(*given: object) -> None:
+    if sum(bool(entry) for entry in given) != 1:
+        raise RecipeError(
+            "Say once which text is read: --text LANG=FILE (several times), --recipe RECIPE"
+            + (", or --aligned FILE." if len(given) > 2 else ".")
+        )

@@ -1,0 +1,160 @@
+"""Tokenizers made from a recipe's text: trained from nothing, or a base's extended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from langraft.core.corpus import Corpus
+from langraft.core.errors import CorpusError
+from langraft.core.recipe import Languages, Recipe, TokenizerExtension, TokenizerTraining
+from langraft.corpus.build import documents
+from langraft.corpus.tokenizer import train_tokenizer
+from langraft.corpus.vocabulary.extension import Extension, extend_tokenizer
+
+_SAMPLE_CHARACTERS = 50_000_000
+_SAMPLE_BYTES = 200_000_000
+_ORIGINAL_CHARACTERS = 10_000_000  # to know which merges are frequent there
+_MEASURED_CHARACTERS = 2_000_000
+_COUNTED_CHARACTERS = 1_000_000_000  # of a language, to find out how much text it has
+
+
+def training_texts(corpus: Corpus, code: str) -> Iterator[str]:
+    """Yield a language's text, without what its sources say is held out."""
+    for document in documents(corpus, code):
+        if document.split != "heldout":
+            yield document.text
+
+
+def train_on_corpus(
+    corpus: Corpus,
+    wanted: TokenizerTraining,
+    mixture: Mapping[str, float],
+    folder: Path,
+) -> None:
+    """Train a tokenizer on a sample of text.
+
+    Args:
+        corpus: Where text comes from, and what is not taken.
+        wanted: Size, and by which rule languages share the sample.
+        mixture: Relative share of each language, where no exponent is given; else its keys alone.
+        folder: Where to write.
+
+    Raises:
+        CorpusError: when a language has no text.
+    """
+    if wanted.exponent is None:
+        texts = _mixed_texts(corpus, mixture)
+    else:
+        texts = _balanced_texts(corpus, list(mixture), wanted.exponent)
+    train_tokenizer(texts, wanted.vocab_size, folder)
+
+
+def extend_on_corpus(
+    corpus: Corpus,
+    wanted: TokenizerExtension,
+    languages: Languages,
+    base: Path,
+    folder: Path,
+) -> Extension:
+    """Extend a base's tokenizer on the new languages' text, the original ones' looked at too.
+
+    Args:
+        corpus: Where text comes from, and what is not taken.
+        wanted: How many tokens, and what each language counts.
+        languages: Of the recipe.
+        base: Folder of the base's tokenizer.
+        folder: Where to write.
+
+    Raises:
+        ModelError: when this tokenizer cannot be extended.
+        CorpusError: when a language has no text.
+    """
+    shares = wanted.mixture or dict.fromkeys(languages.new, 1.0)
+
+    def sample(codes: Mapping[str, float], characters: float) -> dict[str, Iterator[str]]:
+        total = sum(codes.values())
+        return {
+            code: _up_to(training_texts(corpus, code), characters * weight / total)
+            for code, weight in codes.items()
+        }
+
+    original = {code: 1.0 for code in languages.original if code not in shares}
+
+    return extend_tokenizer(
+        base,
+        folder,
+        texts=sample(shares, _SAMPLE_CHARACTERS),
+        num_new_tokens=wanted.new_tokens,
+        shares=shares,
+        original_texts=sample(original, _ORIGINAL_CHARACTERS),
+    )
+
+
+def languages_to_tokenize(languages: Languages) -> dict[str, float]:
+    """Return the languages that a tokenizer for a recipe is trained on, all alike."""
+    return dict.fromkeys((*languages.original, *languages.new), 1.0)
+
+
+def extend_on_recipe(recipe: Recipe, num_new_tokens: int, base: Path, folder: Path) -> Extension:
+    """Extend a tokenizer on the text of a recipe, as a run of it would."""
+    wanted = recipe.tokenizer or TokenizerExtension()
+    wanted = wanted.model_copy(update={"new_tokens": num_new_tokens})
+    return extend_on_corpus(recipe.corpus, wanted, recipe.languages, base, folder)
+
+
+def recipe_texts(recipe: Recipe) -> dict[str, list[str]]:
+    """Return some text of every language of a recipe, to measure tokenizers on."""
+    return {
+        code: list(_up_to(training_texts(recipe.corpus, code), _MEASURED_CHARACTERS))
+        for code in recipe.languages.all
+    }
+
+
+def _up_to(texts: Iterator[str], room: float, size: Callable[[str], int] = len) -> Iterator[str]:
+    """Yield texts until their sizes, in characters, reach ``room``."""
+    for text in texts:
+        if room <= 0:
+            return
+        yield text
+        room -= size(text)
+
+
+def _num_bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _mixed_texts(corpus: Corpus, mixture: Mapping[str, float]) -> Iterator[str]:
+    """Yield text of each language in proportion to its share, as much as the scarcest allows."""
+    total = sum(mixture.values())
+    texts = {
+        code: list(_up_to(training_texts(corpus, code), _SAMPLE_CHARACTERS * weight / total))
+        for code, weight in mixture.items()
+    }
+    scale = min(sum(map(len, texts[code])) / weight for code, weight in mixture.items())
+    for code, weight in mixture.items():
+        yield from _up_to(iter(texts[code]), scale * weight)
+
+
+def _balanced_texts(corpus: Corpus, codes: Sequence[str], exponent: float) -> Iterator[str]:
+    """Yield text of each language in proportion to its bytes to a power, scarce text again.
+
+    With an exponent of 1 shares are as the text is, with 0 all alike; XLM-R samples with 0.3
+    (Conneau et al., arXiv:1911.02116, section 3.1).
+    """
+    num_bytes = {
+        code: sum(
+            _num_bytes(text) for text in _up_to(training_texts(corpus, code), _COUNTED_CHARACTERS)
+        )
+        for code in codes
+    }
+    empty = [code for code in codes if not num_bytes[code]]
+    if empty:
+        raise CorpusError(f"{', '.join(empty)}: there is no text to train a tokenizer on.")
+    weights = {code: num_bytes[code] ** exponent for code in codes}
+    room = min(_SAMPLE_BYTES, sum(num_bytes.values()))
+    for code, weight in weights.items():
+        rounds = itertools.repeat(code)
+        again = itertools.chain.from_iterable(training_texts(corpus, c) for c in rounds)
+        yield from _up_to(again, room * weight / sum(weights.values()), _num_bytes)
