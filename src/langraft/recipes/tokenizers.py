@@ -49,7 +49,7 @@ def train_on_sources(
         texts = _mixed_texts(sources, mixture)
     else:
         texts = _balanced_texts(sources, list(mixture), wanted.exponent)
-    train_tokenizer(texts, wanted.vocab_size, folder)
+    train_tokenizer(texts, wanted.vocab_size, folder, words=wanted.words)
 
 
 def extend_on_sources(
