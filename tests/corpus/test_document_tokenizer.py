@@ -59,9 +59,13 @@ def test_an_end_token_that_the_tokenizer_adds_itself_stands_there_once(folder: P
 
 
 def test_a_token_may_span_the_combining_marks_of_a_word(tmp_path: Path) -> None:
-    train_tokenizer(["नमस्ते दुनिया, किताब मेज़ पर है। "] * 9, 400, tmp_path)
-    ids = Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(" दुनिया").ids
-    assert len(ids) == 1  # with GPT-2's own pattern at least five
+    counts: list[int] = []
+    for words in ("marks", "gpt2"):
+        texts = ["नमस्ते दुनिया, किताब मेज़ पर है। "] * 9
+        train_tokenizer(texts, 400, tmp_path, words=words)
+        tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        counts.append(len(tokenizer.encode(" दुनिया").ids))
+    assert counts == [1, 6]
 
 
 def test_padding_and_truncation_of_the_tokenizer_are_switched_off(folder: Path) -> None:

@@ -58,13 +58,16 @@ def train(
         typer.Option(min=0, max=1, help="A language's share: its bytes of text to this power."),
     ] = 0.3,
 ) -> None:
-    """Train a byte-level BPE tokenizer on a recipe's text, balanced between languages."""
+    """Train a byte-level BPE tokenizer on a recipe's text, balanced between languages.
+
+    Letters keep their combining marks, numbers are cut into digits.
+    """
     from langraft.core.recipe import TokenizerTraining
     from langraft.recipes.load import load_recipe
     from langraft.recipes.tokenizers import languages_to_tokenize, train_on_corpus
 
     loaded = load_recipe(recipe)
-    wanted = TokenizerTraining(vocab_size=vocab_size, exponent=exponent)
+    wanted = TokenizerTraining(vocab_size=vocab_size, exponent=exponent, words="marks")
     mixture = languages_to_tokenize(loaded.languages)
     out.mkdir(parents=True, exist_ok=True)
     train_on_corpus(loaded.corpus, wanted, mixture, out)

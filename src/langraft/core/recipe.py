@@ -99,6 +99,12 @@ class TokenizerTraining(Settings):
         "(XLM-R: 0.3).",
     )
 
+    words: Literal["gpt2", "marks"] = Field(
+        default="gpt2",
+        description="Words that tokens stay within: GPT-2's, which end at every combining mark, or "
+        "with marks kept with their letters, as Hindi, Bengali and Thai need.",
+    )
+
     @model_validator(mode="after")
     def _one_rule_of_shares(self) -> TokenizerTraining:
         if self.mixture is not None and self.exponent is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from langraft.core.artifacts import write_json
 from langraft.core.errors import CorpusError, ModelError
 
 END_OF_TEXT = "<|endoftext|>"
-# What a word is: GPT-2's pattern, in which letters keep their combining marks and joiners. Without
-# these, words of Hindi, Bengali or Thai fall apart at every vowel sign and no token can span one.
+Words = Literal["gpt2", "marks"]
+
+# GPT-2's pattern, in which letters keep their combining marks and joiners. Without these, words of
+# Hindi, Bengali or Thai fall apart at every vowel sign and no token can span one.
 _LETTERS = r"\p{L}\p{M}\x{200C}\x{200D}"
 _WORD = (
     rf"'s|'t|'re|'ve|'m|'ll|'d| ?[{_LETTERS}]+| ?\p{{N}}+| ?[^\s\p{{N}}{_LETTERS}]+|\s+(?!\S)|\s+"
@@ -94,7 +96,9 @@ class DocumentTokenizer:
         )
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None:
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, folder: Path, *, words: Words = "gpt2"
+) -> None:
     """Train a byte-level BPE tokenizer and write it as ``transformers`` reads it.
 
     Args:
@@ -102,14 +106,18 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, folder: Path) -> None
         vocab_size: Entries, the 256 bytes and the end-of-text token included. Fewer when the text
             gives no more.
         folder: Where tokenizer.json and tokenizer_config.json go.
+        words: What no token spans the end of: words as GPT-2 cuts them, or the same but with
+            combining marks kept with their letters.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Digits(individual_digits=True),
+    of_words = [pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    if words == "marks":
+        of_words = [
             pre_tokenizers.Split(Regex(_WORD), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), *of_words]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -48,7 +48,7 @@ def train_on_corpus(
         texts = _mixed_texts(corpus, mixture)
     else:
         texts = _balanced_texts(corpus, list(mixture), wanted.exponent)
-    train_tokenizer(texts, wanted.vocab_size, folder)
+    train_tokenizer(texts, wanted.vocab_size, folder, words=wanted.words)
 
 
 def extend_on_corpus(
