@@ -4,19 +4,22 @@
     python benchmarks/extension.py runs/extension --seeds 3
 
 Grafts benchmarks/recipes/shredding.yaml with new tokens and without. Each language gives both the
-same bytes of text, so the one with longer tokens trains on fewer tokens, in less time.
+same bytes of text, so the one with longer tokens trains on fewer tokens, in less time. A budget of
+held-out tokens holds more documents with longer tokens, so both are scored on those of the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import langraft
 from langraft.core.artifacts import read_manifest
 from langraft.core.recipe import Recipe
-from langraft.evaluate.scorecard import Scorecard
+from langraft.evaluate.evaluation import evaluate_model
 
 RECIPE = Path(__file__).parent / "recipes" / "shredding.yaml"
 BYTES = {"el": 800_000, "ka": 600_000, "en": 30_000, "es": 30_000}
@@ -33,19 +36,38 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     given = parser.parse_args()
-    cards: dict[str, list[Scorecard]] = {}
-    tokens: dict[str, dict[str, float]] = {}
-    for name, changes in VARIANTS.items():
-        folder = given.folder / name.replace(" ", "-").replace(",", "").replace("'", "")
+    scored_on = given.folder / "0" / "corpus-only" / "corpus"
+    found = Found()
+    for number, (name, changes) in enumerate(VARIANTS.items()):
+        folder = given.folder / str(number)
         recipe = langraft.load_recipe(RECIPE, [*given.set, *changes])
         langraft.run(recipe, folder / "corpus-only", until="corpus")
         counts = read_manifest(folder / "corpus-only" / "corpus").counts
-        tokens[name] = {c: n / (counts[c]["bytes"] / counts[c]["tokens"]) for c, n in BYTES.items()}
+        found.tokens[name] = {
+            c: n / (counts[c]["bytes"] / counts[c]["tokens"]) for c, n in BYTES.items()
+        }
         for seed in range(given.seeds):
-            seeded = with_tokens(recipe, tokens[name], seed)
-            result = langraft.run(seeded, folder / f"seed-{seed}", until="evaluate")
-            cards.setdefault(name, []).append(result.scorecards["moe_lpr"])
-    show(cards, tokens)
+            seeded, at = with_tokens(recipe, found.tokens[name], seed), folder / f"seed-{seed}"
+            card = langraft.run(seeded, at, until="evaluate").scorecards["moe_lpr"]
+            model = langraft.load(at / "graft")
+            tokenizer = at / "tokenizer"
+            scores = evaluate_model(model, seeded, corpus=scored_on, tokenizer=tokenizer).heldout
+            found.after[name].append({code: s.bits_per_byte for code, s in scores.items()})
+            found.seconds[name].append(card.seconds)
+            if not found.before:
+                before = card.bits_per_byte.items()
+                found.before = {code: score.before for code, score in before}
+    show(found)
+
+
+@dataclass
+class Found:
+    """What was measured, by variant and seed."""
+
+    before: dict[str, float] = field(default_factory=dict)
+    tokens: dict[str, dict[str, float]] = field(default_factory=dict)
+    after: dict[str, list[dict[str, float]]] = field(default_factory=lambda: defaultdict(list))
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def with_tokens(recipe: Recipe, tokens: dict[str, float], seed: int) -> Recipe:
@@ -56,25 +78,29 @@ def with_tokens(recipe: Recipe, tokens: dict[str, float], seed: int) -> Recipe:
     return recipe.model_copy(update={"stages": (stage,), "seed": seed})
 
 
-def show(cards: dict[str, list[Scorecard]], tokens: dict[str, dict[str, float]]) -> None:
-    print("| | " + " | ".join(cards) + " |")
-    print("| --- |" + " --: |" * len(cards))
+def show(found: Found) -> None:
+    print("| | " + " | ".join(VARIANTS) + " |")
+    print("| --- |" + " --: |" * len(VARIANTS))
     for code in BYTES:
-        row = [f"{BYTES[code] / tokens[name][code]:.2f}" for name in cards]
+        row = [f"{BYTES[code] / found.tokens[name][code]:.2f}" for name in VARIANTS]
         print(f"| {code}: bytes a token | " + " | ".join(row) + " |")
-    trained = [f"{sum(found.values()) / 1e3:.0f}k" for found in tokens.values()]
+    trained = [f"{sum(found.tokens[name].values()) / 1e3:.0f}k" for name in VARIANTS]
     print("| tokens trained on | " + " | ".join(trained) + " |")
     for code in BYTES:
-        before = next(iter(cards.values()))[0].bits_per_byte[code].before
-        row = [spread([c.bits_per_byte[code].after for c in found]) for found in cards.values()]
-        print(f"| {code}: bits per byte, base {before:.3f} | " + " | ".join(row) + " |")
-    for title, read in (
-        ("gain", lambda card: card.gain),
-        ("retention", lambda card: card.retention),
-        ("training seconds", lambda card: card.seconds),
-    ):
-        row = [spread([read(card) for card in found]) for found in cards.values()]
-        print(f"| {title} | " + " | ".join(row) + " |")
+        row = [spread([after[code] for after in found.after[name]]) for name in VARIANTS]
+        print(f"| {code}: bits per byte, base {found.before[code]:.3f} | " + " | ".join(row) + " |")
+    kept = [
+        spread(
+            [statistics.mean(found.before[c] / after[c] for c in ("en", "es")) for after in seeds]
+        )
+        for seeds in (found.after[name] for name in VARIANTS)
+    ]
+    print("| original languages kept | " + " | ".join(kept) + " |")
+    print(
+        "| training seconds | "
+        + " | ".join(spread(found.seconds[name]) for name in VARIANTS)
+        + " |"
+    )
 
 
 def spread(values: list[float]) -> str:

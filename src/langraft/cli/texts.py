@@ -7,12 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from langraft.core.corpus import Corpus
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError, RecipeError
-from langraft.corpus.engines.local import Local
+from langraft.corpus.counts import BrokenCount
 from langraft.corpus.sources.files import Files
-from langraft.recipes.tokenizers import training_texts
 
 
 def read_texts(given: Sequence[str]) -> dict[str, list[str]]:
@@ -27,8 +25,10 @@ def read_texts(given: Sequence[str]) -> dict[str, list[str]]:
         code, separator, path = entry.partition("=")
         if not separator or not code or not path:
             raise RecipeError(f"given {entry!r}; expected LANG=FILE, such as el=text/el.jsonl.gz.")
-        corpus = Corpus(sources=(_files(path, code),), engine=Local())
-        texts.setdefault(code, []).extend(training_texts(corpus, code))
+        source = _files(path, code)
+        broken = BrokenCount(max_share=source.max_broken)
+        texts.setdefault(code, []).extend(d.text for d in broken.good(source.read(code)))
+        broken.check()
     return texts
 
 

@@ -25,7 +25,7 @@ from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import BrokenCount, Drops, PartCounts
 from langraft.corpus.engine import AbstractEngine, Task
 from langraft.corpus.filter import AbstractFilter
-from langraft.corpus.part import PartTask
+from langraft.corpus.part import TRAIN, PartTask, mark_document
 from langraft.corpus.source import AbstractSource, Part
 
 _WORK = ".work"
@@ -177,7 +177,9 @@ def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
 
 
 def documents(corpus: Corpus, language: str) -> Iterator[Document]:
-    """Yield the documents of one language from all sources, cleaned; copies are among them.
+    """Yield what may be trained on of one language, from all sources, cleaned.
+
+    For tokenizers, before there are shards: copies are among it, and nothing that could be held out.
 
     Raises:
         CorpusError: when too many records are broken.
@@ -189,7 +191,8 @@ def documents(corpus: Corpus, language: str) -> Iterator[Document]:
             count = BrokenCount(max_share=source.max_broken)
             cleaner = Cleaner(filters, language, Drops())
             for batch in in_batches(count.good(source.read(language))):
-                yield from cleaner.clean(batch).documents
+                found = cleaner.clean(batch).documents
+                yield from (each for each in found if mark_document(each)[1] == TRAIN)
             count.check()
 
 

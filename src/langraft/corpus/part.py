@@ -190,8 +190,7 @@ class _PartWriter:
         self, document: Document, tokens: NDArray[Any], languages: NDArray[np.uint8] | None
     ) -> None:
         text = document.text.encode()
-        digest = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-        mark = _mark(document, digest)
+        digest, mark = mark_document(document)
         if mark != TRAIN and self._room > 0:
             record = [self.num_documents, document.text]
             self._candidates.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -216,16 +215,19 @@ class _PartWriter:
             file.close()
 
 
-def _mark(document: Document, digest: int) -> int:
-    """Say whether a document may be held out: by its source, else by the hash of its text.
+def mark_document(document: Document) -> tuple[int, int]:
+    """Return the hash of a document's text, and whether it may be held out.
 
-    Copies hash alike, so all copies of a document are on the same side. Pairs are never held out.
+    Its source decides, else the hash: copies hash alike, so all copies of a document are on the
+    same side. Pairs are never held out.
     """
+    hashed = hashlib.blake2b(document.text.encode(), digest_size=8)
+    digest = int.from_bytes(hashed.digest(), "big")
     if document.pieces:
-        return TRAIN
+        return digest, TRAIN
     if document.split is not None:
-        return HOLD_OUT if document.split == "heldout" else TRAIN
-    return MAY_HOLD_OUT if digest % _HELDOUT_ONE_IN == 0 else TRAIN
+        return digest, HOLD_OUT if document.split == "heldout" else TRAIN
+    return digest, MAY_HOLD_OUT if digest % _HELDOUT_ONE_IN == 0 else TRAIN
 
 
 @functools.lru_cache(maxsize=2)
