@@ -179,7 +179,7 @@ def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
 def documents(corpus: Corpus, language: str) -> Iterator[Document]:
     """Yield what may be trained on of one language, from all sources, cleaned.
 
-    For tokenizers, before there are shards: copies are among it, and nothing that could be held out.
+    For tokenizers, before there are shards. Copies are among it; what could be held out is not.
 
     Raises:
         CorpusError: when too many records are broken.
