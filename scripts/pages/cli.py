@@ -13,15 +13,17 @@ PATH = "reference/cli.md"
 
 def render() -> str:
     """Return the page."""
-    verbs = list(get_command(app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    verbs = get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
     blocks = [
         "Results go to standard output, progress and messages to standard error. A mistake of the "
         "user ends with one message and exit status 2; a run that a signal stopped ends with 128 + "
         "the signal's number, after a checkpoint.",
         _block([]),
     ]
-    for verb in verbs:
+    for verb, command in verbs.items():
         blocks += [f"## {verb}", _block([verb])]
+        for inner in getattr(command, "commands", {}):
+            blocks += [f"### {verb} {inner}", _block([verb, inner])]
     return page("Command line", *blocks)
 
 

@@ -109,7 +109,6 @@ def test_report_compares_tokenizers_on_files(
 def test_report_measures_parity_on_aligned_text_and_draws(
     extended: list[str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("matplotlib")
     path = tmp_path / "aligned.jsonl.gz"
     records = [
         {"id": "1", "en": "the house", "el": "το σπίτι"},

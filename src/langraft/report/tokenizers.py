@@ -11,7 +11,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from langraft.core.errors import MissingExtraError
 from langraft.core.language import language_name
 from langraft.corpus.vocabulary.fertility import Fertility
 
@@ -58,15 +57,10 @@ def draw_tokenizers(measured: Measured, path: Path, *, reference: str | None = N
         measured: Fertility by tokenizer and language.
         path: Where to write.
         reference: Language that parity is relative to.
-
-    Raises:
-        MissingExtraError: when matplotlib is not installed.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot", "The picture of a tokenizer report") from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     languages = _languages(measured)
     panels: list[tuple[str, str, bool]] = [
         ("bytes per token", "bytes_per_token", True),
