@@ -105,17 +105,17 @@ class PartTask:
         cleaner = Cleaner(self.filters, self.stream, counts.drops)
         tokenizer = _tokenizer(self.tokenizer)
         documents = counts.broken.good(self.source.read_part(self.stream, self.part))
-        batches = self._cleaned(documents, cleaner, counts)
-        if self.max_tokens is None:  # else nothing beyond the last batch is read, nor counted
-            batches = _ahead(batches)
+        # What is cleaned and cut ahead counts, so with a budget nothing is.
+        ahead = _ahead if self.max_tokens is None else iter
+        cleaned = ahead(self._cleaned(documents, cleaner, counts))
+        batches = ahead((batch, self._cut(batch, tokenizer)) for batch in cleaned)
         writer = _PartWriter(folder, tokenizer.vocab_size, self.deduplicate, self.heldout_tokens)
         with contextlib.closing(writer):
-            for batch in batches:
-                measured = self._measure(batch)
-                tokenized = self._tokenize(batch.documents, tokenizer)
-                for document, tokens in zip(batch.documents, tokenized, strict=True):
-                    writer.add(document, *tokens)
-                writer.add_signatures(measured)
+            for batch, pieces in batches:
+                for document, of_document in zip(batch.documents, pieces, strict=True):
+                    tokens = tokenizer.document(*of_document)
+                    writer.add(document, tokens, self._languages(document, of_document, tokenizer))
+                writer.add_signatures(self._measure(batch))
                 if self.max_tokens is not None and writer.num_tokens >= self.max_tokens:
                     break
         counts.documents, counts.bytes = writer.num_documents, writer.num_bytes
@@ -135,21 +135,21 @@ class PartTask:
             return None
         return signatures(batch.texts, self.deduplicate)[batch.places]
 
-    def _tokenize(
-        self, documents: list[Document], tokenizer: DocumentTokenizer
-    ) -> list[tuple[NDArray[Any], NDArray[np.uint8] | None]]:
-        if "+" not in self.stream:
-            texts = [document.text for document in documents]
-            return [(tokens, None) for tokens in tokenizer.encode(texts)]
+    def _cut(self, batch: CleanBatch, tokenizer: DocumentTokenizer) -> list[list[Any]]:
+        """Return the encodings of each document's pieces; a text in one language is one piece."""
+        texts = [[p.text for p in d.pieces] or [d.text] for d in batch.documents]
+        encodings = iter(tokenizer.cut([piece for pieces in texts for piece in pieces]))
+        return [[next(encodings) for _ in pieces] for pieces in texts]
+
+    def _languages(
+        self, document: Document, pieces: list[Any], tokenizer: DocumentTokenizer
+    ) -> NDArray[np.uint8] | None:
+        """Return which of the stream's languages each token of a pair is in."""
+        if not document.pieces:
+            return None
         codes = languages_of(self.stream)
-        pieces = [[piece.text for piece in document.pieces] for document in documents]
-        tokenized: list[tuple[NDArray[Any], NDArray[np.uint8] | None]] = []
-        for document, (tokens, numbers) in zip(
-            documents, tokenizer.encode_pieces(pieces), strict=True
-        ):
-            of_piece = np.array([codes.index(p.language) for p in document.pieces], np.uint8)
-            tokenized.append((tokens, of_piece[numbers]))
-        return tokenized
+        of_piece = np.array([codes.index(piece.language) for piece in document.pieces], np.uint8)
+        return of_piece[tokenizer.piece_numbers(*pieces)]
 
 
 class _PartWriter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -52,29 +53,31 @@ class DocumentTokenizer:
         begin: list[int] = self._tokenizer.encode("").ids
         self._begin = [token for token in begin if token != self.end_of_text_id]
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the token ids of each text as one document."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        end = [self.end_of_text_id]
-        return [np.array([*self._begin, *e.ids, *end], dtype=np.int64) for e in encodings]
+    def cut(self, texts: Sequence[str]) -> list[Any]:
+        """Cut texts into tokens on all cores; other threads go on meanwhile."""
+        return self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
 
-    def encode_pieces(
-        self, documents: Sequence[Sequence[str]]
-    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Return for each document its token ids and the number of the piece each belongs to.
+    def document(self, *pieces: Any) -> NDArray[np.uint32]:
+        """Return the token ids of one document whose text, or pieces of it, ``cut`` has cut."""
+        ids = array("I", self._begin)  # much quicker from a list than NumPy
+        for piece in pieces:
+            ids.extend(piece.ids)
+        ids.append(self.end_of_text_id)
+        return np.frombuffer(ids, dtype=np.uint32)
+
+    def piece_numbers(self, *pieces: Any) -> NDArray[np.int64]:
+        """Return for each token of ``document`` the number of the piece it belongs to.
 
         What begins a document belongs to its first piece, what ends it to its last.
         """
-        texts = [piece for pieces in documents for piece in pieces]
-        encodings = iter(self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-        for pieces in documents:
-            ids = [next(encodings).ids for _ in pieces]
-            ids[0] = [*self._begin, *ids[0]]
-            ids[-1] = [*ids[-1], self.end_of_text_id]
-            numbers = np.repeat(np.arange(len(ids)), [len(some) for some in ids])
-            found.append((np.concatenate([np.array(some, np.int64) for some in ids]), numbers))
-        return found
+        lengths = np.array([len(piece) for piece in pieces])
+        lengths[0] += len(self._begin)
+        lengths[-1] += 1
+        return np.repeat(np.arange(len(pieces)), lengths)
+
+    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the token ids of each text as one document."""
+        return [self.document(found).astype(np.int64) for found in self.cut(texts)]
 
     def decode(self, ids: NDArray[Any]) -> str:
         """Return the text of some tokens, for people to look at."""
