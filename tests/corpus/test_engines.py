@@ -144,13 +144,18 @@ def test_a_stopped_build_goes_on_with_what_is_left(
 
 @pytest.mark.slow
 def test_ray_makes_the_same_bytes_and_survives_a_killed_worker(
-    tmp_path: Path, text: Path, tokenizer_folder: Path, reference: Any
+    tmp_path: Path,
+    text: Path,
+    tokenizer_folder: Path,
+    reference: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ray = pytest.importorskip("ray")
     engine = Ray(workers=2)
+    monkeypatch.chdir(text)  # workers must see relative paths from here
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        counts = build(text, tokenizer_folder, engine, tmp_path / "corpus")
+        counts = build(Path(), tokenizer_folder, engine, tmp_path / "corpus")
         assert counts == reference[0]
         assert contents(tmp_path / "corpus") == reference[1]
 

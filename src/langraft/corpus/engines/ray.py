@@ -47,7 +47,7 @@ class Ray(AbstractEngine):
             remote: Any = ray.remote(_carry_out).options(
                 num_cpus=self.cpus, memory=self.memory, max_retries=MOST_DEATHS - 1
             )
-            running = {remote.remote(task): task for task in tasks}
+            running = {remote.remote(task, os.getcwd()): task for task in tasks}
             while running:
                 finished, _ = ray.wait(list(running), num_returns=1)
                 for reference in finished:
@@ -72,7 +72,9 @@ class Ray(AbstractEngine):
             ) from error
 
 
-def _carry_out(task: Task) -> None:
+def _carry_out(task: Task, folder: str) -> None:
+    """Work in the folder that relative paths are seen from."""
+    os.chdir(folder)
     task()
 
 

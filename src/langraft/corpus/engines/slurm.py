@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +47,7 @@ class Slurm(AbstractEngine):
             raise MissingExtraError("datatrove", "data", "The engine `slurm`") from None
         logs = folder / f"slurm-{int(time.time())}"
         executor: Any = SlurmPipelineExecutor(
-            pipeline=[functools.partial(_carry_out, list(tasks))],
+            pipeline=[functools.partial(_carry_out, list(tasks), os.getcwd())],
             tasks=len(tasks),
             time=self.time,
             partition=self.partition,
@@ -83,9 +84,10 @@ class Slurm(AbstractEngine):
                 time.sleep(_POLL_SECONDS)
 
 
-def _carry_out(tasks: list[Task], data: object, rank: int, world_size: int) -> None:
+def _carry_out(tasks: list[Task], folder: str, data: object, rank: int, world_size: int) -> None:
     """Be a step of a datatrove pipeline: its rank is the number of the task."""
     del data, world_size
+    os.chdir(folder)  # that relative paths are seen from
     tasks[rank]()
 
 
