@@ -96,7 +96,9 @@ class Quality(AbstractFilter):
             alphabetic_D = np.bincount(words.document, has_letter_W, len(batch)) / np.maximum(
                 batch.count_spans(words), 1
             )
-            digits_D = batch.count_characters((kinds_C & DIGIT) > 0) / batch.num_characters_D
+            # Where a character is half a word, a date weighs as if the text were so much longer.
+            length_D = batch.num_characters_D * (scale or 1)
+            digits_D = batch.count_characters((kinds_C & DIGIT) > 0) / length_D
             rules += [
                 Rule("words without letters", alphabetic_D, alphabetic_D < self.min_alphabetic),
                 Rule("too many digits", digits_D, digits_D > self.max_digits),
