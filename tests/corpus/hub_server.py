@@ -23,8 +23,10 @@ def serve_data_set(folder: Path) -> Iterator[str]:
     """Serve a folder as a data set; yields what HF_ENDPOINT must be."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Hub, folder=folder)) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()  # else its thread spins on a closed socket
 
 
 class _Hub(BaseHTTPRequestHandler):

@@ -250,8 +250,10 @@ def server(tmp_path: Path) -> Iterator[str]:
     handler = partial(_BreakingHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
+        try:
+            yield f"http://127.0.0.1:{running.server_port}"
+        finally:
+            running.shutdown()
 
 
 @pytest.mark.parametrize("name", NAMES)
