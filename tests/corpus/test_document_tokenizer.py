@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from transformers import AutoTokenizer
 
 from langraft.core.errors import CorpusError, ModelError
 from langraft.corpus.shards import ShardWriter, TokenShards
-from langraft.corpus.tokenizer import END_OF_TEXT, DocumentTokenizer, train_tokenizer
+from langraft.corpus.tokenizer import END_OF_TEXT, DocumentTokenizer, tokenizer_in, train_tokenizer
 
 
 @pytest.fixture
@@ -181,3 +182,15 @@ def test_training_twice_gives_the_same_tokenizer(tmp_path: Path) -> None:
 def test_a_tokenizer_is_not_trained_on_nothing(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no text to train a tokenizer on"):
         train_tokenizer([], 300, tmp_path)
+
+
+def test_a_tokenizer_is_loaded_once_and_anew_when_it_was_made_again(tmp_path: Path) -> None:
+    train_tokenizer(["the sea is calm"] * 9, 300, tmp_path)
+    first = tokenizer_in(tmp_path)
+    assert tokenizer_in(tmp_path) is first
+    train_tokenizer(["the house is by the river"] * 9, 310, tmp_path)
+    stat = (tmp_path / "tokenizer.json").stat()
+    os.utime(tmp_path / "tokenizer.json", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    again = tokenizer_in(tmp_path)
+    assert again is not first
+    assert again.encode(["the house"])[0].tolist() != first.encode(["the house"])[0].tolist()

@@ -20,7 +20,7 @@ from langraft.corpus.counts import EXAMPLES, Drops, Example, PartCounts, excerpt
 from langraft.corpus.duplicates import find_copies
 from langraft.corpus.part import HOLD_OUT, TRAIN
 from langraft.corpus.shards import ShardWriter, TokenShards
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.tokenizer import tokenizer_in
 
 _EXCERPT_TOKENS = 100
 
@@ -105,7 +105,7 @@ class _Stream:
 
     def __init__(self, task: AssembleTask) -> None:
         self._task = task
-        self._tokenizer = DocumentTokenizer(task.tokenizer)
+        self._tokenizer = tokenizer_in(task.tokenizer)
         self._folder = task.folder / task.stream
         self._folders = [part.folder for part in task.parts]
         self._sources: dict[str, _OfSource] = {}

@@ -14,7 +14,6 @@ stream are there (``assemble.py``):
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 import queue
@@ -39,7 +38,7 @@ from langraft.corpus.filter import AbstractFilter
 from langraft.corpus.minhash import band_keys, shorten, signatures
 from langraft.corpus.shards import ShardWriter
 from langraft.corpus.source import AbstractSource, Part
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.tokenizer import DocumentTokenizer, tokenizer_in
 
 TRAIN, MAY_HOLD_OUT, HOLD_OUT = 0, 1, 2
 _HELDOUT_ONE_IN = 16  # documents whose hash falls here are held out until the budget is met
@@ -103,7 +102,7 @@ class PartTask:
     def _write(self, folder: Path) -> PartCounts:
         counts = PartCounts(broken=BrokenCount(max_share=self.source.max_broken))
         cleaner = Cleaner(self.filters, self.stream, counts.drops)
-        tokenizer = _tokenizer(self.tokenizer)
+        tokenizer = tokenizer_in(self.tokenizer)
         documents = counts.broken.good(self.source.read_part(self.stream, self.part))
         # What is cleaned and cut ahead counts, so with a budget nothing is.
         ahead = _ahead if self.max_tokens is None else iter
@@ -228,12 +227,6 @@ def mark_document(document: Document) -> tuple[int, int]:
     if document.split is not None:
         return digest, HOLD_OUT if document.split == "heldout" else TRAIN
     return digest, MAY_HOLD_OUT if digest % _HELDOUT_ONE_IN == 0 else TRAIN
-
-
-@functools.lru_cache(maxsize=2)
-def _tokenizer(folder: Path) -> DocumentTokenizer:
-    """Load a tokenizer once a process, whatever number of parts it works on."""
-    return DocumentTokenizer(folder)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

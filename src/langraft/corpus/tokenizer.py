@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,6 +98,22 @@ class DocumentTokenizer:
             f"{folder} names no end-of-text token: neither `eos_token` in tokenizer_config.json "
             "nor `eos_token_id` in config.json. Add one; documents are told apart by it."
         )
+
+
+def tokenizer_in(folder: Path) -> DocumentTokenizer:
+    """Load a tokenizer once a process, whatever number of parts and streams it works on.
+
+    Raises:
+        ModelError: as ``DocumentTokenizer`` does.
+    """
+    path = folder / "tokenizer.json"
+    return _load_once(folder.resolve(), path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_once(folder: Path, modified_ns: int) -> DocumentTokenizer:
+    del modified_ns  # a tokenizer that was made again is another key
+    return DocumentTokenizer(folder)
 
 
 def train_tokenizer(
