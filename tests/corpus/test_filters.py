@@ -246,3 +246,9 @@ def test_items_that_are_missing_or_damaged_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "items.jsonl").write_text('{"q": "cut', encoding="utf-8")
     with pytest.raises(CorpusError, match=r"items\.jsonl:1: invalid JSON"):
         Decontaminate(paths=(str(tmp_path / "items.jsonl"),)).start("en")
+
+
+def test_items_that_are_no_text_stop_the_run(tmp_path: Path) -> None:
+    (tmp_path / "items.txt").write_bytes(ITEM.encode() + b"\n\xff\xfe\n")
+    with pytest.raises(CorpusError, match=r"items\.txt:2: a broken line .*invalid UTF-8"):
+        Decontaminate(paths=(str(tmp_path / "items.txt"),)).start("en")

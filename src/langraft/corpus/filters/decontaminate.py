@@ -8,7 +8,6 @@ and items shorter than 13 words are looked for whole, from ``min_words`` on.
 from __future__ import annotations
 
 import glob
-import gzip
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
 from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.reading.lines import decoded_lines
 from langraft.corpus.text_batch import Hashes, TextBatch, characters_per_word
 
 _SIEVE_BITS = 22
@@ -122,16 +123,17 @@ def _items(patterns: tuple[str, ...]) -> Iterator[str]:
 
 def _texts_of(path: Path) -> Iterator[str]:
     is_json = ".jsonl" in path.suffixes
-    open_text: Any = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield from _texts_in(json.loads(line)) if is_json else (line,)
-            except ValueError as error:
-                raise CorpusError(
-                    f"{path}:{number}: invalid JSON in a file of evaluation items: {error}. Mend "
-                    "the file; what is not read cannot be kept out of training."
-                ) from None
+    for number, line in decoded_lines(str(path)):
+        try:
+            if isinstance(line, BrokenRecord):
+                raise ValueError(line.reason)
+            yield from _texts_in(json.loads(line)) if is_json else (line,)
+        except ValueError as error:
+            what = "invalid JSON" if isinstance(error, json.JSONDecodeError) else "a broken line"
+            raise CorpusError(
+                f"{path}:{number}: {what} in a file of evaluation items: {error}. Mend the file; "
+                "what is not read cannot be kept out of training."
+            ) from None
 
 
 def _texts_in(value: Any) -> Iterator[str]:
