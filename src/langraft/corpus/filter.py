@@ -46,6 +46,11 @@ Judge = Callable[[TextBatch], list[str | Dropped]]
 """From texts to what becomes of each: the text, mended or as it was, or why it is dropped."""
 
 
+def keep_all(batch: TextBatch) -> list[str | Dropped]:
+    """Judge nothing: what a filter starts with in a language that it is not for."""
+    return list(batch.texts)
+
+
 def drop_where(batch: TextBatch, rules: Sequence[Rule]) -> list[str | Dropped]:
     """Drop each text by the first rule that it breaks and keep the rest."""
     verdicts: list[str | Dropped] = list(batch.texts)

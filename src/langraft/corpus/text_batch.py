@@ -68,6 +68,22 @@ class Spans:
     def __len__(self) -> int:
         return len(self.start)
 
+    def __getitem__(self, chosen: Ints) -> Spans:
+        return Spans(
+            self.start[chosen], self.stop[chosen], self.document[chosen], self.hashes[chosen]
+        )
+
+    @property
+    def keys(self) -> Hashes:
+        """Hashes that are equal only inside the same text, (N,)."""
+        return mix(self.hashes ^ mix(self.document.astype(np.uint64)))
+
+    @classmethod
+    def none(cls) -> Spans:
+        """Return no stretch at all."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(nothing, nothing, nothing, nothing.astype(np.uint64))
+
 
 class TextBatch:
     """Some texts in one language, and what can be counted in them."""
@@ -137,8 +153,7 @@ class TextBatch:
         words = self.words
         length = num_words * (characters_per_word(self.language) or 1)
         if len(words) < length:
-            nothing = np.empty(0, dtype=np.int64)
-            return Spans(nothing, nothing, nothing, nothing.astype(np.uint64))
+            return Spans.none()
         last = slice(length - 1, None)
         is_inside = words.document[: len(words) - length + 1] == words.document[last]
         first = np.flatnonzero(is_inside)
@@ -187,8 +202,7 @@ class TextBatch:
     def _stretches(self, ends: Ints) -> Spans:
         """Return what stands between ends, trimmed of blanks, where anything does."""
         if not len(ends):
-            nothing = np.empty(0, dtype=np.int64)
-            return Spans(nothing, nothing, nothing, nothing.astype(np.uint64))
+            return Spans.none()
         visible = np.flatnonzero((self.kinds_C & SPACE) == 0)
         begins = np.append(0, ends[:-1] + 1)
         low, high = np.searchsorted(visible, [begins, ends])
@@ -205,16 +219,13 @@ def repeated(spans: Spans) -> Spans:
     """Return the spans that an equal span of the same text precedes, in order."""
     if not len(spans):
         return spans
-    key = mix(spans.hashes ^ mix(spans.document.astype(np.uint64)))
+    key = spans.keys
     order = np.argsort(key)  # not stable, which is far slower; few keys have a copy
     is_copy = key[order[1:]] == key[order[:-1]]
     copies = np.sort(order[np.append(is_copy, False) | np.append(False, is_copy)])
     again = np.ones(len(copies), dtype=bool)
     again[np.unique(key[copies], return_index=True)[1]] = False
-    chosen = copies[again]
-    return Spans(
-        spans.start[chosen], spans.stop[chosen], spans.document[chosen], spans.hashes[chosen]
-    )
+    return spans[copies[again]]
 
 
 def mix(hashes: Hashes) -> Hashes:

@@ -9,7 +9,7 @@ from pydantic import Field
 from langraft.core.errors import CorpusError
 from langraft.core.language import LanguageCode
 from langraft.core.settings import Share
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Dropped, Judge, keep_all
 from langraft.corpus.identify import load_fasttext
 from langraft.corpus.text_batch import TextBatch
 
@@ -34,7 +34,7 @@ class Classifier(AbstractFilter):
             CorpusError: when the file is missing, is no model or has no such label.
         """
         if self.languages is not None and language not in self.languages:
-            return lambda batch: list(batch.texts)
+            return keep_all
         path = self.model.replace("{language}", language)
         model: Any = load_fasttext(path, "Give a fastText classifier of quality.")
         labels: list[str] = model.get_labels()

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from langraft.core.language import LanguageCode
 from langraft.core.settings import Share
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Dropped, Judge, keep_all
 from langraft.corpus.identify import make_recogniser
 from langraft.corpus.text_batch import TextBatch
 
@@ -38,7 +38,7 @@ class Language(AbstractFilter):
             CorpusError: when it does not know the language and ``unchecked`` does not name it.
         """
         if language in self.unchecked:
-            return lambda batch: list(batch.texts)
+            return keep_all
         recognise = make_recogniser(language, self.model)
 
         def judge(batch: TextBatch) -> list[str | Dropped]:

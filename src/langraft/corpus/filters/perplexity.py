@@ -9,7 +9,7 @@ from pydantic import Field
 
 from langraft.core.errors import CorpusError, MissingExtraError
 from langraft.core.language import LanguageCode
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Dropped, Judge, keep_all
 from langraft.corpus.text_batch import TextBatch, characters_per_word
 
 
@@ -37,7 +37,7 @@ class Perplexity(AbstractFilter):
             CorpusError: when the file is missing or no model.
         """
         if self.languages is not None and language not in self.languages:
-            return lambda batch: list(batch.texts)
+            return keep_all
         model = _load(Path(self.model.replace("{language}", language)))
         is_by_character = bool(characters_per_word(language))
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from langraft.core.settings import Share
 from langraft.corpus.filter import AbstractFilter, Judge, Rule, drop_where
-from langraft.corpus.text_batch import Spans, TextBatch, mix, repeated
+from langraft.corpus.text_batch import Spans, TextBatch, repeated
 
 Thresholds = dict[Annotated[int, Field(ge=1)], Share]
 
@@ -90,7 +90,7 @@ def _top_share(batch: TextBatch, ngrams: Spans) -> NDArray[np.float64]:
     share_D = np.zeros(len(batch))
     if not len(ngrams):
         return share_D
-    key = mix(ngrams.hashes ^ mix(ngrams.document.astype(np.uint64)))
+    key = ngrams.keys
     order = np.argsort(key)
     first = np.flatnonzero(np.append(True, key[order[1:]] != key[order[:-1]]))
     times = np.diff(np.append(first, len(key)))
