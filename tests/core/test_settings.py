@@ -21,6 +21,8 @@ MULTIPLIERS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
         ("50000", 50_000),
         ("50_000", 50_000),
         ("1e6", 1_000_000),
+        ("1_000_000T", 10**18),
+        ("9223372036854775807", 2**63 - 1),
     ],
 )
 def test_a_count_is_read_as_people_write_it(written: str, count: int) -> None:
@@ -55,7 +57,8 @@ def test_any_text_is_a_count_or_is_refused_with_examples(written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "written", ["", "k", "lots", "3 billions", "3b", "inf", "nan", "1e999", "-"]
+    "written",
+    ["", "k", "lots", "3 billions", "3b", "inf", "nan", "1e999", "9223372036854775808", "-"],
 )
 def test_junk_is_no_count(written: str) -> None:
     with pytest.raises(ValueError, match="expected a count such as"):

@@ -22,6 +22,7 @@ class Settings(BaseModel):
 
 
 _MULTIPLIERS = {"k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+_LARGEST_COUNT = 2**63 - 1  # what an array of counts can hold
 
 
 def parse_count(given: object) -> object:
@@ -36,7 +37,7 @@ def parse_count(given: object) -> object:
     digits = given[:-1] if multiplier > 1 else given
     try:
         count = Decimal(digits.replace("_", "")) * multiplier
-        if abs(count) < 10**18:
+        if abs(count) <= _LARGEST_COUNT:
             return round(count)
     except (ArithmeticError, ValueError):
         pass
