@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from langraft.core.recipe import Languages, Training
+from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 from langraft.curriculum.loader import Batch
 from langraft.graft.freeze import set_trainable
 from langraft.graft.method import AbstractMethod

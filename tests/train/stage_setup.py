@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from langraft.core.recipe import Languages, Training
+from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 from langraft.corpus.shards import ShardWriter, TokenShards
 from langraft.corpus.vocabulary.extension import Extension
 from langraft.curriculum.index import MixtureIndex

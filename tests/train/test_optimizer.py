@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from langraft.core.recipe import Training
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 from langraft.train.optimizer import learning_rate, make_optimizer
 
 

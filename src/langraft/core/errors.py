@@ -6,6 +6,8 @@
     |   |-- CorpusError        text is missing, broken beyond the limit, or too short
     |   |-- ModelError         a base model cannot be read or grafted
     |   |-- ArtifactError      a run folder is in use, damaged or cannot be written
+    |   |-- EvaluationError    a benchmark that cannot be scored
+    |   |-- TeacherError       a teacher of instruction data that cannot be reached or used
     |   |-- ExportError        no standard format holds the model, or the export differs
     |   `-- MissingExtraError  an optional dependency is not installed
     |-- TrainingError          a stage cannot go on (NaN loss, moved frozen weights); exit status 2
@@ -52,6 +54,14 @@ class ExportError(UserError):
         """Keep the bare reason beside the message, for those who have another way out."""
         super().__init__(message)
         self.reason = reason
+
+
+class EvaluationError(UserError):
+    """A benchmark that cannot be scored: an unknown task, missing or broken items."""
+
+
+class TeacherError(UserError):
+    """A teacher of instruction data that cannot be reached, or refuses."""
 
 
 class MissingExtraError(UserError):

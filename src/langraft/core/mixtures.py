@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from langraft.core.corpus import Corpus
 from langraft.core.errors import did_you_mean
+from langraft.core.instruct import Instruct
 from langraft.core.presets import PRESETS, expand_presets
 from langraft.core.stage import Stage
 from langraft.core.streams import ANY_LANGUAGE, languages_of
@@ -20,11 +21,13 @@ class Text:
         languages: All that it declares.
         transfer: Those of them that no stage may train on.
         corpus: Its sources.
+        instruct: Its conversations, for stages of kind chat.
     """
 
     languages: tuple[str, ...]
     transfer: tuple[str, ...]
     corpus: Corpus
+    instruct: Instruct | None = None
 
     @property
     def keys(self) -> list[str]:
@@ -50,6 +53,8 @@ class Text:
 
     def expand(self, stage: Stage, place: str) -> tuple[Stage, list[str]]:
         """Return a stage with streams in place of presets, and which presets cannot be had."""
+        if stage.kind == "chat":
+            return stage, []
         usable = [key for key in self.keys if self.members(key) and not self._transfers_of([key])]
         mixtures = dict(stage.mixtures)
         mistakes: list[str] = []
@@ -66,7 +71,9 @@ class Text:
         for number, stage in enumerate(stages):
             for inner, mixture in stage.mixtures.items():
                 here = f"{place}[{number}]{inner}"
-                mistakes += self.unknown_streams(here, mixture)
+                is_chat = stage.kind == "chat"
+                unknown = self._unknown_conversations if is_chat else self.unknown_streams
+                mistakes += unknown(here, mixture)
                 mistakes += [
                     f"{here}.mixture: {code!r} is a transfer language, which no stage may train "
                     "on; make it new or leave it out"
@@ -92,6 +99,21 @@ class Text:
             "train on"
             for key in named
             if not self.members(key)
+        ]
+
+    def _unknown_conversations(self, place: str, mixture: Mapping[str, float]) -> list[str]:
+        """Refuse, in a stage of kind chat, what has no conversations."""
+        if self.instruct is None:
+            return [
+                f"{place}.kind: a stage of kind chat needs conversations; add "
+                "`instruct: [{path: chats/{language}.jsonl, languages: [...]}]`"
+            ]
+        known = self.instruct.languages
+        return self.unknown_languages(place, _codes(mixture)) or [
+            f"{place}.mixture: `instruct` has no conversations for {key!r}; there are: "
+            f"{', '.join(known)}.{did_you_mean(key, known)}"
+            for key in mixture
+            if key not in known
         ]
 
     def unknown_languages(self, place: str, codes: Iterable[str]) -> list[str]:

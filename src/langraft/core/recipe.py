@@ -11,11 +11,13 @@ from pydantic import Field, SerializeAsAny, model_validator
 
 from langraft.core.corpus import Corpus
 from langraft.core.errors import did_you_mean
+from langraft.core.instruct import Instruct
 from langraft.core.language import LanguageCode, Role
 from langraft.core.mixtures import Text
 from langraft.core.settings import Count, Settings, Share
 from langraft.core.stage import Stage, StageName
 from langraft.core.streams import languages_of
+from langraft.core.training import Training
 
 NEW_ROWS = "new_rows"  # parameter group: rows of the tokens that an extended tokenizer adds
 
@@ -144,48 +146,33 @@ class ScratchBase(Settings):
         return shares
 
 
-class Training(Settings):
-    """What all stages share: batch shape, precision, optimizer, checkpoints."""
-
-    sequence_length: int = Field(default=1024, ge=8, description="Tokens of a packed row.")
-    batch_rows: int = Field(default=512, ge=1, description="Rows per step, over all processes.")
-    micro_rows: int = Field(
-        default=8, ge=1, description="Rows per forward pass of a process; the rest accumulates."
-    )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32",
-        description="Precision of matrix products and of the frozen base; "
-        "trained weights and optimizer states stay in float32.",
-    )
-    activation_checkpointing: bool = Field(
-        default=False, description="Recompute each layer in the backward pass: less memory."
-    )
-    weight_decay: float = Field(
-        default=0.0, ge=0, description="Of AdamW; norms and biases do not decay."
-    )
-    betas: tuple[Share, Share] = Field(default=(0.9, 0.95), description="Of AdamW.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the whole gradient.")
-    checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
-    tensorboard: bool = Field(default=False, description="Also log to TensorBoard (extra: track).")
-
-    @model_validator(mode="after")
-    def _whole_batches(self) -> Training:
-        if self.batch_rows % self.micro_rows:
-            raise ValueError(
-                f"batch_rows {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
-            )
-        return self
-
-
 class Evaluation(Settings):
     """What is measured before and after."""
 
     heldout: Count = Field(
         default=200_000, ge=1, description="Tokens of text a language, kept out of training."
     )
+    every: Count | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens of a stage after which held-out text is scored again, for curves over "
+        "the run; left out: before and after each stage only.",
+    )
     suites: tuple[str, ...] = Field(
         default=(), description="Benchmark suites: files of langraft/evaluate/suites."
     )
+    tasks: tuple[str, ...] = Field(
+        default=(),
+        description="Further tasks of lm-evaluation-harness, by its names (extra: eval).",
+    )
+    data_dir: str | None = Field(
+        default=None,
+        description="Folder of benchmark files, so that suites need no network; left out: the hub.",
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="First items of each task; left out: all."
+    )
+    batch_size: int = Field(default=16, ge=1, description="Sequences scored at once by a task.")
     identifier: str | None = Field(
         default=None,
         description="lingua, or the file of a fastText model such as GlotLID's: also score the "
@@ -223,6 +210,10 @@ class Recipe(Settings):
     )
     languages: Languages
     corpus: Corpus
+    instruct: Instruct | None = Field(
+        default=None,
+        description="Conversations, for stages of kind chat: a list of files, or keys.",
+    )
     tokenizer: TokenizerExtension | None = Field(
         default=None, description="Tokens to add to the base's; left out: its own tokenizer."
     )
@@ -278,7 +269,7 @@ class Recipe(Settings):
     @property
     def text(self) -> Text:
         """What there is to train on, for mixtures."""
-        return Text(self.languages.all, self.languages.transfer, self.corpus)
+        return Text(self.languages.all, self.languages.transfer, self.corpus, self.instruct)
 
     def _expand_presets(self) -> list[str]:
         """Put streams in place of presets; returns which cannot be had."""
@@ -312,6 +303,13 @@ class Recipe(Settings):
                 for code in source.languages
                 if code not in declared
             ]
+        for number, source in enumerate(self.instruct.sources if self.instruct else ()):
+            mistakes += [
+                f"instruct.sources[{number}].languages: given {code!r}; declared under "
+                f"`languages`: {', '.join(declared)}.{did_you_mean(code, declared)}"
+                for code in source.languages
+                if code not in declared
+            ]
         mistakes += [
             f"corpus: no source has text in {code!r} ({self.languages.role(code)}), so it can be "
             "neither trained nor scored; add a source or remove the language"
@@ -337,6 +335,8 @@ class Recipe(Settings):
         completed = self._complete(self.method, self.stages, "stages")
         mistakes = self.text.mistakes_in("stages", self.stages)
         if isinstance(self.base, ScratchBase):
+            if self.base.stage.kind == "chat":
+                mistakes.append("base.stage.kind: a base is trained on text; chat comes after it")
             for inner, mixture in self.base.stage.mixtures.items():
                 mistakes += self.text.unknown_streams(f"base.stage{inner}", mixture)
             mistakes += self.text.unknown_streams("base.tokenizer", self.base.tokenizer_mixture)

@@ -53,10 +53,16 @@ class Stage(Settings):
     """One stretch of training: on what text, which weights, which side losses."""
 
     name: StageName = Field(description="Names the stage's folder.")
+    kind: Literal["text", "chat"] = Field(
+        default="text",
+        description="text: every token of the corpus counts; chat: conversations of `instruct`, "
+        "of which the assistant's answers count.",
+    )
     tokens: Count = Field(gt=0, description="Tokens to train on, rounded up to whole steps.")
     mixture: Mixture = Field(
         description="Relative share of tokens of each language (el), source (el/wiki, */wiki) or "
-        "pair (en+el), or the name of a preset. At the start, where `points` follow.",
+        "pair (en+el), or the name of a preset; of chat by language. At the start, where `points` "
+        "follow.",
     )
     curriculum: Literal["constant", "staged", "linear"] = Field(
         default="constant",

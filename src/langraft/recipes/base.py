@@ -12,9 +12,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_manifest, write_json
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Recipe, ScratchBase, Training
+from langraft.core.recipe import Recipe, ScratchBase
 from langraft.core.stage import Stage
 from langraft.core.streams import stream_name
+from langraft.core.training import Training
 from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer

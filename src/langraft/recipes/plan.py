@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from langraft.core.recipe import Training
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 from langraft.evaluate.scorecard import Parameters
 from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
 from langraft.graft.freeze import group_of, parameter_groups

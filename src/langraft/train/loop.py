@@ -22,8 +22,9 @@ from torch import Tensor
 
 from langraft.core.artifacts import explain_disk_errors
 from langraft.core.errors import InterruptedRunError, TrainingError
-from langraft.core.recipe import Languages, Training
+from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers

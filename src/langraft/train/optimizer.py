@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from langraft.core.recipe import Training
 from langraft.core.stage import Stage
+from langraft.core.training import Training
 
 
 def make_optimizer(

@@ -1,0 +1,73 @@
+"""What all stages of a recipe share: batch shape, precision, optimizer, checkpoints."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from langraft.core.settings import Settings, Share
+
+
+class Spikes(Settings):
+    """When a loss is taken for a spike, and what is done then."""
+
+    window: int = Field(default=50, ge=8, description="Steps that say what loss is to be expected.")
+    deviations: float = Field(
+        default=8.0,
+        gt=0,
+        description="A loss that lies this many standard deviations (from the median absolute one) "
+        "above the window's median is a spike.",
+    )
+    most: int = Field(
+        default=10, ge=1, description="Rewinds of a stage; one more stops it with a message."
+    )
+
+
+class Training(Settings):
+    """What all stages share: batch shape, precision, optimizer, checkpoints."""
+
+    sequence_length: int = Field(default=1024, ge=8, description="Tokens of a packed row.")
+    batch_rows: int = Field(default=512, ge=1, description="Rows per step, over all processes.")
+    micro_rows: int = Field(
+        default=8, ge=1, description="Rows per forward pass of a process; the rest accumulates."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Precision of matrix products and of the frozen base; "
+        "trained weights and optimizer states stay in float32.",
+    )
+    keep_float32: tuple[Literal["residual", "attention"], ...] = Field(
+        default=(),
+        description="With bfloat16: what is computed in float32 all the same; [residual, "
+        "attention] is what cured PolyLM's loss spikes.",
+    )
+    z_loss: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the squared log of the softmax's normaliser, which keeps logits "
+        "small; PaLM's is 1e-4.",
+    )
+    spikes: Spikes | None = Field(
+        default=None,
+        description="Go back to the last checkpoint when the loss spikes and leave out the text "
+        "in between; {} for the defaults, left out: never.",
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="Recompute each layer in the backward pass: less memory."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="Of AdamW; norms and biases do not decay."
+    )
+    betas: tuple[Share, Share] = Field(default=(0.9, 0.95), description="Of AdamW.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of the whole gradient.")
+    checkpoint_every: int = Field(default=200, ge=1, description="Steps between checkpoints.")
+    tensorboard: bool = Field(default=False, description="Also log to TensorBoard (extra: track).")
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Training:
+        if self.batch_rows % self.micro_rows:
+            raise ValueError(
+                f"batch_rows {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Multilingual self-instruct, and conversations for training."""
