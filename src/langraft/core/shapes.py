@@ -25,7 +25,7 @@ SHAPES: Mapping[str, Shape] = {
     "polylm-1.7b": _gpt2(24, 2048, 16),
     "polylm-13b": _gpt2(40, 5120, 40),
     # The same width and depth as Llama builds them: rotary positions, RMS norms, gated FFNs of
-    # two thirds of the width, and a quarter of the key and value heads.
+    # two thirds of the width, and fewer heads of keys and values.
     "llama-1.7b": Shape(
         "llama",
         {
@@ -33,13 +33,13 @@ SHAPES: Mapping[str, Shape] = {
             "hidden_size": 2048,
             "intermediate_size": 5632,
             "num_attention_heads": 16,
-            "num_key_value_heads": 4,
+            "num_key_value_heads": 8,
             "max_position_embeddings": 2048,
             "rms_norm_eps": 1e-5,
             "tie_word_embeddings": True,
         },
     ),
-    "llama-13b": Shape(
+    "llama-12b": Shape(
         "llama",
         {
             "num_hidden_layers": 40,
