@@ -17,7 +17,8 @@ from langraft.instruct.answer import Task
 _CODE_BLOCK = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|「[^」]*」|『[^』]*』|《[^》]*》')
 _CODE_SIGNS = frozenset("{}()[];=<>_\\|#$")
-_MOST_CODE_SIGNS = 0.05  # of the characters that are not blank; prose has about one in a hundred
+_MOST_CODE_SIGNS = 0.05  # of the characters that are not blank
+_FEWEST_CODE_SIGNS = 3  # a short sentence may have a pair of brackets
 _WRITTEN = str.maketrans("语語", "文文")  # English is named as spoken or as written
 _FEWEST_LETTERS_OF_STEM = 4
 
@@ -57,7 +58,9 @@ def prose(text: str) -> str:
     bare = _CODE_BLOCK.sub(" ", text)
     visible = [character for character in bare if not character.isspace()]
     num_signs = sum(character in _CODE_SIGNS for character in visible)
-    return "" if num_signs > _MOST_CODE_SIGNS * len(visible) else _QUOTED.sub(" ", bare)
+    if num_signs >= _FEWEST_CODE_SIGNS and num_signs > _MOST_CODE_SIGNS * len(visible):
+        return ""
+    return _QUOTED.sub(" ", bare)
 
 
 def names(text: str, code: str, language: str) -> bool:
