@@ -56,10 +56,19 @@ def template_text(wanted: str, tokenizer: Any) -> str:
                 "Give `template: polylm`, or a Jinja file."
             )
         return own
+    text = written_template(wanted)
+    begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
+    return f"{{{{- bos_token -}}}}{text}" if begins and wanted in OWN_TEMPLATES else text
+
+
+def written_template(wanted: str) -> str:
+    """Return the Jinja text of one of ``OWN_TEMPLATES``, or of a file.
+
+    Raises:
+        RecipeError: when the file is missing.
+    """
     if wanted in OWN_TEMPLATES:
-        text = (_FOLDER / f"{wanted}.jinja").read_text(encoding="utf-8").rstrip("\n")
-        begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
-        return f"{{{{- bos_token -}}}}{text}" if begins else text
+        return (_FOLDER / f"{wanted}.jinja").read_text(encoding="utf-8").rstrip("\n")
     try:
         return Path(wanted).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

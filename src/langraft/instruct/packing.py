@@ -5,12 +5,13 @@ A row holds conversations end to end and then padding: end-of-text tokens that c
 
 from __future__ import annotations
 
-import itertools
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from langraft.corpus.shards import ANSWER, CONTEXT, PADDING, ShardWriter
 from langraft.instruct.chat_template import ChatExample
@@ -23,6 +24,7 @@ class PackCounts:
     """What was packed.
 
     Attributes:
+        conversations: That came in.
         examples: In rows; a conversation may be several.
         cut: Of those, too long for a row and cut after the last answer that fits.
         too_long: Dropped, as not even their first answer fits.
@@ -31,6 +33,7 @@ class PackCounts:
         rows: Rows.
     """
 
+    conversations: int = 0
     examples: int = 0
     cut: int = 0
     too_long: int = 0
@@ -73,57 +76,64 @@ def pack(lengths: Sequence[int], row_length: int) -> list[list[int]]:
     return rows
 
 
-def write_rows(
-    examples: Iterable[tuple[str, ChatExample]],
-    writer: ShardWriter,
-    row_length: int,
-    padding_id: int,
-) -> PackCounts:
-    """Pack examples within windows of ``WINDOW`` and write the rows as documents of a stream.
+class RowPacker:
+    """Packs the examples of one language and writes the rows as documents of a stream.
 
-    Every example is a document, and so is a row's padding. Row r of the stream is its tokens from
-    r * row_length on, as everywhere.
-
-    Args:
-        examples: Each with its name.
-        writer: Of the stream; not closed.
-        row_length: Tokens of a row.
-        padding_id: Token that fills rows up.
+    Examples are packed within windows of ``WINDOW``, in the order in which they come. Every example
+    is a document, and so is a row's padding. Row r of the stream is its tokens from
+    r * row_length on, as everywhere. Leaving the context writes what is left.
     """
-    counts = PackCounts()
-    for window in _windows(_fitting(examples, row_length, counts)):
-        for row in pack([len(example.tokens) for _, example in window], row_length):
-            filled = 0
-            for name, example in (window[number] for number in row):
-                parts = np.where(example.is_answer, ANSWER, CONTEXT)
-                writer.add(np.array(example.tokens), name, parts=parts)
-                filled += len(example.tokens)
-                counts.answer_tokens += sum(example.is_answer)
-            counts.examples += len(row)
-            counts.tokens += filled
-            counts.rows += 1
-            if filled < row_length:
-                padding = np.full(row_length - filled, padding_id)
-                writer.add(padding, "padding", parts=np.full_like(padding, PADDING))
-    return counts
+
+    def __init__(self, writer: ShardWriter, row_length: int, padding_id: int) -> None:
+        """Write rows of ``row_length`` tokens, filled up with ``padding_id``."""
+        self.counts = PackCounts()
+        self._writer = writer
+        self._row_length = row_length
+        self._padding_id = padding_id
+        self._window: list[_Waiting] = []
+
+    def __enter__(self) -> RowPacker:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if kind is None:
+            self._write_window()
+        self._writer.close()
+
+    def add(self, name: str, examples: Sequence[ChatExample]) -> None:
+        """Take the examples of one conversation; what is longer than a row is cut or dropped."""
+        self.counts.conversations += 1
+        for example in examples:
+            fitting = fit(example, self._row_length)
+            if fitting is None:
+                self.counts.too_long += 1
+                continue
+            self.counts.cut += fitting is not example
+            tokens = np.array(fitting.tokens, dtype=np.uint32)
+            self._window.append(_Waiting(name, tokens, np.array(fitting.is_answer)))
+            if len(self._window) == WINDOW:
+                self._write_window()
+
+    def _write_window(self) -> None:
+        lengths = [len(waiting.tokens) for waiting in self._window]
+        for row in pack(lengths, self._row_length):
+            for waiting in (self._window[number] for number in row):
+                parts = np.where(waiting.is_answer, ANSWER, CONTEXT)
+                self._writer.add(waiting.tokens, waiting.name, parts=parts)
+                self.counts.answer_tokens += int(waiting.is_answer.sum())
+            filled = sum(lengths[number] for number in row)
+            self.counts.examples += len(row)
+            self.counts.tokens += filled
+            self.counts.rows += 1
+            if filled < self._row_length:
+                padding = np.full(self._row_length - filled, self._padding_id)
+                self._writer.add(padding, "padding", parts=np.full_like(padding, PADDING))
+        self._window.clear()
 
 
-def _fitting(
-    examples: Iterable[tuple[str, ChatExample]], row_length: int, counts: PackCounts
-) -> Iterator[tuple[str, ChatExample]]:
-    """Cut or drop what is longer than a row, and count it."""
-    for name, example in examples:
-        fitting = fit(example, row_length)
-        if fitting is None:
-            counts.too_long += 1
-            continue
-        counts.cut += fitting is not example
-        yield name, fitting
+class _Waiting(NamedTuple):
+    """An example of the window, in arrays that are small."""
 
-
-def _windows(
-    examples: Iterable[tuple[str, ChatExample]],
-) -> Iterator[list[tuple[str, ChatExample]]]:
-    remaining = iter(examples)
-    while window := list(itertools.islice(remaining, WINDOW)):
-        yield window
+    name: str
+    tokens: NDArray[np.uint32]
+    is_answer: NDArray[np.bool_]
