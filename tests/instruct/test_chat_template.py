@@ -246,6 +246,7 @@ def test_text_after_the_last_answer_is_left_out(tokenizer_of: Callable[..., Any]
     [
         ("{{ nothing", "cannot write one question"),
         ("{% for m in messages %}{{ m.of.nobody }}{% endfor %}", "cannot write one question"),
+        ("{{ messages[0].content }}", "leaves the answer out"),
         (
             "{{ messages[-1].content }}{% if add_generation_prompt %}x{% endif %}",
             "begins an answer",
@@ -256,7 +257,7 @@ def test_a_template_that_cannot_be_used_is_refused_at_once(
     tokenizer_of: Callable[..., Any], template: str, words: str
 ) -> None:
     with pytest.raises(RecipeError, match=words):
-        ChatFormat(tokenizer_of(**QWEN), template)
+        ChatFormat(tokenizer_of(**QWEN), template).refuse_untrainable()
 
 
 def test_where_documents_begin_with_a_token_so_do_conversations_of_polylm(

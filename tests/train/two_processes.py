@@ -28,6 +28,7 @@ SETTINGS = {
     "bfloat16": {"dtype": "bfloat16"},
     "expanded": {"activation_checkpointing": True},
     "extended": {},
+    "chat": {},
 }
 
 
@@ -51,7 +52,7 @@ def main(folder: Path) -> None:
             stage=trained_stage,
             training=training(**settings),
             languages=LANGUAGES,
-            loader=make_loader(folder.parent / "shards"),
+            loader=make_loader(folder.parent / ("chats" if name == "chat" else "shards")),
             seed=0,
             folder=at,
             processes=processes,

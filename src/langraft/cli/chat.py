@@ -121,18 +121,18 @@ class Chat:
         """
         if self.is_chat:
             self._turns.append(Message(role="user", content=text))
-        ids = self._encode(self._tokenizer, self._format, text)
+        ids, format = self._encode(self._tokenizer, self._format, text), self._format
         if self._is_guarded is not None:
             of_base = self._encode(self._base_tokenizer, self._base_format, text)
             # As the guard will read it: without the marks of a chat template.
             read = str(self._base_tokenizer.decode(of_base[0], skip_special_tokens=True))
-            ids = of_base if self._is_guarded(read) else ids
+            if self._is_guarded(read):
+                ids, format = of_base, self._base_format
         sampling = (
             {"do_sample": True, "temperature": self._temperature}
             if self._temperature
             else {"do_sample": False}
         )
-        stops = {"eos_token_id": list(self._format.stop_ids)} if self._format else {}
         streamer = _Streamer(self._tokenizer, write)
         try:
             self._model.generate(
@@ -141,8 +141,8 @@ class Chat:
                 max_new_tokens=self._max_tokens,
                 pad_token_id=self._tokenizer.eos_token_id,
                 streamer=streamer,
+                eos_token_id=self._stop_ids(format),
                 **sampling,
-                **stops,
             )
         except KeyboardInterrupt:
             streamer.end()
@@ -167,6 +167,12 @@ class Chat:
             f"most in layer {highest} ({100 * shares[highest]:.0f}%), "
             f"least in layer {lowest} ({100 * shares[lowest]:.0f}%)]"
         )
+
+    def _stop_ids(self, format: ChatFormat | None) -> list[int] | None:
+        """Return where an answer ends: what the model says, and what its template adds."""
+        given: Any = self._model.generation_config.eos_token_id
+        known: list[int] = given if isinstance(given, list) else [] if given is None else [given]
+        return sorted({*known, *(format.stop_ids if format else ())}) or None
 
     def _encode(self, tokenizer: Any, format: ChatFormat | None, text: str) -> torch.Tensor:
         """Return the prompt, (1, T): the conversation so far, or the text alone."""

@@ -19,7 +19,7 @@ from langraft.core.errors import RecipeError
 from langraft.corpus.reading.records import Wrong
 
 OWN_TEMPLATES = ("polylm", "polylm_task")
-_PROBE = (Message(role="user", content="Q"), Message(role="assistant", content="A"))
+_PROBE = (Message(role="user", content="One?"), Message(role="assistant", content="Two."))
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -79,7 +79,12 @@ def written_template(wanted: str) -> str:
 
 
 class ChatFormat:
-    """A chat template together with the tokenizer that reads what it writes."""
+    """A chat template together with the tokenizer that reads what it writes.
+
+    Attributes:
+        template: Jinja text.
+        stop_ids: Tokens that end an answer: the template's end of a turn, and the end of text.
+    """
 
     def __init__(self, tokenizer: Any, template: str) -> None:
         """Bind a template and find out how it ends a turn.
@@ -89,7 +94,7 @@ class ChatFormat:
             template: Jinja text, see ``template_text``.
 
         Raises:
-            RecipeError: when it is no template, or cannot write one question and one answer.
+            RecipeError: when it is no template, or cannot write one question and its answer.
         """
         self.template = template
         self._tokenizer = tokenizer
@@ -104,22 +109,9 @@ class ChatFormat:
                 "tokenizer_config.json."
             )
         self._special[eos] = tokenizer.convert_ids_to_tokens(eos)
-        try:
-            answer = self._answer(_PROBE)
-        except TemplateError as error:
-            raise RecipeError(
-                f"The chat template cannot write one question and its answer: {error}. Mend it, "
-                "or give `instruct.template: polylm`."
-            ) from error
-        if isinstance(answer, Wrong):
-            raise RecipeError(
-                f"The chat template cannot be trained on: {answer.reason}. Mend it, or give "
-                "`instruct.template: polylm`."
-            )
-        ends = [token for token in self.tokenize(answer) if token in self._special]
-        self._end_of_turn = ends[-1] if ends else None
-        self.stop_ids = tuple(sorted({eos, *ends[-1:]}))
-        """Tokens that end an answer: the template's end of a turn, and the end of text."""
+        self._end_of_turn = self._find_end_of_turn()
+        ends = {eos} if self._end_of_turn is None else {eos, self._end_of_turn}
+        self.stop_ids = tuple(sorted(ends))
 
     def tokenize(self, text: str) -> list[int]:
         """Return the ids of what a template wrote, nothing added."""
@@ -169,6 +161,35 @@ class ChatFormat:
             is_answer += [False] * (len(prompt) - len(tokens)) + [True] * len(answer)
             tokens = prompt + answer
         return [*examples, ChatExample(tuple(tokens), tuple(is_answer))]
+
+    def refuse_untrainable(self) -> None:
+        """Refuse a template that serves to ask and not to train.
+
+        Raises:
+            RecipeError: when it writes an answer otherwise than it asks for one.
+        """
+        answer = self._answer(_PROBE)
+        if isinstance(answer, Wrong):
+            raise RecipeError(
+                f"The chat template cannot be trained on: {answer.reason}. Mend it, or give "
+                "`instruct.template: polylm`."
+            )
+
+    def _find_end_of_turn(self) -> int | None:
+        """Return the special token that the template writes after an answer, if it does."""
+        said = _PROBE[-1].content
+        try:
+            self._prompt(_PROBE[:1])
+            _, answer, after = self._render(_PROBE, add_generation_prompt=False).rpartition(said)
+            problem = "" if answer else "it leaves the answer out"
+        except TemplateError as error:
+            after, problem = "", str(error)
+        if problem:
+            raise RecipeError(
+                f"The chat template cannot write one question and its answer: {problem}. Mend it, "
+                "or give `instruct.template: polylm`."
+            )
+        return next((token for token in self.tokenize(after) if token in self._special), None)
 
     def _ended(self, answer: str) -> list[int]:
         """Return an answer's tokens through the one that ends the turn."""

@@ -35,4 +35,6 @@ def stop_at_turns(folder: Path, tokenizer: Path) -> None:
     stop_ids = ChatFormat(loaded, template_text("base", loaded)).stop_ids
     path = folder / "generation_config.json"
     settings: dict[str, Any] = read_json(path) if path.is_file() else {}
-    write_json(path, settings | {"eos_token_id": list(stop_ids)})
+    given = settings.get("eos_token_id")
+    known: list[int] = given if isinstance(given, list) else [] if given is None else [given]
+    write_json(path, settings | {"eos_token_id": sorted({*known, *stop_ids})})

@@ -179,7 +179,9 @@ def _say(by_source: list[dict[str, Any]], by_language: dict[str, Any], console: 
 
 def _format(folder: Path, template: str) -> ChatFormat:
     tokenizer = load_tokenizer(folder)
-    return ChatFormat(tokenizer, template_text(template, tokenizer))
+    chat = ChatFormat(tokenizer, template_text(template, tokenizer))
+    chat.refuse_untrainable()
+    return chat
 
 
 def _instruct(recipe: Recipe) -> Instruct:
