@@ -115,10 +115,23 @@ def test_a_guarded_answer_is_the_original_experts(graft: Path) -> None:
 
 
 def test_a_model_without_experts_says_so(save_base: Callable[..., Path], tmp_path: Path) -> None:
-    chat = chat_with(graft_of(save_base(), Full(), tmp_path / "full"))
-    chat.answer(ENGLISH)
-    with pytest.raises(ModelError, match="full has no experts"):
-        chat.experts_line()
+    base = save_base()
+    for folder in (base, graft_of(base, Full(), tmp_path / "full")):
+        with pytest.raises(ModelError, match="--experts: this model has no experts"):
+            converse(chat_with(folder), None, ENGLISH, shows_experts=True)
+
+
+def test_an_answer_that_is_interrupted_at_once_is_no_answer(
+    graft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = chat_with(graft)
+
+    def interrupt(**settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chat._model, "generate", interrupt)
+    assert chat.answer(ENGLISH) == ""
+    assert "interrupted" in chat.experts_line()
 
 
 def test_answers_go_to_stdout_and_talk_to_stderr(

@@ -227,7 +227,7 @@ def test_what_a_base_leaves_to_the_defaults_of_its_class_stays_so_in_the_export(
     export_model(tmp_path / "graft", tmp_path / "export", wanted="standard")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("name", ["review", "talk", "extend"])
 def test_a_chat_stage_trains_what_extends_the_model_whatever_it_is_called(
     method: str, name: str

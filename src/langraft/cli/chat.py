@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from transformers.generation.streamers import BaseStreamer
 
 from langraft.core.artifacts import read_json
@@ -15,6 +16,7 @@ from langraft.core.conversation import Message
 from langraft.core.errors import ModelError
 from langraft.evaluate.answer_routing import original_shares
 from langraft.families.load import load_model, load_tokenizer
+from langraft.graft.expanded_ffn import expanded_ffns
 from langraft.graft.store import GRAFT_JSON, base_of, load, tokenizer_folder
 from langraft.graft.surgery import graft_info
 from langraft.instruct.chat_template import ChatFormat, template_text
@@ -30,7 +32,12 @@ def converse(talk: Chat, lines: Iterable[str] | None, prompt: str, *, shows_expe
         lines: What is said, a line each; None for the prompt alone.
         prompt: Answered where there are no lines.
         shows_experts: Say after each answer which share of it the original expert carried.
+
+    Raises:
+        ModelError: when that is wanted of a model whose experts are not known.
     """
+    if shows_experts:
+        talk.refuse_without_experts()
 
     def answer(text: str) -> None:
         talk.answer(text, lambda piece: print(piece, end="", flush=True))
@@ -67,6 +74,7 @@ class Chat:
             ModelError: when the folder holds neither, or what it holds cannot be guarded.
             RecipeError: when the chat template cannot be used.
         """
+        transformers.logging.disable_progress_bar()
         self._is_guarded: Callable[[str], bool] | None = None
         graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
         if (graft / GRAFT_JSON).is_file():
@@ -152,12 +160,22 @@ class Chat:
             self._turns.append(Message(role="assistant", content=streamer.text))
         return streamer.text
 
-    def experts_line(self) -> str:
-        """Say which share of the last answer the original expert carried.
+    def refuse_without_experts(self) -> None:
+        """Refuse a model that does not know which of its experts is the original.
 
         Raises:
-            ModelError: when the model has no experts.
+            ModelError: for a model that is no graft, or whose method has no experts.
         """
+        if not expanded_ffns(self._model):
+            raise ModelError(
+                "--experts: this model has no experts that langraft put there. Give the folder of "
+                "a graft or a run whose method has some (moe_lpr, moe_ct, moe_full)."
+            )
+
+    def experts_line(self) -> str:
+        """Say which share of the last answer the original expert carried."""
+        if self._answered.shape[1] == self._num_prompt:
+            return "[interrupted before the first word]"
         shares = original_shares(self._model, self._answered, self._num_prompt)
         highest, lowest = (
             choose(range(len(shares)), key=lambda n: shares[n]) for choose in (max, min)

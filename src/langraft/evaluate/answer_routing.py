@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langraft.core.errors import ModelError
+from langraft.core.errors import ShapeError
 from langraft.graft.surgery import graft_info
 
 
@@ -26,27 +26,25 @@ def original_shares(model: Any, ids: Tensor, num_prompt: int) -> list[float]:
     Args:
         model: A graft.
         ids: Of the prompt and then the answer, (1, T).
-        num_prompt: Tokens of the prompt, at least one.
+        num_prompt: Tokens of the prompt, in 1..T-1.
 
     Returns:
         A share in 0..1 for each layer.
 
     Raises:
-        ModelError: when the model has no experts, or the answer no tokens.
+        ShapeError: when no token is left for an answer.
     """
     info = graft_info(model)
     num_layers: int = model.config.num_hidden_layers
     if all(expansion.context.guard.is_on for expansion in info.expansions):
         return [1.0] * num_layers
-    if ids.shape[1] <= num_prompt:
-        raise ModelError("The answer has no tokens, so no expert carried any.")
+    if not 0 < num_prompt < ids.shape[1]:
+        raise ShapeError(f"{num_prompt} of {ids.shape[1]} tokens leave no answer to a prompt.")
     with ExitStack() as stack:
         recorded = [stack.enter_context(e.recorder.recording()) for e in info.expansions]
         # The decoder alone: a prompt's language is judged at the model itself, which is not called.
         model.base_model(input_ids=ids, use_cache=False)
         routing_by_layer = {k: v for found in recorded for k, v in found.items()}
-    if not routing_by_layer:
-        raise ModelError(f"{info.method.name} has no experts, so none carried a share.")
     shares = [1.0] * num_layers
     for layer, routing in routing_by_layer.items():
         shares[layer] = float(routing.shares_TE()[num_prompt - 1 : -1, 0].double().mean())
