@@ -21,6 +21,7 @@ from langraft.corpus.reading.records import Wrong
 from langraft.instruct.formats import FORMATS, read_record
 from langraft.instruct.reading import ConversationReader, ImportCounts, fingerprint_source
 
+SHARED = Path(__file__).parents[3] / "shared" / "data" / "instruct"
 USER, ANSWER = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}
 TASK = {"instruction": "hi", "input": "", "output": "hello"}
 SHARE = {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "hello"}]}
@@ -54,6 +55,22 @@ def test_the_keys_of_a_record_tell_its_format(record: dict[str, Any]) -> None:
 @pytest.mark.parametrize("nothing", [None, "", "  ", "<noinput>", "<NoInput>", "No input"])
 def test_every_way_of_saying_no_input_is_one(nothing: str | None) -> None:
     assert turns_of(TASK | {"input": nothing})[0] == ("user", "hi")
+
+
+def test_a_task_without_an_answer_or_with_an_odd_input_is_broken() -> None:
+    assert read_record({"instruction": "hi", "instances": []}, "auto") == Wrong("no key 'output'")
+    assert read_record(TASK, "sharegpt") == Wrong("the value of 'conversations' is not a list")
+    odd = read_record(TASK | {"input": 3}, "auto")
+    assert odd == Wrong("the value of 'input' is not a text")
+
+
+def test_every_task_of_multialpaca_is_read() -> None:
+    path = SHARED / "multialpaca_es.jsonl.gz"
+    if not path.is_file():
+        pytest.skip("the shared data is not here")
+    found, counts = read(path, ("es",))
+    assert len(found) == counts.broken.num_records == 9958
+    assert not any("noinput" in c.messages[0].content for c in found)
 
 
 def test_an_input_stands_on_a_line_of_its_own() -> None:

@@ -14,16 +14,19 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
+from chat_templates import PLAIN
 from langraft.cli.main import app
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.parse import parse_recipe
 from langraft.corpus.shards import open_stream
+from langraft.graft.store import load
 from langraft.instruct.chat_template import ChatFormat, template_text
 from langraft.recipes.base import make_loader
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.run import run
 from langraft.recipes.text_plan import plan_text
+from tiny import VOCAB_SIZE
 
 CHAT = {"name": "talk", "kind": "chat", "tokens": 512, "mixture": {"en": 1, "el": 2}, "lr": 1e-2}
 WORDS = {"en": "the house stands by the river", "el": "το σπίτι είναι δίπλα στο ποτάμι"}
@@ -162,6 +165,52 @@ def test_a_language_whose_conversations_are_all_too_long_is_named(
     (tmp_path / "tasks_el.jsonl").write_text(text)
     with pytest.raises(CorpusError, match=r"el.*3 are longer"):
         carry_out(chat_recipe, tmp_path / "run", until="corpus")
+
+
+@pytest.mark.parametrize("method", ["lora", "llama_pro", "moe_ct"])
+def test_every_method_exports_what_talks(
+    chat_recipe: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    options = {"lora": {"rank": 2}, "llama_pro": {"new_blocks": 1}, "moe_ct": {"new_experts": 2}}
+    chat_recipe |= {"method": {"name": method, **options[method]}, "baselines": []}
+    carry_out(chat_recipe, tmp_path / "run", until="export")
+    export = tmp_path / "run/export"
+    has_own_code = method == "moe_ct"
+    tokenizer = AutoTokenizer.from_pretrained(export, trust_remote_code=has_own_code)
+    assert "<|assistant|>" in tokenizer.chat_template
+    settings = json.loads((export / "generation_config.json").read_text())
+    assert settings["eos_token_id"] == [tokenizer.eos_token_id]
+
+
+def test_a_run_adds_tokens_and_talks_with_them(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    chat_recipe |= {"base": str(save_base()), "tokenizer": {"new_tokens": 150}, "baselines": []}
+    carry_out(chat_recipe, tmp_path / "run", until="export")
+    graft = load(tmp_path / "run/graft")
+    assert graft.langraft.any_extension is not None
+    for place in ("run/graft/tokenizer", "run/export"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / place)
+        assert tokenizer.chat_template == template_text("polylm", tokenizer)
+        written = (tmp_path / place / "tokenizer.json").read_bytes()
+        assert written == (tmp_path / "run/tokenizer/tokenizer.json").read_bytes()
+    batch = open_stream(tmp_path / "run/instruct", "el").read(0, 10**6)
+    assert batch.tokens.max() >= VOCAB_SIZE
+
+
+def test_a_base_that_talks_already_lends_its_template(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    base = save_base()
+    (base / "chat_template.jinja").write_text(PLAIN)
+    chat_recipe |= {"base": str(base), "baselines": []}
+    chat_recipe["instruct"]["template"] = "base"
+    carry_out(chat_recipe, tmp_path / "run", until="train")
+    assert read_manifest(tmp_path / "run/instruct").inputs["template"] == PLAIN
+    finished = carry_out(chat_recipe, tmp_path / "run", until="corpus").steps["instruct"]
+    (base / "chat_template.jinja").write_text("{#- again -#}" + PLAIN)
+    again = carry_out(chat_recipe, tmp_path / "run", until="corpus").steps["instruct"]
+    assert (finished, again) == ("finished", "ran")
 
 
 def test_a_graft_that_learned_to_talk_keeps_its_template_when_it_is_expanded_again(

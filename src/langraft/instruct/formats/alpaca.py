@@ -15,7 +15,10 @@ KEY = "instruction"
 
 def read(record: Mapping[str, Any]) -> Turns | Wrong:
     """Return a task as one question and one answer: the instruction, and on a line its input."""
-    instruction, output = (as_text(record.get(key), key) for key in (KEY, "output"))
+    missing = next((key for key in (KEY, "output") if key not in record), None)
+    if missing is not None:
+        return Wrong(f"no key {missing!r}")
+    instruction, output = (as_text(record[key], key) for key in (KEY, "output"))
     given = record.get("input")
     if isinstance(instruction, Wrong):
         return instruction
