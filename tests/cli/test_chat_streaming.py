@@ -82,6 +82,13 @@ def test_a_model_without_a_template_is_asked_with_the_one_that_is_given(graft: P
     assert chat_with(graft).answer(ENGLISH) != chat_with(graft, template=None).answer(ENGLISH)
 
 
+def test_a_second_question_of_a_single_task_is_refused_in_words(graft: Path) -> None:
+    chat = chat_with(graft, template="polylm_task")
+    chat.answer(ENGLISH)
+    with pytest.raises(ModelError, match="one question and one answer"):
+        chat.answer(ENGLISH)
+
+
 def test_the_share_of_an_answer_is_that_of_the_tokens_that_predict_it(graft: Path) -> None:
     model = load(graft)
     ids = torch.arange(20)[None]

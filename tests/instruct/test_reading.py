@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from langraft.cli.main import app
 from langraft.core.conversation import Conversation
-from langraft.core.errors import CorpusError
+from langraft.core.errors import ArtifactError, CorpusError
 from langraft.core.instruct import ConversationSource
 from langraft.corpus.counts import BrokenCount
 from langraft.corpus.reading.records import Wrong
@@ -219,6 +219,14 @@ def test_an_import_writes_messages_that_read_back_the_same(tmp_path: Path) -> No
     before, after = read(path)[0], read(out)[0]
     assert [(c.messages, c.language) for c in before] == [(c.messages, c.language) for c in after]
     assert json.loads(out.read_text().splitlines()[0])["id"] == "a.jsonl:1"
+
+
+def test_an_import_into_a_folder_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", TASK)
+    command = ["instruct", "import", str(path), "--language", "el", "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, command)
+    assert isinstance(done.exception, ArtifactError)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_an_import_that_is_too_broken_writes_nothing(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from langraft.families.load import load_model, load_tokenizer
 from langraft.graft.expanded_ffn import expanded_ffns
 from langraft.graft.store import GRAFT_JSON, base_of, load, tokenizer_folder
 from langraft.graft.surgery import graft_info
-from langraft.instruct.chat_template import ChatFormat, template_text
+from langraft.instruct.chat_template import ChatFormat, Refusal, template_text
 
 Write = Callable[[str], None]
 
@@ -196,7 +196,13 @@ class Chat:
         """Return the prompt, (1, T): the conversation so far, or the text alone."""
         if format is None:
             return tokenizer(text, return_tensors="pt").input_ids
-        return torch.tensor([format.prompt_ids(self._turns)])
+        try:
+            return torch.tensor([format.prompt_ids(self._turns)])
+        except Refusal as error:
+            raise ModelError(
+                f"The chat template refuses this conversation: {error}. Begin another one, or give "
+                "a template that allows it (--template)."
+            ) from error
 
 
 class _Streamer(BaseStreamer):

@@ -23,6 +23,10 @@ _PROBE = (Message(role="user", content="One?"), Message(role="assistant", conten
 _FOLDER = Path(__file__).parent / "templates"
 
 
+class Refusal(ValueError):
+    """A conversation that a template cannot or will not write, in its words; always caught."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChatExample:
     """Tokens of a conversation, or of its beginning up to one of its answers.
@@ -73,8 +77,8 @@ def written_template(wanted: str) -> str:
         return Path(wanted).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
-            f"instruct.template: given {wanted!r}; expected base, {', '.join(OWN_TEMPLATES)} or a "
-            f"Jinja file ({error})."
+            f"The chat template {wanted!r} cannot be read ({error}). Give base, "
+            f"{', '.join(OWN_TEMPLATES)} or a Jinja file."
         ) from None
 
 
@@ -121,7 +125,7 @@ class ChatFormat:
         """Return the tokens that a model goes on from to answer some turns.
 
         Raises:
-            TemplateError: when the template refuses the turns.
+            Refusal: when the template refuses the turns.
         """
         return self.tokenize(self._prompt(turns))
 
@@ -150,7 +154,7 @@ class ChatFormat:
                 continue
             try:
                 prompt, said = self.prompt_ids(turns[:number]), self._answer(turns[: number + 1])
-            except TemplateError as error:
+            except Refusal as error:
                 return Wrong(f"the template refuses it: {error}")
             if isinstance(said, Wrong):
                 return said
@@ -182,7 +186,7 @@ class ChatFormat:
             self._prompt(_PROBE[:1])
             _, answer, after = self._render(_PROBE, add_generation_prompt=False).rpartition(said)
             problem = "" if answer else "it leaves the answer out"
-        except TemplateError as error:
+        except Refusal as error:
             after, problem = "", str(error)
         if problem:
             raise RecipeError(
@@ -193,11 +197,11 @@ class ChatFormat:
 
     def _ended(self, answer: str) -> list[int]:
         """Return an answer's tokens through the one that ends the turn."""
-        if self._end_of_turn is None:
-            return [*self.tokenize(answer.rstrip()), self._tokenizer.eos_token_id]
         ids = self.tokenize(answer)
-        last = len(ids) - ids[::-1].index(self._end_of_turn)
-        return ids[:last]
+        if self._end_of_turn in ids:
+            return ids[: len(ids) - ids[::-1].index(self._end_of_turn)]
+        end = self._tokenizer.eos_token_id if self._end_of_turn is None else self._end_of_turn
+        return [*self.tokenize(answer.rstrip()), end]
 
     def _prompt(self, turns: Sequence[Message]) -> str:
         return self._render(turns, add_generation_prompt=True)
@@ -210,9 +214,12 @@ class ChatFormat:
         return whole[len(prompt) :]
 
     def _render(self, turns: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        return self._tokenizer.apply_chat_template(
-            [{"role": turn.role, "content": turn.content} for turn in turns],
-            chat_template=self.template,
-            add_generation_prompt=add_generation_prompt,
-            tokenize=False,
-        )
+        try:
+            return self._tokenizer.apply_chat_template(
+                [{"role": turn.role, "content": turn.content} for turn in turns],
+                chat_template=self.template,
+                add_generation_prompt=add_generation_prompt,
+                tokenize=False,
+            )
+        except (TemplateError, TypeError, ValueError) as error:  # of Jinja, or of what it computes
+            raise Refusal(str(error).rstrip(".")) from error

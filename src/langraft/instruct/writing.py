@@ -11,6 +11,7 @@ from typing import Any
 
 from langraft.core.artifacts import explain_disk_errors
 from langraft.core.conversation import Conversation
+from langraft.core.errors import ArtifactError
 from langraft.core.instruct import ConversationSource
 from langraft.corpus.counts import BrokenCount
 from langraft.instruct.reading import ConversationReader, ImportCounts
@@ -26,6 +27,8 @@ def import_conversations(sources: Sequence[ConversationSource], out: Path) -> di
         CorpusError: when a file is missing or damaged, or more than ``max_broken`` are broken.
         ArtifactError: when the file cannot be written or the disk is full.
     """
+    if out.is_dir():
+        raise ArtifactError(f"{out} is a folder, and a file is wanted, such as {out / 'el.jsonl'}.")
     reader, found = ConversationReader(), list[ImportCounts]()
     partial = out.with_name(f".{out.name}.partial")
     with explain_disk_errors(out.parent):
