@@ -108,7 +108,8 @@ def test_plan_counts_without_reading_text(small_recipe: dict[str, Any], tmp_path
     path.write_text(yaml.safe_dump(small_recipe), encoding="utf-8")
     result = CliRunner().invoke(app, ["plan", str(path), "--json"])
     found = json.loads(result.stdout)
-    assert list(found) == ["moe_lpr", "full"]
+    assert list(found) == ["base", "moe_lpr", "full"]
+    assert found["base"]["stages"][0]["tokens"] == 512
     assert found["full"]["parameters"]["total"] == found["full"]["parameters"]["trainable"]
     assert found["moe_lpr"]["stages"][1]["trainable"] == 2 * 3 * 16  # routers alone
     assert "memory" in CliRunner().invoke(app, ["plan", str(path)]).output

@@ -183,12 +183,16 @@ def test_too_little_of_a_preset_is_refused() -> None:
 
 def test_an_unknown_name_is_answered_with_the_presets() -> None:
     message = refusal(mixture="polylm_stage3")
-    assert "polylm_stage1, polylm_stage2" in message
+    assert "polylm_stage1, polylm_other, polylm_stage2" in message
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["polylm_stage1", "polylm_stage2"])
 def test_the_published_shares_are_those_of_the_whole(name: str) -> None:
     assert sum(PRESETS[name].values()) == pytest.approx(100, abs=0.1)
+
+
+def test_the_other_languages_are_all_but_english_in_the_same_ratios() -> None:
+    assert PRESETS["polylm_stage1"] == {"en": 67.56} | dict(PRESETS["polylm_other"])
 
 
 def test_a_recipe_with_a_curriculum_is_written_and_read_back_the_same(tmp_path: Any) -> None:

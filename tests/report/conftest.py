@@ -51,6 +51,8 @@ def write_run(
     shares: Sequence[float] = (),
     num_layers: int = 3,
     num_experts: int = 4,
+    is_watched: bool = False,
+    spikes: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     stages = [
         {"name": "extend", "tokens": 8000, "mixture": dict.fromkeys(new, 1.0)},
@@ -99,8 +101,11 @@ def write_run(
                     "epochs": dict.fromkeys(stage.mixture, epochs),
                     "shares": dict.fromkeys(stage.mixture, shares or [1 / len(stage.mixture)] * 2),
                     "rare_tokens": 428,
+                    "spikes": list(spikes),
                 },
-                lambda path, stage=complete, number=number: _write_log(path, stage, number),
+                lambda path, stage=complete, number=number: _write_log(
+                    path, stage, number, codes if is_watched else ()
+                ),
                 {
                     "method": method.model_dump(mode="json"),
                     "stage": complete.model_dump(mode="json"),
@@ -213,7 +218,7 @@ def _routing(num_layers: int, num_experts: int) -> list[list[float]]:
     return rows
 
 
-def _write_log(folder: Path, stage: Any, number: int) -> None:
+def _write_log(folder: Path, stage: Any, number: int, watched: Sequence[str]) -> None:
     records = [
         {
             "step": step,
@@ -227,6 +232,7 @@ def _write_log(folder: Path, stage: Any, number: int) -> None:
             "tokens_per_second": 100.0,
             "seconds": float(step),
         }
+        | ({"heldout": dict.fromkeys(watched, 3 - step / 10)} if watched and step % 5 == 0 else {})
         for step in range(1, 11)
     ]
     lines = "".join(json.dumps(record) + "\n" for record in records)

@@ -233,6 +233,24 @@ def test_much_repeated_text_is_warned_of(make_run: MakeRun, epochs: float, is_wa
     assert ("Much repeated text" in page.text) == is_warned  # two stages
 
 
+def test_held_out_curves_begin_at_the_base_and_have_every_language(make_run: MakeRun) -> None:
+    page, _ = report(make_run(is_watched=True))
+    plain, _ = report(make_run())
+    assert "Held-out text over the run" in page.text
+    assert "Held-out text over the run" not in plain.text
+    new_panels = len(page.with_tag("figure")) - len(plain.with_tag("figure"))
+    assert new_panels == 4  # en, el, no, sw: what does not train is measured too
+
+
+def test_loss_spikes_are_told(make_run: MakeRun) -> None:
+    spike = {"step": 1234, "loss": 9.5, "expected": 2.5, "rewound_to": 1200, "samples": [96, 240]}
+    page, _ = report(make_run(spikes=[spike]))
+    assert "Loss spikes in extend" in page.text
+    assert "Step 1,234: loss 9.50 where 2.50 was expected" in page.text
+    assert "144 rows left out" in page.text
+    assert "Loss spikes" not in report(make_run())[0].text
+
+
 def test_a_hundred_languages_and_eighty_layers_stay_usable(make_run: MakeRun) -> None:
     codes = [code for code in _CODES.split() if code not in ("en", "es")]
     folder = make_run(

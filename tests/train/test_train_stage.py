@@ -33,7 +33,7 @@ from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.train.log import read_log
-from langraft.train.loop import WEIGHTS, StageResult, train_stage
+from langraft.train.loop import WEIGHTS, Gauge, StageResult, train_stage
 from langraft.train.parallel import Processes
 from tiny import tiny_model
 
@@ -59,6 +59,7 @@ def train(model: Any, loader: PackedLoader, folder: Path, **changes: Any) -> Sta
         folder=folder,
         processes=SOLO,
         console=Console(quiet=True),
+        gauge=changes.get("gauge"),
     )
 
 
@@ -402,5 +403,24 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
         assert one.keys() == two.keys()
         for key, tensor in one.items():
             torch.testing.assert_close(tensor, two[key], atol=1e-5, rtol=1e-4, msg=f"{name} {key}")
-    records = read_log(tmp_path / "two" / "bfloat16")
-    assert records[-1]["loss"] < records[0]["loss"] - 0.05
+    for name in ("bfloat16", "steady"):
+        records = read_log(tmp_path / "two" / name)
+        assert records[-1]["loss"] < records[0]["loss"] - 0.05
+
+
+def test_a_gauge_reads_the_model_on_the_way_and_changes_nothing(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    model, seen = grafted(), list[bool]()
+
+    def measure() -> dict[str, float]:
+        seen.append(model.training)
+        return {"el": float(len(seen))}
+
+    gauge = Gauge(every_tokens=190, measure=measure)  # three steps of 64
+    train(model, loader, tmp_path / "watched", gauge=gauge)
+    train(grafted(), loader, tmp_path / "plain")
+    found = {r["step"]: r["heldout"] for r in read_log(tmp_path / "watched") if "heldout" in r}
+    assert found == {3: {"el": 1.0}, 6: {"el": 2.0}, 9: {"el": 3.0}, 10: {"el": 4.0}}
+    assert not any(seen)
+    assert same_weights(tmp_path / "watched", tmp_path / "plain")

@@ -26,6 +26,7 @@ SETTINGS = {
     "chunked": {},
     "recomputed": {"activation_checkpointing": True},
     "bfloat16": {"dtype": "bfloat16"},
+    "steady": {"dtype": "bfloat16", "keep_float32": ["residual", "attention"], "z_loss": 1e-3},
     "expanded": {"activation_checkpointing": True},
     "extended": {},
     "chat": {},
@@ -45,7 +46,7 @@ def main(folder: Path) -> None:
         processes.barrier()
         makers = {"expanded": expanded_again, "extended": with_new_tokens}
         model, trained_stage = makers[name]() if name in makers else (grafted(), stage())
-        if name == "bfloat16":
+        if settings.get("dtype") == "bfloat16":
             model.to(torch.bfloat16)
         train_stage(
             model,

@@ -193,7 +193,9 @@ def plan(
 
         draw_text(texts[loaded.method.key], loaded.name, picture)
     if as_json:
-        found = {p.method: p.to_json() | {"text": texts[p.method].to_json()} for p in plans}
+        found = {p.method: p.to_json() for p in plans}
+        for method, text in texts.items():
+            found[method]["text"] = text.to_json()
         typer.echo(json.dumps(found, indent=2))
         return
     typer.echo(plan_table(plans))

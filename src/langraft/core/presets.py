@@ -11,28 +11,31 @@ from collections.abc import Collection, Mapping
 
 _LEAST_KEPT = 0.1  # of a preset; with less of it, its name would promise what is not there
 
+_POLYLM_OTHER = {
+    "zh": 22.14,
+    "ru": 1.21,
+    "es": 0.89,
+    "de": 0.88,
+    "fr": 0.81,
+    "it": 0.68,
+    "pt": 0.68,
+    "ja": 0.67,
+    "vi": 0.66,
+    "id": 0.62,
+    "pl": 0.61,
+    "nl": 0.56,
+    "ar": 0.55,
+    "tr": 0.54,
+    "th": 0.46,
+    "he": 0.33,
+    "ko": 0.13,
+}
+
 PRESETS: Mapping[str, Mapping[str, float]] = {
     # PolyLM (arXiv:2307.06018), stage 1: % of tokens by language.
-    "polylm_stage1": {
-        "en": 67.56,
-        "zh": 22.14,
-        "ru": 1.21,
-        "es": 0.89,
-        "de": 0.88,
-        "fr": 0.81,
-        "it": 0.68,
-        "pt": 0.68,
-        "ja": 0.67,
-        "vi": 0.66,
-        "id": 0.62,
-        "pl": 0.61,
-        "nl": 0.56,
-        "ar": 0.55,
-        "tr": 0.54,
-        "th": 0.46,
-        "he": 0.33,
-        "ko": 0.13,
-    },
+    "polylm_stage1": {"en": 67.56, **_POLYLM_OTHER},
+    # The same without English, for its share to be set apart: 30% of stage 1, 60% of stage 2.
+    "polylm_other": _POLYLM_OTHER,
     # PolyLM, stage 2: % of tokens by source, all languages of a source together. Its share of
     # languages other than English, 60%, is a matter of what these sources hold.
     "polylm_stage2": {

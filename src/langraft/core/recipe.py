@@ -15,6 +15,7 @@ from langraft.core.instruct import Instruct
 from langraft.core.language import LanguageCode, Role
 from langraft.core.mixtures import Text
 from langraft.core.settings import Count, Settings, Share
+from langraft.core.shapes import SHAPES
 from langraft.core.stage import Stage, StageName
 from langraft.core.streams import languages_of
 from langraft.core.training import Training
@@ -127,10 +128,24 @@ class TokenizerExtension(Settings):
 class ScratchBase(Settings):
     """A base trained from nothing: for quickstarts, tests and experiments without a hub."""
 
+    shape: Literal[tuple(SHAPES)] | None = Field(  # pyright: ignore[reportInvalidTypeForm]
+        default=None, description="A published size, instead of architecture and config."
+    )
     architecture: str = Field(default="llama", description="A transformers model type.")
-    config: dict[str, Any] = Field(description="Arguments of that model type's configuration.")
+    config: dict[str, Any] = Field(
+        description="Arguments of that model type's configuration; beside a shape, what differs."
+    )
     tokenizer: TokenizerTraining = TokenizerTraining()
     stage: Stage = Field(description="How the base is trained; everything trains.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_shape(cls, data: Any) -> Any:
+        shape = SHAPES.get(str(data.get("shape"))) if isinstance(data, dict) else None
+        config = data.get("config") or {} if shape else None
+        if shape is None or not isinstance(config, dict):
+            return data
+        return {"architecture": shape.architecture} | data | {"config": {**shape.config, **config}}
 
     @property
     def tokenizer_mixture(self) -> dict[str, float]:

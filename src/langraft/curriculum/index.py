@@ -5,7 +5,8 @@ What is called a language here is any stream of a mixture: ``el``, ``el/wiki`` o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from langraft.core.errors import CorpusError
@@ -61,13 +62,33 @@ class MixtureIndex:
         self.schedule = schedule
         self._num_rows = {code: num_rows[code] for code in schedule.languages}
         self._key = f"{seed}/{stage}"
+        self._left_out: list[tuple[int, dict[str, int]]] = []
 
     def locate(self, sample: int) -> Place:
         """Return where sample number ``sample`` (from 0) comes from."""
         language, turn = self.schedule.turn(sample)
+        turn += sum(turns[language] for first, turns in self._left_out if first <= sample)
         epoch, position = divmod(turn, self._num_rows[language])
         row = permute(position, self._num_rows[language], f"{self._key}/{language}/{epoch}")
         return Place(language, epoch, row)
+
+    def without(self, windows: Sequence[range]) -> MixtureIndex:
+        """Return an index that leaves out the rows that some samples would have read.
+
+        From a window's first sample on, every language goes on with its rows after the window:
+        shares stay on schedule, and what was left out comes again with the next epoch at most.
+
+        Args:
+            windows: Sample numbers, in the order in which they are left out; each begins at or
+                after the one before it.
+        """
+        index = copy.copy(self)
+        index._left_out = []
+        for window in windows:
+            before, after = (self.schedule.counts(at) for at in (window.start, window.stop))
+            turns = {code: after[code] - before[code] for code in after}
+            index._left_out.append((window.start, turns))
+        return index
 
     def epochs(self, num_samples: int) -> dict[str, float]:
         """Return how often each language's text is read through within so many samples."""

@@ -5,6 +5,7 @@ Shape suffixes: B = rows, S = tokens of a row.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,12 @@ class PackedLoader:
             stream: np.array([numbers[code] for code in languages_of(stream)])
             for stream in index.schedule.languages
         }
+
+    def without(self, windows: Sequence[range]) -> PackedLoader:
+        """Return a loader that leaves out the rows that some samples would have read."""
+        loader = copy.copy(self)
+        loader.index = self.index.without(windows)
+        return loader
 
     def rows(self, samples: range) -> Batch:
         """Return the rows with these global sample numbers."""

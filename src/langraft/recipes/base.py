@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from langraft.core.recipe import Recipe, ScratchBase
 from langraft.core.stage import Stage
 from langraft.core.streams import stream_name
 from langraft.core.training import Training
+from langraft.corpus.build import read_heldout
 from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer
@@ -23,6 +25,7 @@ from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.curriculum.index import MANY_EPOCHS, MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.resolve import resolve
+from langraft.evaluate.heldout import score_heldout
 from langraft.families.load import resolve_base
 from langraft.graft.methods.full import Full
 from langraft.graft.store import (
@@ -33,7 +36,7 @@ from langraft.graft.store import (
 )
 from langraft.graft.surgery import graft_model
 from langraft.recipes.tokenizers import extend_on_corpus, train_on_corpus
-from langraft.train.loop import WEIGHTS, num_steps, train_stage
+from langraft.train.loop import WEIGHTS, Gauge, num_steps, train_stage
 from langraft.train.parallel import Processes
 
 
@@ -147,6 +150,7 @@ class BaseSource:
             folder=folder,
             processes=processes,
             console=console,
+            gauge=heldout_gauge(model, self._recipe, self._folder),
         )
         if processes.is_leader:
             whole_model: Any = AutoModelForCausalLM.from_config(config)
@@ -161,6 +165,7 @@ class BaseSource:
             "fingerprint": fingerprint_base(folder / "model") if processes.is_leader else "",
             "tokens": result.num_tokens,
             "seconds": result.seconds,
+            "spikes": [asdict(spike) for spike in result.spikes],
         }
 
 
@@ -220,6 +225,23 @@ def warn_of_repetition(loader: PackedLoader, samples: int, console: Console) -> 
                 highlight=False,
                 soft_wrap=True,
             )
+
+
+def heldout_gauge(model: Any, recipe: Recipe, run_folder: Path) -> Gauge | None:
+    """Return what scores held-out text while a model trains, where the recipe asks for it."""
+    if recipe.evaluate.every is None:
+        return None
+    tokenizer = DocumentTokenizer(run_folder / "tokenizer")
+    length = recipe.training.sequence_length
+    texts = {code: read_heldout(run_folder / "corpus" / code) for code in recipe.languages.all}
+
+    def measure() -> dict[str, float]:
+        return {
+            code: score_heldout(model, found, tokenizer, length).bits_per_byte
+            for code, found in texts.items()
+        }
+
+    return Gauge(every_tokens=recipe.evaluate.every, measure=measure)
 
 
 def training_inputs(recipe: Recipe) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from langraft.export.standard import twin_of
 from langraft.families.load import check_base, resolve_base
 from langraft.graft.allocation import layer_similarities
 from langraft.graft.method import AbstractMethod
+from langraft.graft.methods.full import Full
 from langraft.graft.store import (
     base_model_folder,
     empty_base,
@@ -181,11 +182,16 @@ def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, A
 def plan_recipe(recipe: Recipe) -> list[Plan]:
     """Plan the recipe's method and its baselines without reading any text or weights.
 
+    A base that is trained here comes first, as a method called ``base``.
+
     Raises:
         ModelError: when the base cannot be grafted.
     """
     check_before_running(recipe)
     plans: list[Plan] = []
+    if isinstance(recipe.base, ScratchBase):
+        stage = recipe.base.stage.model_copy(update={"trains": "everything", "losses": {}})
+        plans.append(plan_method(_graft_empty(recipe, Full()), (stage,), recipe.training, "base"))
     for method in (recipe.method, *recipe.baselines):
         assert isinstance(method, AbstractMethod)
         model, is_rare = _graft_empty(recipe, method), method.token_rows == "rare"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from langraft.graft.surgery import graft_info, graft_model
 from langraft.graft.token_rows import rare_tokens
 from langraft.recipes.base import (
     base_folder,
+    heldout_gauge,
     make_loader,
     num_samples,
     training_inputs,
@@ -84,8 +86,9 @@ class MethodTrainer:
         loader = make_loader(self._recipe, stage, text_folder(self._run_folder, stage))
         samples = num_samples(stage, self._recipe.training)
         warn_of_repetition(loader, samples, self._console)
+        model = self._model_after(number)
         result = train_stage(
-            self._model_after(number),
+            model,
             stage=stage,
             training=self._recipe.training,
             languages=self._recipe.languages,
@@ -94,6 +97,7 @@ class MethodTrainer:
             folder=folder,
             processes=self._processes,
             console=self._console,
+            gauge=heldout_gauge(model, self._recipe, self._run_folder),
         )
         self._num_stages_done = number + 1
         if self._processes.world_size > 1:
@@ -111,6 +115,7 @@ class MethodTrainer:
             "epochs": {code: round(times, 3) for code, times in epochs.items()},
             "shares": {code: [round(first[code], 4), round(last[code], 4)] for code in epochs},
             "rare_tokens": len(self._rare_tokens()),
+            "spikes": [asdict(spike) for spike in result.spikes],
         }
 
     def evaluate(self, name: str, folder: Path) -> dict[str, Any]:

@@ -21,10 +21,12 @@ class StageCurves:
     Attributes:
         loss: Nats a token.
         expert_0: Average router probability of the frozen expert; empty without experts.
+        heldout: Bits per byte of held-out text; empty where it was not measured on the way.
     """
 
     loss: dict[str, Points]
     expert_0: dict[str, Points]
+    heldout: dict[str, Points]
 
 
 def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
@@ -39,7 +41,8 @@ def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
         ArtifactError: when the log is missing or damaged.
     """
     sums: dict[str, defaultdict[tuple[str, int], list[float]]] = {
-        key: defaultdict(lambda: [0.0, 0.0, 0.0]) for key in ("loss_by_language", "expert_0")
+        key: defaultdict(lambda: [0.0, 0.0, 0.0])
+        for key in ("loss_by_language", "expert_0", "heldout")
     }
     try:
         with path.open(encoding="utf-8") as file:
@@ -47,6 +50,7 @@ def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
                 record: dict[str, Any] = json.loads(line)
                 tokens = record["tokens"]
                 place = min(num_points - 1, int(num_points * tokens / (num_tokens + 1)))
+                record.setdefault("heldout", {})  # measured at some steps only
                 for key, bins in sums.items():
                     for code, value in record[key].items():
                         bin_ = bins[code, place]
@@ -60,7 +64,11 @@ def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
             f"{path} is damaged ({type(error).__name__}: {error}). Delete its folder and run the "
             "recipe again; other finished steps are kept."
         ) from None
-    return StageCurves(_points(sums["loss_by_language"]), _points(sums["expert_0"]))
+    return StageCurves(
+        loss=_points(sums["loss_by_language"]),
+        expert_0=_points(sums["expert_0"]),
+        heldout=_points(sums["heldout"]),
+    )
 
 
 def _points(bins: Mapping[tuple[str, int], list[float]]) -> dict[str, Points]:

@@ -16,6 +16,7 @@ from langraft.core.recipe import Languages
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.scorecard import Guarded, LanguageScore, Parameters, Scorecard
 from langraft.train.log import LOG
+from langraft.train.spikes import Spike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class StageRecord:
     frozen_fingerprint: str
     seconds: float
     rare_tokens: int
+    spikes: tuple[Spike, ...]
     log: Path
     evaluation: Evaluation
 
@@ -240,6 +242,7 @@ def _stage(folder: Path, name: str, trained: Manifest) -> StageRecord:
             frozen_fingerprint=counts["frozen_fingerprint"],
             seconds=counts["seconds"],
             rare_tokens=counts["rare_tokens"],
+            spikes=tuple(Spike.from_json(spike) for spike in counts["spikes"]),
             log=at / LOG,
             evaluation=_evaluation(folder / f"evaluate-{name}", languages.all),
         )

@@ -25,7 +25,7 @@ from langraft.report.charts import (
     panel,
     segments,
 )
-from langraft.report.curves import StageCurves, read_curves
+from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
 from langraft.report.templating import MANY_LANGUAGES, template_environment
 
@@ -84,6 +84,7 @@ def view(run: RunRecord) -> dict[str, Any]:
         "change": _change(run),
         "segments": stages,
         "loss_panels": _loss_panels(run, stages, curves),
+        "heldout_panels": _heldout_panels(run, stages, curves),
         "expert_0_panels": _expert_0_panels(run, stages, curves[0]),
         "heat_maps": _heat_maps(run),
         "highest_share": _highest_share(run),
@@ -157,6 +158,23 @@ def _loss_panels(
         )
         for code in run.languages.all
         if any(code in of_stage.loss for of_method in curves for of_stage in of_method)
+    ]
+
+
+def _heldout_panels(
+    run: RunRecord, stages: Sequence[Segment], curves: Sequence[Sequence[StageCurves]]
+) -> list[Panel]:
+    """Draw bits per byte over the run, from what the base had."""
+    if not any(of_stage.heldout for of_method in curves for of_stage in of_method):
+        return []
+
+    def of_language(code: str, of_method: Sequence[StageCurves]) -> list[Points]:
+        first, *later = (of_stage.heldout.get(code, []) for of_stage in of_method)
+        return [[(0.0, run.before.heldout[code].bits_per_byte), *first], *later]
+
+    return [
+        panel(code, stages, {n: of_language(code, found) for n, found in enumerate(curves)})
+        for code in run.languages.all
     ]
 
 

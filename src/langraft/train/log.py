@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,13 +23,15 @@ class StageLog:
     Attributes that a record may hold: ``step`` (from 1), ``tokens`` (so far), ``loss`` (nats a
     token), ``loss_by_language``, ``side_losses``, ``expert_0`` (share of routing weight that the
     frozen expert gets, by language), ``lr``, ``gradient_norm``, ``tokens_per_second``,
-    ``seconds`` (of this stage so far, over all sessions).
+    ``seconds`` (of this stage so far, over all sessions), ``heldout`` (bits per byte by language,
+    at the steps where it was measured).
     """
 
     def __init__(
         self, folder: Path, title: str, num_steps: int, *, has_tensorboard: bool, console: Console
     ) -> None:
-        """Open the log of a stage; ``rewind`` drops what a resumed run will write again."""
+        """Open the log of a stage; ``rewind`` drops what will be written again."""
+        self._file: TextIO | None = None
         self._path = folder / LOG
         self._folder = folder
         self._has_tensorboard = has_tensorboard
@@ -48,6 +50,8 @@ class StageLog:
 
     def rewind(self, step: int) -> None:
         """Keep the records up to ``step`` and nothing after it, a half-written line included."""
+        if self._file is not None:
+            self._file.close()
         if self._path.exists():
             kept: list[str] = []
             for line in self._path.read_text(encoding="utf-8").splitlines():
@@ -58,6 +62,8 @@ class StageLog:
                 kept += [line + "\n"] if is_kept else []
             write_text(self._path, "".join(kept))
         self._step = step
+        if self._file is not None:
+            self._file = self._path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
         self._file = self._path.open("a", encoding="utf-8")
@@ -75,12 +81,15 @@ class StageLog:
         traceback: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        assert self._file is not None
         self._file.close()
+        self._file = None
         if self._board is not None:
             self._board.close()
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Write one step's record everywhere."""
+        assert self._file is not None
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
         talk = f"loss {record['loss']:.3f}  {record['tokens_per_second']:,.0f} tok/s"

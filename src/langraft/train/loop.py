@@ -10,8 +10,8 @@ import math
 import signal
 import time
 import zlib
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,23 @@ from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
 from langraft.train.optimizer import learning_rate, make_optimizer
 from langraft.train.parallel import Processes, shard_model, whole
+from langraft.train.precision import keep_float32
+from langraft.train.spikes import Spike, SpikeWatch
 
 WEIGHTS = "weights.safetensors"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauge:
+    """What is measured of the model while it trains.
+
+    Attributes:
+        every_tokens: How often, rounded to whole steps.
+        measure: Returns bits per byte by language; the model is in evaluation mode.
+    """
+
+    every_tokens: int
+    measure: Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ class StageResult:
         num_trained: Trained parameters.
         frozen_fingerprint: Of all frozen tensors, the same before and after.
         seconds: Wall time of training over all sessions.
+        spikes: Steps that were not taken, and the text left out with them.
     """
 
     num_steps: int
@@ -56,6 +72,7 @@ class StageResult:
     num_trained: int
     frozen_fingerprint: str
     seconds: float
+    spikes: list[Spike] = field(default_factory=list[Spike])
 
 
 def num_steps(stage: Stage, training: Training) -> int:
@@ -74,6 +91,7 @@ def train_stage(
     folder: Path,
     processes: Processes,
     console: Console,
+    gauge: Gauge | None = None,
 ) -> StageResult:
     """Train a grafted model for one stage, from its last checkpoint if there is one.
 
@@ -90,9 +108,10 @@ def train_stage(
         folder: Owned by the stage.
         processes: All of them call this together.
         console: Where the progress bar goes.
+        gauge: Measures the model on the way, into the log's ``heldout``.
 
     Raises:
-        TrainingError: when the loss is not finite, or a frozen tensor moved.
+        TrainingError: when the loss is not finite or spikes too often, or a frozen tensor moved.
         InterruptedRunError: on SIGTERM or SIGINT, after a checkpoint.
         ArtifactError: when the last checkpoint is damaged, or the disk is full.
     """
@@ -106,6 +125,7 @@ def train_stage(
         )
     device, dtype = processes.device, getattr(torch, training.dtype)
     total_steps = num_steps(stage, training)
+    tokens_per_step = training.batch_rows * training.sequence_length
     model.to(device).train()
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
@@ -117,13 +137,14 @@ def train_stage(
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.activation_checkpointing:
         _recompute_layers(model)
-    token_losses = TokenLosses(model)
-    shard_model(token_losses, processes, dtype)
+    token_losses = TokenLosses(model, has_z_loss=training.z_loss > 0)
+    has_float32_residual = "residual" in training.keep_float32
+    shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
     optimizer = make_optimizer(trained, stage, training)
     checkpoints = Checkpoints(folder / "checkpoints", trained, optimizer, processes)
-    first_step, progress = checkpoints.restore()
+    step, progress = checkpoints.restore()
     log = StageLog(
         folder,
         f"{info.method.name} {stage.name}",
@@ -132,16 +153,23 @@ def train_stage(
         console=console if processes.is_leader else Console(quiet=True),
     )
     if processes.is_leader:
-        log.rewind(first_step)
+        log.rewind(step)
     losses = {name: (info.method.side_losses()[name], w) for name, w in stage.losses.items() if w}
     is_original = torch.tensor([languages.role(c) == "original" for c in languages.all]).to(device)
     seconds_before = progress.get("seconds", 0.0)
     started = time.monotonic()
+    watch = SpikeWatch(training.spikes) if training.spikes else None
+    if watch is not None:
+        watch.restore(progress.get("watch"))
+        if step == 0:
+            checkpoints.save(0, {})  # a spike may come before the first that is due
+    every_steps = max(1, round(gauge.every_tokens / tokens_per_step)) if gauge else 0
 
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_stop_signals())
+        stack.enter_context(keep_float32(model, training.keep_float32))
         writer = stack.enter_context(log) if processes.is_leader else None
-        for step in range(first_step, total_steps):
+        while step < total_steps:
             step_started = time.monotonic()
             torch.manual_seed(_step_seed(seed, stage.name, step))
             rate = learning_rate(step, total_steps, stage)
@@ -149,7 +177,8 @@ def train_stage(
                 group["lr"] = rate
             samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
             meter = _Meter(len(languages.all), device)
-            batches = _micro_batches(loader, samples, training.micro_rows, processes)
+            text = loader.without(watch.left_out) if watch and watch.spikes else loader
+            batches = _micro_batches(text, samples, training.micro_rows, processes)
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
             )
@@ -161,6 +190,7 @@ def train_stage(
                     is_original,
                     num_labels=num_labels / processes.world_size,
                     num_micro=len(batches),
+                    z_loss=training.z_loss,
                     dtype=dtype,
                     meter=meter,
                 )
@@ -172,18 +202,31 @@ def train_stage(
             record = meter.record(processes, languages.all)
             if not (math.isfinite(record["loss"]) and math.isfinite(gradient_norm)):
                 raise _not_finite(
-                    record["loss"], gradient_norm, step, stage, loader, samples, checkpoints
+                    record["loss"], gradient_norm, step, stage, text, samples, checkpoints
                 )
+            if watch is not None and watch.is_spike(record["loss"]):
+                optimizer.zero_grad()
+                step = _rewind(step, record["loss"], watch, checkpoints, training, stage)
+                console.print(_told(watch.spikes[-1]), highlight=False, soft_wrap=True)
+                if writer is not None:
+                    writer.rewind(step)
+                continue
             optimizer.step()
             optimizer.zero_grad()
+            step += 1
+            if watch is not None:
+                watch.add(record["loss"])
 
+            speed = tokens_per_step / (time.monotonic() - step_started)
+            if gauge is not None and (step % every_steps == 0 or step == total_steps):
+                model.eval()
+                record["heldout"] = dict(gauge.measure())
+                model.train()
             seconds = seconds_before + time.monotonic() - started
-            num_tokens = (step + 1) * training.batch_rows * training.sequence_length
             if writer is not None:
-                speed = len(samples) * training.sequence_length / (time.monotonic() - step_started)
                 record |= {
-                    "step": step + 1,
-                    "tokens": num_tokens,
+                    "step": step,
+                    "tokens": step * tokens_per_step,
                     "lr": rate,
                     "gradient_norm": gradient_norm,
                     "tokens_per_second": round(speed, 1),
@@ -192,13 +235,14 @@ def train_stage(
                 with explain_disk_errors(folder):
                     writer.write(record)
             is_stopping = processes.any(stop.number is not None)
-            is_due = (step + 1) % training.checkpoint_every == 0 and step + 1 < total_steps
+            is_due = step % training.checkpoint_every == 0 and step < total_steps
             if is_due or is_stopping:
-                saved = checkpoints.save(step + 1, {"seconds": seconds})
+                progress = {"seconds": seconds} | ({"watch": watch.state()} if watch else {})
+                saved = checkpoints.save(step, progress)
                 if is_stopping:
                     raise InterruptedRunError(
                         stop.number or signal.SIGTERM,
-                        f"Stopped after step {step + 1} of {total_steps} of stage {stage.name!r}; "
+                        f"Stopped after step {step} of {total_steps} of stage {stage.name!r}; "
                         f"saved in {saved}. Run the same command again to go on.",
                     )
 
@@ -214,10 +258,11 @@ def train_stage(
     model.eval()
     return StageResult(
         num_steps=total_steps,
-        num_tokens=total_steps * training.batch_rows * training.sequence_length,
+        num_tokens=total_steps * tokens_per_step,
         num_trained=num_trained,
         frozen_fingerprint=frozen_before,
         seconds=round(seconds_before + time.monotonic() - started, 3),
+        spikes=watch.spikes if watch else [],
     )
 
 
@@ -244,19 +289,22 @@ def _micro_loss(
     *,
     num_labels: Tensor,
     num_micro: int,
+    z_loss: float,
     dtype: torch.dtype,
     meter: _Meter,
 ) -> Tensor:
     """Return one micro-batch's part of the step's loss.
 
-    Next-token losses are a mean over all labels of the step; side losses, which are means over
-    tokens already, a mean over its micro-batches.
+    Next-token losses and the z-loss are a mean over all labels of the step; side losses, which are
+    means over tokens already, a mean over its micro-batches.
     """
     recorder = graft_info(token_losses.model).recorder
     autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
     with recorder.recording() as routing_by_layer, autocast:
-        nats_T = token_losses(batch)
+        nats_T, squared_log_z_T = token_losses(batch)
         loss = nats_T.sum() / num_labels
+        if squared_log_z_T is not None:
+            loss = loss + z_loss * squared_log_z_T.sum() / num_labels
         languages_T = batch.language_ids.flatten()
         is_token_T = batch.is_token.flatten()
         roles = TokenRoles(
@@ -310,6 +358,52 @@ class _Meter:
             "side_losses": {n: float(v) for n, v in zip(names, side, strict=True)},
             "expert_0": {c: n / m for c, n, m in zip(codes, expert_0, routed, strict=True) if m},
         }
+
+
+def _rewind(
+    step: int,
+    loss: float,
+    watch: SpikeWatch,
+    checkpoints: Checkpoints,
+    training: Training,
+    stage: Stage,
+) -> int:
+    """Go back to the last checkpoint and leave out what was read since; returns its step.
+
+    The watch keeps the spike, the checkpoint does not: a run that is killed before the next one
+    meets the same spike again and does the same.
+
+    Raises:
+        TrainingError: when that has been done too often.
+    """
+    kept, progress = checkpoints.restore()
+    spike = Spike(
+        step=step + 1,
+        loss=loss,
+        expected=watch.expected,
+        rewound_to=kept,
+        samples=(kept * training.batch_rows, (step + 1) * training.batch_rows),
+    )
+    if len(watch.spikes) == watch.settings.most:
+        raise TrainingError(
+            f"Stage {stage.name!r}, step {step + 1}: loss {loss:.3f} where {spike.expected:.3f} "
+            f"was expected, after {len(watch.spikes)} rewinds, the most that training.spikes "
+            f"allows. The last good checkpoint is {checkpoints.latest()}. Lower the stage's lr, "
+            "set training.keep_float32 or z_loss, or raise spikes.deviations if this loss is no "
+            "spike; then run again."
+        )
+    spikes = [*watch.spikes, spike]
+    watch.restore(progress.get("watch"))
+    watch.spikes = spikes
+    return kept
+
+
+def _told(spike: Spike) -> str:
+    return (
+        f"  Step {spike.step}: loss {spike.loss:.3f} where {spike.expected:.3f} was expected. Back "
+        f"to step {spike.rewound_to}; the text in between ({spike.samples[1] - spike.samples[0]} "
+        "rows) is left out."
+    )
 
 
 def _not_finite(

@@ -66,16 +66,25 @@ def join_processes() -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size(), device)
 
 
-def shard_model(root: TokenLosses, processes: Processes, dtype: torch.dtype) -> None:
+def shard_model(
+    root: TokenLosses,
+    processes: Processes,
+    dtype: torch.dtype,
+    *,
+    has_float32_residual: bool = False,
+) -> None:
     """Shard a model over the processes, layer by layer, in place (FSDP2).
 
     Every process must hold the same weights before. Frozen and trained parameters keep their
-    own dtype at rest; matrix products run in ``dtype``, routers in float32.
+    own dtype at rest; matrix products run in ``dtype``, routers in float32. With
+    ``has_float32_residual`` what passes between layers is not cast to it.
     """
     if processes.world_size == 1:
         return
     policy = MixedPrecisionPolicy(
-        param_dtype=None if dtype == torch.float32 else dtype, reduce_dtype=torch.float32
+        param_dtype=None if dtype == torch.float32 else dtype,
+        reduce_dtype=torch.float32,
+        cast_forward_inputs=not has_float32_residual,
     )
     mesh = dist.device_mesh.init_device_mesh(processes.device.type, (processes.world_size,))
     for layer in decoder_layers(root.model)[1]:
