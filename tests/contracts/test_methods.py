@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from langraft.core.recipe import Languages
+from langraft.core.stage import Stage
 from langraft.export.folder import export_model
 from langraft.families.family import FAMILIES
 from langraft.families.load import load_model
@@ -224,6 +225,24 @@ def test_what_a_base_leaves_to_the_defaults_of_its_class_stays_so_in_the_export(
     train_a_little(model)
     save(model, tmp_path / "graft", base=base)
     export_model(tmp_path / "graft", tmp_path / "export", wanted="standard")
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("name", ["review", "talk", "extend"])
+def test_a_chat_stage_trains_what_extends_the_model_whatever_it_is_called(
+    method: str, name: str
+) -> None:
+    settings = METHODS[method].model_validate(SETTINGS.get(method, {}))
+    chat = Stage(name=name, kind="chat", tokens=100, mixture={"el": 1})
+    extend = Stage(name="extend", tokens=100, mixture={"el": 1})
+    for has_new_tokens in (False, True):
+        completed = settings.complete_stage(chat, has_new_tokens=has_new_tokens)
+        wanted = settings.complete_stage(extend, has_new_tokens=has_new_tokens)
+        assert (completed.trains, completed.losses) == (wanted.trains, wanted.losses)
+        assert completed.trains
+    given = chat.model_copy(update={"trains": settings.groups[:1], "losses": {}})
+    if settings.groups[0] != "token_rows":
+        assert settings.complete_stage(given).trains == settings.groups[:1]
 
 
 def test_the_literal_name_of_every_method_is_its_file_name() -> None:

@@ -16,7 +16,7 @@ from langraft.curriculum.schedule import MixtureSchedule
 
 LENGTH = 16
 LANGUAGES = ["en", "el", "sw"]
-FIELDS = ("input_ids", "labels", "position_ids", "language_ids")
+FIELDS = ("input_ids", "labels", "position_ids", "language_ids", "is_token")
 
 
 def loader_of(shards: dict[str, TokenShards], seed: int = 0) -> PackedLoader:
@@ -35,26 +35,29 @@ def assert_equal(first: Batch, second: Batch) -> None:
 
 def test_a_row_of_two_documents_by_hand() -> None:
     tokens = np.array([11, 12, 13, 21, 22, 23, 24])
-    input_ids, labels, positions, languages = pack_row(tokens, np.array([3]), 6, 4)
+    input_ids, labels, positions, languages, is_token = pack_row(tokens, np.array([3]), 6, 4)
     assert input_ids.tolist() == [11, 12, 13, 21, 22, 23]
     assert labels.tolist() == [12, 13, IGNORED, 22, 23, 24]
     assert positions.tolist() == [0, 1, 2, 0, 1, 2]
     assert languages.tolist() == [4] * 6
+    assert is_token.all()
 
 
 def test_a_document_that_starts_right_after_the_row_gives_it_no_label() -> None:
     tokens = np.array([11, 12, 13, 21])
-    _, labels, positions, _ = pack_row(tokens, np.array([3]), 3, 0)
+    _, labels, positions, _, _ = pack_row(tokens, np.array([3]), 3, 0)
     assert labels.tolist() == [12, 13, IGNORED]
     assert positions.tolist() == [0, 1, 2]
 
 
 def test_what_is_missing_is_padded_without_labels_and_apart_from_the_text() -> None:
     tokens = np.array([11, 12, 13])
-    input_ids, labels, positions, _ = pack_row(tokens, np.array([], dtype=np.int64), 6, 0)
+    row = pack_row(tokens, np.array([], dtype=np.int64), 6, 0)
+    input_ids, labels, positions, _, is_token = row
     assert input_ids[:3].tolist() == [11, 12, 13]
     assert labels.tolist() == [12, 13, IGNORED, IGNORED, IGNORED, IGNORED]
     assert positions.tolist() == [0, 1, 2, 0, 1, 2]
+    assert is_token.tolist() == [True] * 3 + [False] * 3
 
 
 @settings(deadline=None, max_examples=100)
@@ -81,7 +84,7 @@ def test_any_row_equals_a_plain_loop_over_its_documents(
     tokens = np.array(stream[start : start + length + 1])
     firsts = [n for n in range(1, len(tokens)) if owners[start + n] != owners[start + n - 1]]
     row = pack_row(tokens, np.array(firsts, dtype=np.int64), length, 0)
-    input_ids, labels, positions, _ = (part.tolist() for part in row)
+    input_ids, labels, positions, _, _ = (part.tolist() for part in row)
     num_real = len(inside)
     assert input_ids[:num_real] == [stream[at] for at in inside]
     assert labels == wanted_labels + [IGNORED] * (length - num_real)
@@ -96,7 +99,7 @@ def test_a_batch_is_whole_numbers_of_one_shape(shards: dict[str, TokenShards]) -
     batch = loader_of(shards).rows(range(5))
     for field in FIELDS:
         assert getattr(batch, field).shape == (5, LENGTH)
-        assert getattr(batch, field).dtype == torch.int64
+        assert getattr(batch, field).dtype == (torch.bool if field == "is_token" else torch.int64)
 
 
 def test_every_row_is_of_the_language_that_its_ids_say(shards: dict[str, TokenShards]) -> None:

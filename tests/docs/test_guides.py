@@ -33,6 +33,7 @@ RECIPES = [
     *yaml_blocks(ROOT / "README.md"),
     *yaml_blocks(DOCS / "guide" / "recipe.md"),
     *yaml_blocks(DOCS / "guide" / "expand.md"),
+    *yaml_blocks(DOCS / "guide" / "chat.md"),
 ]
 
 

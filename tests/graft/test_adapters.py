@@ -48,7 +48,9 @@ def test_the_loss_by_chunks_has_the_whole_loss_and_its_gradients(
 ) -> None:
     positions = torch.arange(LENGTH).expand(ROWS, -1)
     labels = ids().roll(-1, dims=1)
-    batch = Batch(ids(), labels, positions, torch.zeros_like(labels))
+    batch = Batch(
+        ids(), labels, positions, torch.zeros_like(labels), torch.ones_like(labels).bool()
+    )
     found: list[Any] = []
     for at_once in (2**26, 7 * VOCAB_SIZE):
         monkeypatch.setattr(langraft.train.loss, "_CHUNK_LOGITS", at_once)

@@ -17,6 +17,8 @@ from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
+from langraft.instruct.chat_template import ChatExample
+from langraft.instruct.packing import RowPacker
 from tiny import VOCAB_SIZE, tiny_model
 
 LANGUAGES = Languages(original=("en",), new=("el",))
@@ -33,6 +35,18 @@ def write_shards(folder: Path) -> None:
             tokens = torch.randint(1, 60, (length,), generator=generator) + 200 * number
             writer.add(tokens.numpy(), f"{code}-{document}")
         writer.close()
+
+
+def write_chats(folder: Path, padding_id: int = 0) -> None:
+    """Pack conversations of two turns in rows that are not full."""
+    generator = torch.Generator().manual_seed(0)
+    for number, code in enumerate(MIXTURE):
+        with RowPacker(ShardWriter(folder / code, VOCAB_SIZE), 16, padding_id) as packer:
+            for chat in range(30):
+                length = 5 + chat % 9
+                tokens = torch.randint(1, 60, (length,), generator=generator) + 200 * number
+                is_answer = tuple(n % 3 == 2 or n == length - 1 for n in range(length))
+                packer.add(f"{code}-{chat}", [ChatExample(tuple(tokens.tolist()), is_answer)])
 
 
 def make_loader(folder: Path) -> PackedLoader:

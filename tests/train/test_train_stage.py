@@ -23,6 +23,7 @@ from stage_setup import (
     stage,
     training,
     with_new_tokens,
+    write_chats,
     write_shards,
 )
 
@@ -104,6 +105,32 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_bit_for_bit(
     assert [r["step"] for r in read_log(tmp_path / "resumed")] == list(range(1, 11))
     losses = [[r["loss"] for r in read_log(tmp_path / name)] for name in ("whole", "resumed")]
     assert losses[0] == losses[1]
+
+
+def test_a_resumed_chat_stage_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
+    write_chats(tmp_path / "chats")
+    chats = make_loader(tmp_path / "chats")
+    train(grafted(), chats, tmp_path / "whole")
+    broken: Any = StopAfter(chats, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, tmp_path / "resumed")
+    train(grafted(), chats, tmp_path / "resumed")
+    assert same_weights(tmp_path / "whole", tmp_path / "resumed")
+
+
+def test_padding_counts_nowhere(tmp_path: Path) -> None:
+    for padding_id in (0, 77):
+        write_chats(tmp_path / f"chats-{padding_id}", padding_id)
+        chats = make_loader(tmp_path / f"chats-{padding_id}")
+        assert not chats.rows(range(4)).is_token.all()
+        train(grafted(), chats, tmp_path / f"run-{padding_id}")
+    logs = [read_log(tmp_path / f"run-{padding_id}") for padding_id in (0, 77)]
+    for first, second in zip(*logs, strict=True):
+        for key in ("loss_by_language", "side_losses", "expert_0"):
+            assert first[key] == pytest.approx(second[key], rel=1e-4), key
+    one, other = (load_file(tmp_path / f"run-{p}" / WEIGHTS) for p in (0, 77))
+    for key, tensor in one.items():
+        torch.testing.assert_close(tensor, other[key], atol=1e-5, rtol=1e-4, msg=key)
 
 
 def test_how_often_checkpoints_are_written_does_not_change_the_result(
@@ -354,6 +381,7 @@ def test_resuming_costs_the_same_far_into_a_stage(loader: PackedLoader) -> None:
 def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
     loader: PackedLoader, tmp_path: Path
 ) -> None:
+    write_chats(tmp_path / "chats")
     tests = Path(__file__).parent.parent
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
@@ -367,8 +395,9 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
     train(model, loader, tmp_path / "one-expanded", stage=its_stage)
     model, its_stage = with_new_tokens()
     train(model, loader, tmp_path / "one-extended", stage=its_stage)
-    for name in ("plain", "chunked", "recomputed", "expanded", "extended"):
-        alone = f"one-{name}" if name in ("expanded", "extended") else "one"
+    train(grafted(), make_loader(tmp_path / "chats"), tmp_path / "one-chat")
+    for name in ("plain", "chunked", "recomputed", "expanded", "extended", "chat"):
+        alone = f"one-{name}" if name in ("expanded", "extended", "chat") else "one"
         one = load_file(tmp_path / alone / WEIGHTS)
         two = load_file(tmp_path / "two" / name / WEIGHTS)
         assert one.keys() == two.keys()

@@ -29,6 +29,7 @@ SETTINGS = {
     "steady": {"dtype": "bfloat16", "keep_float32": ["residual", "attention"], "z_loss": 1e-3},
     "expanded": {"activation_checkpointing": True},
     "extended": {},
+    "chat": {},
 }
 
 
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
             stage=trained_stage,
             training=training(**settings),
             languages=LANGUAGES,
-            loader=make_loader(folder.parent / "shards"),
+            loader=make_loader(folder.parent / ("chats" if name == "chat" else "shards")),
             seed=0,
             folder=at,
             processes=processes,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from langraft import __version__
+from langraft.cli.instruct import app as instruct_app
 from langraft.cli.tokenizer import app as tokenizer_app
 from langraft.core.errors import InterruptedRunError, LangraftError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(tokenizer_app)
+app.add_typer(instruct_app)
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe: quickstart.")
@@ -284,6 +286,18 @@ def chat(
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 picks the likeliest.")] = 0.0,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat template of a model without one: polylm, polylm_task or a Jinja file."
+        ),
+    ] = None,
+    experts: Annotated[
+        bool,
+        typer.Option(
+            "--experts", help="After an answer, how much of it the original expert carried."
+        ),
+    ] = False,
     guard: Annotated[
         str,
         typer.Option(
@@ -298,8 +312,11 @@ def chat(
         bool, typer.Option(help="Run the modelling file of a portable export.")
     ] = False,
 ) -> None:
-    """Talk to a model: with its chat template if it has one, else it continues the text."""
-    from langraft.cli.chat import Chat
+    """Talk to a model: with its chat template if it has one, else it continues the text.
+
+    Answers are written as they come; Ctrl-C ends an answer, Ctrl-D the conversation.
+    """
+    from langraft.cli.chat import Chat, converse
 
     talk = Chat(
         folder,
@@ -308,14 +325,9 @@ def chat(
         guard=guard,
         identifier=identifier,
         has_own_code=trust_remote_code,
+        template=template,
     )
-    if prompt is not None:
-        typer.echo(talk.answer(prompt))
-        return
-    typer.echo(talk.greeting, err=True)
-    for line in sys.stdin:
-        if line.strip():
-            typer.echo(talk.answer(line.rstrip("\n")))
+    converse(talk, sys.stdin if prompt is None else None, prompt or "", shows_experts=experts)
 
 
 def _graft_folder(given: Path) -> Path:

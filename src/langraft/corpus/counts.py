@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from langraft.core.document import BrokenRecord, Document
+from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
 
 _SHOWN = 5  # broken records shown in full
 EXAMPLES = 20  # dropped documents of each reason that a part keeps
 _EXCERPT = 300  # characters of each
+_Read = TypeVar("_Read")
 
 
 @dataclass
@@ -24,15 +25,15 @@ class BrokenCount:
     by_reason: Counter[str] = field(default_factory=Counter[str])
     places: list[str] = field(default_factory=list[str])
 
-    def good(self, records: Iterable[Document | BrokenRecord]) -> Iterator[Document]:
-        """Pass documents on and count the rest.
+    def good(self, records: Iterable[_Read | BrokenRecord]) -> Iterator[_Read]:
+        """Pass on what could be read and count the rest.
 
         Raises:
             CorpusError: when far more than the allowed share is broken; ``check`` judges the rest.
         """
         for record in records:
             self.num_records += 1
-            if isinstance(record, Document):
+            if not isinstance(record, BrokenRecord):
                 yield record
                 continue
             self.by_reason[record.reason] += 1

@@ -3,7 +3,8 @@
 A shard is three NumPy files: ``00000.tokens.npy`` (the documents' tokens, end to end),
 ``00000.starts.npy`` (where each document starts, and the end) and ``00000.ids.npy`` (the
 documents' names, for error messages). Documents never cross shards. Of a pair there is also
-``00000.languages.npy``: of each token, which of the pair's languages it is in, 0 or 1.
+``00000.languages.npy``: of each token, which of the pair's languages it is in, 0 or 1. Of
+conversations there is ``00000.parts.npy``: of each token, what it is to the loss.
 
 The corpus step writes the shards of a source into a folder of their own, ``el/wiki/``; the stream
 ``el`` is all folders of ``el/`` in order of name.
@@ -23,6 +24,7 @@ from langraft.core.errors import ArtifactError
 from langraft.corpus.arrays import ArrayFile
 
 SHARD_TOKENS = 2**26
+CONTEXT, ANSWER, PADDING = 0, 1, 2  # parts of a conversation's row
 _COUNTED_AT_ONCE = 2**20
 
 
@@ -35,7 +37,7 @@ class ShardWriter:
         self._dtype = np.uint16 if vocab_size <= 2**16 else np.uint32
         self._shard_tokens = shard_tokens
         self._tokens: ArrayFile | None = None
-        self._languages: ArrayFile | None = None
+        self._beside: dict[str, ArrayFile] = {}
         self._starts: list[int] = []
         self._ids: list[bytes] = []
         self.num_shards = 0
@@ -49,13 +51,23 @@ class ShardWriter:
         tokens: NDArray[Any],
         document_id: str,
         languages: NDArray[np.uint8] | None = None,
+        parts: NDArray[Any] | None = None,
     ) -> None:
-        """Append one document; of a pair's say which language each token is in."""
+        """Append one document.
+
+        Args:
+            tokens: Ids.
+            document_id: Name that finds the document again.
+            languages: Of a pair: which of its languages each token is in.
+            parts: Of a conversation: ``CONTEXT``, ``ANSWER`` or ``PADDING``, of each token.
+        """
         if self._tokens is None:
             self._tokens = ArrayFile(self._path("tokens"), self._dtype)
-        if languages is not None:
-            self._languages = self._languages or ArrayFile(self._path("languages"), np.uint8)
-            self._languages.append(languages)
+        for kind, values in (("languages", languages), ("parts", parts)):
+            if values is not None:
+                if kind not in self._beside:
+                    self._beside[kind] = ArrayFile(self._path(kind), np.uint8)
+                self._beside[kind].append(values)
         self._starts.append(self._tokens.num_rows)
         self._tokens.append(tokens)
         self._ids.append(document_id.encode()[:200])
@@ -72,8 +84,8 @@ class ShardWriter:
 
     def _finish_shard(self, tokens: ArrayFile) -> None:
         tokens.close()
-        if self._languages is not None:
-            self._languages.close()
+        for file in self._beside.values():
+            file.close()
         starts = np.array([*self._starts, tokens.num_rows], dtype=np.int64)
         np.save(self._path("starts"), starts)
         np.save(self._path("ids"), np.array(self._ids))
@@ -82,7 +94,7 @@ class ShardWriter:
             some = written[first : first + _COUNTED_AT_ONCE]
             self.token_counts += np.bincount(some, minlength=len(self.token_counts))
         self.num_shards += 1
-        self._tokens = self._languages = None
+        self._tokens, self._beside = None, {}
         self._starts, self._ids = [], []
 
     def _path(self, kind: str) -> Path:
@@ -97,11 +109,13 @@ class Span:
         tokens: Token ids, shape (n,).
         starts: Where documents start inside the span: offsets in 1..n-1, ascending.
         languages: Which of the stream's languages each token is in, (n,); None where it has one.
+        parts: Of conversations what each token is to the loss, (n,); None where all text counts.
     """
 
     tokens: NDArray[np.int64]
     starts: NDArray[np.int64]
     languages: NDArray[np.int64] | None = None
+    parts: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +147,8 @@ class TokenShards:
             self._tokens = [_map_for_rows(path) for path in paths]
             self._starts = [np.load(_sibling(path, "starts"), mmap_mode="r") for path in paths]
             self._ids = [np.load(_sibling(path, "ids"), mmap_mode="r") for path in paths]
-            self._languages = [
-                _map_for_rows(path)
-                for tokens in paths
-                if (path := _sibling(tokens, "languages")).is_file()
-            ]
+            self._languages = _map_beside(paths, "languages")
+            self._parts = _map_beside(paths, "parts")
             counts = [np.load(folder / "token_counts.npy") for folder in folders]
             self.token_counts: NDArray[np.int64] = np.sum(counts, axis=0)
         except (OSError, ValueError, EOFError) as error:
@@ -158,6 +169,7 @@ class TokenShards:
         stop = min(stop, self.num_tokens)
         tokens = np.empty(max(stop - start, 0), dtype=np.int64)
         languages = np.empty_like(tokens) if self._languages else None
+        parts = np.empty_like(tokens) if self._parts else None
         starts: list[NDArray[np.int64]] = []
         at = start
         while at < stop:
@@ -168,12 +180,14 @@ class TokenShards:
             tokens[here] = self._tokens[shard][there]
             if languages is not None:
                 languages[here] = self._languages[shard][there]
+            if parts is not None:
+                parts[here] = self._parts[shard][there]
             bounds = self._starts[shard]
             low, high = np.searchsorted(bounds[:-1], [at - first, end - first])
             starts.append(np.asarray(bounds[low:high]) + (first - start))
             at = end
         inside = np.concatenate(starts) if starts else np.empty(0, dtype=np.int64)
-        return Span(tokens=tokens, starts=inside[inside > 0], languages=languages)
+        return Span(tokens=tokens, starts=inside[inside > 0], languages=languages, parts=parts)
 
     def document(self, number: int) -> StoredDocument:
         """Return a document by its number in the stream, from 0."""
@@ -227,6 +241,12 @@ def _map_for_rows(path: Path) -> NDArray[Any]:
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_RANDOM)
     return array
+
+
+def _map_beside(paths: list[Path], kind: str) -> list[NDArray[Any]]:
+    """Map what stands beside the tokens; nothing where the stream has none of the kind."""
+    found = [_sibling(tokens, kind) for tokens in paths]
+    return [_map_for_rows(path) for path in found if path.is_file()]
 
 
 def _sibling(tokens: Path, kind: str) -> Path:

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from langraft.core.streams import languages_of
-from langraft.corpus.shards import TokenShards
+from langraft.corpus.shards import ANSWER, PADDING, TokenShards
 from langraft.curriculum.index import MixtureIndex, Place
 
 IGNORED = -100
 Array = NDArray[np.int64]
+Row = tuple[Array, Array, Array, Array, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,19 @@ class Batch:
     Attributes:
         input_ids: Token ids, (B, S).
         labels: The token that follows each position in the same document, (B, S); -100 at a
-            document's last token. Already shifted: compare with the logits at the same place.
+            document's last token, and of conversations where no answer follows. Already shifted:
+            compare with the logits at the same place.
         position_ids: Restart at 0 where a document starts, (B, S). With these and no mask,
             transformers keeps attention inside documents.
         language_ids: Index of each token's language in the run's languages, (B, S).
+        is_token: False where there is only padding, (B, S).
     """
 
     input_ids: Tensor
     labels: Tensor
     position_ids: Tensor
     language_ids: Tensor
+    is_token: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
@@ -47,6 +51,7 @@ class Batch:
             self.labels.to(device),
             self.position_ids.to(device),
             self.language_ids.to(device),
+            self.is_token.to(device),
         )
 
 
@@ -55,7 +60,8 @@ class PackedLoader:
 
     A row is a stretch of ``sequence_length`` tokens of one stream, documents end to end. A document
     that a row's edge cuts goes on in another row with positions from 0. Of a stream of sentence
-    pairs every token has the id of its own language.
+    pairs every token has the id of its own language. Of conversations, whose rows are packed
+    already, the labels are the tokens of the answers.
     """
 
     def __init__(
@@ -95,7 +101,7 @@ class PackedLoader:
             names += [f"{place.language}/{name}" for name in ids]
         return names
 
-    def _row(self, place: Place) -> tuple[Array, Array, Array, Array]:
+    def _row(self, place: Place) -> Row:
         start = place.row * self.sequence_length
         span = self._shards[place.language].read(start, start + self.sequence_length + 1)
         ids = self._language_ids[place.language]
@@ -104,13 +110,18 @@ class PackedLoader:
             span.starts,
             self.sequence_length,
             ids[0] if span.languages is None else ids[span.languages],
+            span.parts,
         )
 
 
 def pack_row(
-    tokens: Array, starts: Array, length: int, language_ids: Array | int
-) -> tuple[Array, Array, Array, Array]:
-    """Return input_ids, labels, position_ids and language_ids of one row, each (length,).
+    tokens: Array,
+    starts: Array,
+    length: int,
+    language_ids: Array | int,
+    parts: Array | None = None,
+) -> Row:
+    """Return input_ids, labels, position_ids, language_ids and is_token of a row, each (length,).
 
     Args:
         tokens: Up to ``length + 1`` tokens; the last one is only a label. Fewer are padded, and
@@ -118,6 +129,7 @@ def pack_row(
         starts: Offsets in 1..len(tokens)-1 where documents start.
         length: S.
         language_ids: Of each token, or one of all.
+        parts: Of conversations what each token is to the loss: only answers are labels.
     """
     num_inputs = min(len(tokens), length)
     input_ids = np.zeros(length, dtype=np.int64)
@@ -125,6 +137,10 @@ def pack_row(
     labels = np.full(length, IGNORED, dtype=np.int64)
     labels[: len(tokens) - 1] = tokens[1:]
     labels[starts - 1] = IGNORED
+    is_token = np.arange(length) < num_inputs
+    if parts is not None:
+        labels[: len(tokens) - 1][parts[1:] != ANSWER] = IGNORED
+        is_token[:num_inputs] = parts[:num_inputs] != PADDING
     first = np.zeros(length, dtype=np.int64)  # of each place's document
     inside = starts[starts < length]
     first[inside] = inside
@@ -133,4 +149,4 @@ def pack_row(
     languages = np.empty(length, dtype=np.int64)
     languages[:num_inputs] = np.broadcast_to(language_ids, len(tokens))[:num_inputs]
     languages[num_inputs:] = languages[0]
-    return input_ids, labels, positions, languages
+    return input_ids, labels, positions, languages, is_token

@@ -36,6 +36,7 @@ from langraft.graft.store import (
     read_graft,
 )
 from langraft.graft.token_rows import round_token_rows
+from langraft.instruct.tokenizer import stop_at_turns
 
 Form = Literal["auto", "standard", "portable"]
 TOLERANCE = 1e-5
@@ -159,12 +160,14 @@ def export_model(
         if planned:
             _write_shards(partial, planned, shard_bytes)
             write_json(partial / "config.json", config)
+        own_tokenizer = graft_folder / GRAFT_TOKENIZER
         others = ("generation_config.json",) if num_new else _FILES_OF_BASE
         for pattern in others:
             for path in base_folder.glob(pattern):
                 shutil.copy(path, partial / path.name)
-        if num_new:
-            copy_tokenizer(graft_folder / GRAFT_TOKENIZER, partial, of_model=False)
+        if own_tokenizer.is_dir():
+            copy_tokenizer(own_tokenizer, partial, of_model=False)
+            stop_at_turns(partial, own_tokenizer)
         difference = _compare(
             graft_folder,
             base_folder,

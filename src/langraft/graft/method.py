@@ -69,12 +69,14 @@ class AbstractMethod(MethodSettings, ABC):
     def complete_stage(self, stage: Stage, *, has_new_tokens: bool = False) -> Stage:
         """Fill in what the stage leaves open and refuse what the method does not have.
 
-        By default rows of new tokens train wherever the method does its work.
+        By default rows of new tokens train wherever the method does its work, and a stage of kind
+        chat trains what ``extend`` does, whatever it is called.
 
         Raises:
             ValueError: "trains: ..." or "losses: ..." with what is allowed.
         """
-        defaults = self.stage_defaults.get(stage.name) or self.stage_defaults.get("*")
+        name = "extend" if stage.kind == "chat" else stage.name
+        defaults = self.stage_defaults.get(name) or self.stage_defaults.get("*")
         trains = stage.trains
         if trains is None:
             if defaults is None:

@@ -2,7 +2,7 @@
 
 graft.json           method, base (path and fingerprint), earlier expansions
 graft.safetensors    new tensors only; all tensors where a stage trained the base itself
-tokenizer/           the extended tokenizer, where new tokens were added
+tokenizer/           its own, where new tokens were added or a chat template was trained
 
 A graft that was expanded again keeps the tensors of all its expansions and refers to the base of
 the first. Such a folder may itself be the base of a run.
@@ -25,7 +25,7 @@ from torch import nn
 from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.core.recipe import Languages
-from langraft.corpus.vocabulary.extension import copy_tokenizer
+from langraft.corpus.vocabulary.extension import Extension, copy_tokenizer
 from langraft.families.load import (
     check_base,
     empty_model,
@@ -183,13 +183,17 @@ def graft_tensors(model: Any) -> dict[str, nn.Parameter]:
     return {name: p for parameters in groups.values() for name, p in parameters.items()}
 
 
-def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
+def save(
+    model: Any, folder: Path | str, *, base: Path | str, tokenizer: Path | None = None
+) -> None:
     """Write a graft in its small form.
 
     Args:
         model: A grafted model.
         folder: Where to write; made when missing.
         base: Folder or hub name of the base the model was grafted on, or of the earlier graft.
+        tokenizer: Folder of a tokenizer to keep with it, as one with another chat template; left
+            out: the extended one, or what the earlier graft has of its own.
 
     Raises:
         ArtifactError: when the folder cannot be written or the disk is full.
@@ -215,11 +219,11 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
             }
             for expansion in info.expansions
         ]
-        extension = info.any_extension
-        if extension is not None and extension.folder is not None:
-            (folder / GRAFT_TOKENIZER).mkdir(exist_ok=True)
-            copy_tokenizer(extension.folder, folder / GRAFT_TOKENIZER)
         start = resolve_base(str(base))
+        own = tokenizer or _own_tokenizer(info.any_extension, start)
+        if own is not None:
+            (folder / GRAFT_TOKENIZER).mkdir(exist_ok=True)
+            copy_tokenizer(own, folder / GRAFT_TOKENIZER)
         reference = str(base_of(start)) if is_graft(start) else str(base)
         write_json(
             folder / GRAFT_JSON,
@@ -234,6 +238,14 @@ def save(model: Any, folder: Path | str, *, base: Path | str) -> None:
                 },
             },
         )
+
+
+def _own_tokenizer(extension: Extension | None, start: Path) -> Path | None:
+    """Return the tokenizer that a graft needs beside its base's: extended, or with a template."""
+    if extension is not None and extension.folder is not None:
+        return extension.folder
+    of_earlier = start / GRAFT_TOKENIZER
+    return of_earlier if is_graft(start) and of_earlier.is_dir() else None
 
 
 def load(

@@ -21,6 +21,7 @@ from langraft.corpus.build import read_heldout
 from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.curriculum.index import MANY_EPOCHS, MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.resolve import resolve
@@ -111,9 +112,7 @@ class BaseSource:
             )
             new_tokens = len(extension.pieces)
         else:
-            for pattern in ("tokenizer*", "special_tokens_map.json", "config.json"):
-                for path in tokenizer_folder(resolve_base(base)).glob(pattern):
-                    shutil.copy(path, folder / path.name)
+            copy_tokenizer(tokenizer_folder(resolve_base(base)), folder)
         return {"vocab_size": DocumentTokenizer(folder).vocab_size, "new_tokens": new_tokens}
 
     def base_inputs(self, corpus: Manifest) -> dict[str, Any]:
@@ -176,8 +175,13 @@ def base_folder(run_folder: Path) -> Path:
     return (run_folder / "base" / manifest.counts["path"]).resolve()
 
 
-def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:
+def make_loader(recipe: Recipe, stage: Stage, text: Path) -> PackedLoader:
     """Return the batches of a stage.
+
+    Args:
+        recipe: Of the run.
+        stage: Text or chat.
+        text: Folder of its streams: the corpus, or the packed conversations.
 
     Raises:
         CorpusError: when a stream has not one whole row, or ``max_epochs`` leaves too little text.
@@ -185,7 +189,7 @@ def make_loader(recipe: Recipe, stage: Stage, corpus: Path) -> PackedLoader:
     length = recipe.training.sequence_length
     members = stage_members(recipe, stage)
     streams = dict.fromkeys(stream for found in members.values() for stream in found)
-    shards = {stream: open_stream(corpus, stream) for stream in streams}
+    shards = {stream: open_stream(text, stream) for stream in streams}
     schedule = resolve(
         stage,
         members,

@@ -1,6 +1,6 @@
 """The steps of a run, each performed once: text and base, then any number of methods.
 
-prepare   tokenizer -> corpus -> base -> evaluate-base (-> identify)
+prepare   tokenizer -> corpus (-> instruct) -> base -> evaluate-base (-> identify)
 method    for each stage: train-NAME, evaluate-NAME -> graft (-> export) -> scorecard
 """
 
@@ -33,6 +33,7 @@ from langraft.graft.method import AbstractMethod
 from langraft.graft.moe_method import AbstractMoEMethod
 from langraft.recipes import steps
 from langraft.recipes.base import BaseSource
+from langraft.recipes.conversations import INSTRUCT, instruct_inputs, make_conversations
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
 from langraft.train.parallel import Processes, join_processes
@@ -46,6 +47,7 @@ class Prepared:
 
     corpus: Manifest
     base: Manifest
+    instruct: Manifest | None
 
 
 @contextlib.contextmanager
@@ -104,6 +106,14 @@ class Pipeline:
             lambda path: steps.make_corpus(recipe, folder / "tokenizer", path, self.console),
             is_resumable=True,
         )
+        instruct = None
+        if recipe.instruct is not None:
+            instruct = self.step(
+                "instruct",
+                folder / INSTRUCT,
+                instruct_inputs(recipe, tokenizer),
+                lambda path: make_conversations(recipe, folder / "tokenizer", path, self.console),
+            )
         if until == "corpus":
             return None
         base = self.step(
@@ -121,7 +131,7 @@ class Pipeline:
                 steps.identification_inputs(recipe, corpus),
                 lambda path: steps.identify(recipe, folder / "corpus", path),
             )
-        return Prepared(corpus, base)
+        return Prepared(corpus, base, instruct)
 
     def method(
         self,
@@ -157,7 +167,7 @@ class Pipeline:
             trained = self.step(
                 f"train-{stage.name}",
                 folder / f"train-{stage.name}",
-                trainer.stage_inputs(number, trained, corpus),
+                trainer.stage_inputs(number, trained, corpus, prepared.instruct),
                 lambda path, number=number: trainer.train(number, path),
                 is_resumable=True,
                 is_collective=True,

@@ -1,7 +1,8 @@
 """A run, top to bottom: from a recipe to a grafted, evaluated, exported, reported model.
 
-    tokenizer -> corpus -> base -> evaluate-base -> for each stage: train-NAME, evaluate-NAME
-              -> graft -> export -> scorecard -> the same stages for each baseline -> report
+    tokenizer -> corpus (-> instruct) -> base -> evaluate-base
+              -> for each stage: train-NAME, evaluate-NAME -> graft -> export -> scorecard
+              -> the same stages for each baseline -> report
 
 Each step owns a folder of the run; finished steps are skipped, changed ones run again.
 """

@@ -35,6 +35,7 @@ from langraft.graft.store import (
 )
 from langraft.graft.surgery import graft_model
 from langraft.recipes.base import base_folder, scratch_config, text_inputs
+from langraft.recipes.conversations import check_template
 from langraft.recipes.plan import Plan, plan_method
 from langraft.recipes.trainer import method_stages
 
@@ -48,6 +49,7 @@ def check_before_running(recipe: Recipe) -> None:
         ModelError: when the base cannot be grafted.
         ExportError: when the export asked for has no standard format.
         CorpusError: when aligned text or a language identifier is missing.
+        RecipeError: when there is no chat template, or it cannot write a conversation.
     """
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
@@ -61,6 +63,7 @@ def check_before_running(recipe: Recipe) -> None:
         if methods:
             for method in (recipe.method, *recipe.baselines):
                 _graft_empty(recipe, cast("AbstractMethod", method))
+    check_template(recipe)
     mixed_texts(recipe)
     if recipe.evaluate.identifier is not None:
         _identifier(recipe)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langraft.core.artifacts import MANIFEST, finished, read_manifest
 from langraft.core.errors import UserError
@@ -19,6 +19,7 @@ from langraft.curriculum.resolve import resolve
 from langraft.curriculum.schedule import Schedule
 from langraft.graft.method import AbstractMethod
 from langraft.recipes.base import num_samples, stage_members
+from langraft.recipes.conversations import INSTRUCT, instruct_inputs
 from langraft.recipes.steps import corpus_inputs
 from langraft.recipes.trainer import method_stages
 
@@ -42,6 +43,7 @@ class StageText:
 
     Attributes:
         name: Of the stage.
+        kind: Text, or chat: its streams are conversations, padding included.
         tokens: Rounded up to whole steps.
         num_samples: Rows.
         schedule: Whose turn each row is.
@@ -49,6 +51,7 @@ class StageText:
     """
 
     name: str
+    kind: Literal["text", "chat"]
     tokens: int
     num_samples: int
     schedule: Schedule
@@ -82,6 +85,7 @@ class TextPlan:
             "stages": [
                 {
                     "name": stage.name,
+                    "kind": stage.kind,
                     "tokens": stage.tokens,
                     "streams": {
                         s.stream: {
@@ -110,15 +114,18 @@ def plan_text(recipe: Recipe, run_folder: Path) -> dict[str, TextPlan]:
         CorpusError: when a stream is too short, or ``max_epochs`` leaves too little text.
     """
     tokens, notes = _known_tokens(recipe, run_folder)
+    of_kind = {"text": tokens, "chat": _packed_tokens(recipe, run_folder)}
     before = [recipe.base.stage] if isinstance(recipe.base, ScratchBase) else []
     plans: dict[str, TextPlan] = {}
     for method in (recipe.method, *recipe.baselines):
         assert isinstance(method, AbstractMethod)
         stages = [*before, *method_stages(recipe, method)]
-        planned = tuple(_plan_stage(recipe, stage, tokens) for stage in stages)
+        planned = tuple(_plan_stage(recipe, stage, of_kind[stage.kind]) for stage in stages)
+        if any(stage.kind == "chat" for stage in stages) and not of_kind["chat"]:
+            notes = [*notes, "how often conversations are read is known after `langraft corpus`"]
         of_method = [
             *notes,
-            *_unknown_shares(recipe, stages, tokens),
+            *_unknown_shares(recipe, stages, of_kind),
             *_repetition(planned),
             *_untrained(recipe, stages[len(before) :]),
         ]
@@ -140,6 +147,7 @@ def _plan_stage(recipe: Recipe, stage: Stage, tokens: Mapping[str, int]) -> Stag
     first, last = schedule.shares(0), schedule.shares(samples)
     return StageText(
         name=stage.name,
+        kind=stage.kind,
         tokens=samples * length,
         num_samples=samples,
         schedule=schedule,
@@ -159,7 +167,7 @@ def _plan_stage(recipe: Recipe, stage: Stage, tokens: Mapping[str, int]) -> Stag
 def _known_tokens(recipe: Recipe, run_folder: Path) -> tuple[dict[str, int], list[str]]:
     """Return how many tokens streams have, as far as that is known, and where it is known from."""
     wanted = set[str]()
-    for stage in _all_stages(recipe):
+    for stage in (stage for stage in _all_stages(recipe) if stage.kind == "text"):
         wanted |= _streams_of(stage_members(recipe, stage))
     is_there = (run_folder / "corpus" / MANIFEST).is_file()
     if is_there and _is_current(recipe, run_folder):
@@ -174,6 +182,20 @@ def _known_tokens(recipe: Recipe, run_folder: Path) -> tuple[dict[str, int], lis
             "how often text is read is known after `langraft corpus`, or by `tokens` of its sources"
         )
     return found, notes
+
+
+def _packed_tokens(recipe: Recipe, run_folder: Path) -> dict[str, int]:
+    """Return the tokens of packed conversations by language; nothing before they are packed."""
+    folder = run_folder / INSTRUCT
+    if recipe.instruct is None or not (folder / MANIFEST).is_file():
+        return {}
+    try:
+        inputs = instruct_inputs(recipe, read_manifest(run_folder / "tokenizer"))
+    except UserError:  # a file of a source is gone
+        return {}
+    if finished(folder, inputs) is None:
+        return {}
+    return {code: open_stream(folder, code).num_tokens for code in recipe.instruct.languages}
 
 
 def _all_stages(recipe: Recipe) -> list[Stage]:
@@ -213,25 +235,28 @@ def _streams_of(members: Mapping[str, Sequence[str]]) -> set[str]:
 
 
 def _unknown_shares(
-    recipe: Recipe, stages: Sequence[Stage], tokens: Mapping[str, int]
+    recipe: Recipe, stages: Sequence[Stage], tokens: Mapping[str, Mapping[str, int]]
 ) -> list[str]:
     return [
         f"{stage.name}: shares are drawn by weight alone; those by tokens (temperature, "
         "max_epochs, */source) are known when the text is"
         for stage in stages
-        if _needs_tokens(stage) and not _streams_of(stage_members(recipe, stage)) <= tokens.keys()
+        if _needs_tokens(stage)
+        and not _streams_of(stage_members(recipe, stage)) <= tokens[stage.kind].keys()
     ]
 
 
 def _repetition(stages: Sequence[StageText]) -> list[str]:
     """Warn of text that is read too often over all stages, the worst first."""
-    times = Counter[str]()
+    times = Counter[tuple[str, str]]()
     for stage in stages:
-        times.update({s.stream: s.epochs for s in stage.streams if s.epochs is not None})
+        known = {(stage.kind, s.stream): s.epochs for s in stage.streams if s.epochs is not None}
+        times.update(known)
     return [
-        f"{stream_name(stream)} ({stream}) is read {total:.1f} times over all stages; beyond about "
-        f"{MANY_EPOCHS:g} repeated text teaches much less than new"
-        for stream, total in times.most_common()
+        f"{stream_name(stream)} ({stream}{', conversations' if kind == 'chat' else ''}) is read "
+        f"{total:.1f} times over all stages; beyond about {MANY_EPOCHS:g} repeated text teaches "
+        "much less than new"
+        for (kind, stream), total in times.most_common()
         if total > MANY_EPOCHS
     ]
 

@@ -35,6 +35,7 @@ from langraft.recipes.base import (
     training_inputs,
     warn_of_repetition,
 )
+from langraft.recipes.conversations import INSTRUCT, TOKENIZER, text_folder
 from langraft.recipes.plan import Plan, plan_method
 from langraft.train.loop import WEIGHTS, train_stage
 from langraft.train.parallel import Processes
@@ -63,9 +64,13 @@ class MethodTrainer:
         self._model: Any = None
         self._num_stages_done = -1
 
-    def stage_inputs(self, number: int, before: Manifest, corpus: Manifest) -> dict[str, Any]:
-        """Return what a stage depends on."""
+    def stage_inputs(
+        self, number: int, before: Manifest, corpus: Manifest, instruct: Manifest | None
+    ) -> dict[str, Any]:
+        """Return what a stage depends on; of the conversations only a stage of kind chat."""
+        is_chat = self.stages[number].kind == "chat"
         return {
+            **({"instruct": instruct.fingerprint} if is_chat and instruct is not None else {}),
             "method": self._method.model_dump(mode="json"),
             "stage": self.stages[number].model_dump(mode="json"),
             "training": training_inputs(self._recipe),
@@ -78,7 +83,7 @@ class MethodTrainer:
     def train(self, number: int, folder: Path) -> dict[str, Any]:
         """Train one stage."""
         stage = self.stages[number]
-        loader = make_loader(self._recipe, stage, self._run_folder / "corpus")
+        loader = make_loader(self._recipe, stage, text_folder(self._run_folder, stage))
         samples = num_samples(stage, self._recipe.training)
         warn_of_repetition(loader, samples, self._console)
         model = self._model_after(number)
@@ -134,7 +139,12 @@ class MethodTrainer:
     def save_graft(self, folder: Path) -> dict[str, Any]:
         """Save the small form after the last stage."""
         model = self._model_after(len(self.stages))
-        save(model, folder, base=base_folder(self._run_folder))
+        save(
+            model,
+            folder,
+            base=base_folder(self._run_folder),
+            tokenizer=self._run_folder / INSTRUCT / TOKENIZER if self._has_chat else None,
+        )
         return {"is_base_changed": graft_info(model).is_base_changed}
 
     def plan(self) -> Plan:
@@ -147,6 +157,11 @@ class MethodTrainer:
     def is_base_changed(self) -> bool:
         """Whether a stage trains the base's own weights, so that no guard can restore it."""
         return any(stage.trains == "everything" for stage in self.stages)
+
+    @property
+    def _has_chat(self) -> bool:
+        """Whether a stage trains on conversations, so that the graft carries their template."""
+        return any(stage.kind == "chat" for stage in self.stages)
 
     def seconds(self) -> float:
         """Return the training time of all stages."""

@@ -306,16 +306,16 @@ def _micro_loss(
         if squared_log_z_T is not None:
             loss = loss + z_loss * squared_log_z_T.sum() / num_labels
         languages_T = batch.language_ids.flatten()
+        is_token_T = batch.is_token.flatten()
         roles = TokenRoles(
-            is_token_T=torch.ones_like(languages_T, dtype=torch.bool),
-            is_original_T=is_original[languages_T],
+            is_token_T=is_token_T, is_original_T=is_original[languages_T] & is_token_T
         )
         for name, (side_loss, weight) in side_losses.items():
             value = mean_over_layers(side_loss, routing_by_layer, roles)
             loss = loss + weight * value / num_micro
             meter.add_side_loss(name, value.detach(), num_micro)
         meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
-        meter.add_routing(routing_by_layer, languages_T)
+        meter.add_routing(routing_by_layer, languages_T, is_token_T)
     return loss
 
 
@@ -337,11 +337,13 @@ class _Meter:
         self._nats.index_add_(0, languages_T, nats_T.double())
         self._labels.index_add_(0, languages_T, (labels_T != IGNORED).double())
 
-    def add_routing(self, routing_by_layer: dict[int, Routing], languages_T: Tensor) -> None:
+    def add_routing(
+        self, routing_by_layer: dict[int, Routing], languages_T: Tensor, is_token_T: Tensor
+    ) -> None:
         for routing in routing_by_layer.values():
             share_T = routing.log_original_T().detach().exp().double()
-            self._expert_0.index_add_(0, languages_T, share_T)
-            self._routed.index_add_(0, languages_T, torch.ones_like(share_T))
+            self._expert_0.index_add_(0, languages_T, share_T * is_token_T)
+            self._routed.index_add_(0, languages_T, is_token_T.double())
 
     def record(self, processes: Processes, codes: tuple[str, ...]) -> dict[str, Any]:
         names = list(self._side_losses)

@@ -1,0 +1,67 @@
+"""Conversations of any format written as one: messages, language, id; a line each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from langraft.core.artifacts import explain_disk_errors
+from langraft.core.conversation import Conversation
+from langraft.core.errors import ArtifactError
+from langraft.core.instruct import ConversationSource
+from langraft.corpus.counts import BrokenCount
+from langraft.instruct.reading import ConversationReader, ImportCounts
+
+
+def import_conversations(sources: Sequence[ConversationSource], out: Path) -> dict[str, Any]:
+    """Write the conversations of some sources into one file, whole or not at all.
+
+    Returns:
+        Counts of all sources together, as ``ImportCounts.to_json`` gives them.
+
+    Raises:
+        CorpusError: when a file is missing or damaged, or more than ``max_broken`` are broken.
+        ArtifactError: when the file cannot be written or the disk is full.
+    """
+    if out.is_dir():
+        raise ArtifactError(f"{out} is a folder, and a file is wanted, such as {out / 'el.jsonl'}.")
+    reader, found = ConversationReader(), list[ImportCounts]()
+    partial = out.with_name(f".{out.name}.partial")
+    with explain_disk_errors(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                for source in sources:
+                    counts = ImportCounts(BrokenCount(max_share=source.max_broken))
+                    found.append(counts)
+                    file.writelines(map(as_line, reader.read(source, counts)))
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(out)
+        finally:
+            partial.unlink(missing_ok=True)
+    return add_counts(found)
+
+
+def as_line(conversation: Conversation) -> str:
+    """Return a conversation as a line of JSON; reading it gives the conversation back."""
+    written = {
+        "messages": [asdict(message) for message in conversation.messages],
+        "language": conversation.language,
+        "id": conversation.id,
+    }
+    return json.dumps(written, ensure_ascii=False) + "\n"
+
+
+def add_counts(found: Sequence[ImportCounts]) -> dict[str, Any]:
+    """Return the counts of several sources as one, as plain data."""
+    total = ImportCounts(BrokenCount(max_share=1.0))
+    for counts in found:
+        total.broken.add(counts.broken)
+        total.conversations += counts.conversations
+        total.duplicates += counts.duplicates
+    return total.to_json()

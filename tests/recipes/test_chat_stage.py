@@ -1,0 +1,231 @@
+"""A run whose last stage trains on conversations, from its files to a chat with the export."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from typer.testing import CliRunner
+
+from chat_templates import PLAIN
+from langraft.cli.main import app
+from langraft.core.artifacts import read_manifest
+from langraft.core.errors import CorpusError, RecipeError
+from langraft.core.parse import parse_recipe
+from langraft.corpus.shards import open_stream
+from langraft.graft.store import load
+from langraft.instruct.chat_template import ChatFormat, template_text
+from langraft.recipes.base import make_loader
+from langraft.recipes.load import REGISTRIES
+from langraft.recipes.run import run
+from langraft.recipes.text_plan import plan_text
+from tiny import VOCAB_SIZE
+
+CHAT = {"name": "talk", "kind": "chat", "tokens": 512, "mixture": {"en": 1, "el": 2}, "lr": 1e-2}
+WORDS = {"en": "the house stands by the river", "el": "το σπίτι είναι δίπλα στο ποτάμι"}
+
+
+def write_tasks(folder: Path) -> None:
+    """Sixty tasks a language, of different lengths; some stand there twice."""
+    draw = random.Random(0)
+    for code, words in WORDS.items():
+        tasks = []
+        for number in range(60):
+            answer = " ".join(draw.choices(words.split(), k=1 + number % 6))
+            tasks.append({"instruction": f"{number % 50}?", "input": None, "output": answer})
+        tasks += tasks[:3]
+        text = "".join(json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)
+        (folder / f"tasks_{code}.jsonl").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def chat_recipe(tmp_path: Path, small_recipe: dict[str, Any]) -> dict[str, Any]:
+    write_tasks(tmp_path)
+    source = {"path": str(tmp_path / "tasks_{language}.jsonl"), "languages": ["en", "el"]}
+    training = small_recipe["training"] | {"sequence_length": 64}
+    return small_recipe | {
+        "instruct": {"sources": [source], "template": "polylm"},
+        "stages": [small_recipe["stages"][0], CHAT],
+        "training": training,
+        "baselines": ["full"],
+    }
+
+
+def carry_out(data: dict[str, Any], folder: Path, until: Any = "report") -> Any:
+    return run(parse_recipe(data, REGISTRIES), folder, until=until, console=Console(quiet=True))
+
+
+def test_a_run_with_a_chat_stage_ends_in_a_model_that_stops_at_the_end_of_its_turn(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    result = carry_out(chat_recipe, tmp_path / "run")
+    assert result.steps["instruct"] == "ran"
+    assert result.report is not None
+    counts = read_manifest(tmp_path / "run/instruct").counts
+    assert counts["sources"][0]["records"] == 126
+    for code in WORDS:
+        found = counts["languages"][code]
+        assert found["duplicates"] >= 3
+        assert found["conversations"] == 63 - found["duplicates"]
+        assert 0.7 < found["fill"] <= 1
+        assert 0 < found["answer_tokens"] < found["tokens"]
+    log = [json.loads(x) for x in (tmp_path / "run/train-talk/log.jsonl").read_text().splitlines()]
+    assert log[-1]["loss"] < log[0]["loss"]
+    for place in ("run/graft/tokenizer", "run/export"):
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / place)
+        asked = [{"role": "user", "content": "12?"}]
+        text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
+        assert text == "<|user|>\n12?\n<|assistant|>\n"
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "run/export")
+    assert model.generation_config.eos_token_id == [tokenizer.eos_token_id]
+    again = carry_out(chat_recipe, tmp_path / "run")
+    assert set(again.steps.values()) == {"finished"}
+
+    said = CliRunner().invoke(
+        app, ["chat", str(tmp_path / "run"), "--prompt", "12?", "--max-tokens", "8", "--experts"]
+    )
+    assert said.exit_code == 0, said.output
+    assert "original expert" in said.stderr
+
+
+def test_a_chat_stage_reads_conversations_and_learns_answers_alone(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    carry_out(chat_recipe, tmp_path / "run", until="corpus")
+    recipe = parse_recipe(chat_recipe, REGISTRIES)
+    batch = make_loader(recipe, recipe.stages[1], tmp_path / "run/instruct").rows(range(12))
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "run/instruct/tokenizer")
+    learned = [tokenizer.decode(row[row >= 0]) for row in batch.labels]
+    for text in learned:
+        assert "<|user|>" not in text
+        for answer in text.split(tokenizer.eos_token)[:-1]:
+            assert set(answer.split()) <= {*WORDS["en"].split(), *WORDS["el"].split()}
+        assert text.endswith(tokenizer.eos_token)
+    assert torch.equal(batch.is_token.sum(), (batch.is_token.cumprod(1)).sum())
+
+
+def test_a_plan_knows_how_often_conversations_are_read_once_they_are_packed(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = parse_recipe(chat_recipe, REGISTRIES)
+    before = plan_text(recipe, tmp_path / "run")["moe_lpr"]
+    assert before.stages[-1].kind == "chat"
+    assert all(stream.epochs is None for stream in before.stages[-1].streams)
+    assert any("conversations" in note for note in before.notes)
+    carry_out(chat_recipe, tmp_path / "run", until="corpus")
+    after = plan_text(recipe, tmp_path / "run")["moe_lpr"].stages[-1]
+    rows = open_stream(tmp_path / "run/instruct", "el").num_tokens // 64
+    of_el = next(s for s in after.streams if s.stream == "el")
+    assert of_el.epochs == pytest.approx(of_el.tokens / 64 / rows)
+
+
+def test_a_plan_of_a_recipe_with_a_chat_stage_is_shown(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text(yaml.safe_dump(chat_recipe))
+    found = CliRunner().invoke(app, ["plan", str(path), "--out", str(tmp_path / "run")])
+    assert found.exit_code == 0, found.output
+    assert "talk" in found.stdout
+
+
+def test_a_template_that_is_not_there_is_refused_before_anything_runs(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    chat_recipe["instruct"]["template"] = "base"
+    with pytest.raises(RecipeError, match="polylm"):
+        carry_out(chat_recipe, tmp_path / "run")
+    chat_recipe["instruct"]["template"] = str(tmp_path / "none.jinja")
+    with pytest.raises(RecipeError, match=r"none\.jinja"):
+        carry_out(chat_recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_without_a_chat_template_is_told_to_take_polylm(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    chat_recipe |= {"base": str(save_base())}
+    chat_recipe["instruct"]["template"] = "base"
+    with pytest.raises(RecipeError, match="template: polylm"):
+        carry_out(chat_recipe, tmp_path / "run")
+
+
+def test_a_language_whose_conversations_are_all_too_long_is_named(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    answers = [{"instruction": "?", "output": f"{number} " * 90} for number in range(3)]
+    text = "".join(json.dumps(answer) + "\n" for answer in answers)
+    (tmp_path / "tasks_el.jsonl").write_text(text)
+    with pytest.raises(CorpusError, match=r"el.*3 are longer"):
+        carry_out(chat_recipe, tmp_path / "run", until="corpus")
+
+
+@pytest.mark.parametrize("method", ["lora", "llama_pro", "moe_ct"])
+def test_every_method_exports_what_talks(
+    chat_recipe: dict[str, Any], tmp_path: Path, method: str
+) -> None:
+    options = {"lora": {"rank": 2}, "llama_pro": {"new_blocks": 1}, "moe_ct": {"new_experts": 2}}
+    chat_recipe |= {"method": {"name": method, **options[method]}, "baselines": []}
+    carry_out(chat_recipe, tmp_path / "run", until="export")
+    export = tmp_path / "run/export"
+    has_own_code = method == "moe_ct"
+    tokenizer = AutoTokenizer.from_pretrained(export, trust_remote_code=has_own_code)
+    assert "<|assistant|>" in tokenizer.chat_template
+    settings = json.loads((export / "generation_config.json").read_text())
+    assert settings["eos_token_id"] == [tokenizer.eos_token_id]
+
+
+def test_a_run_adds_tokens_and_talks_with_them(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    chat_recipe |= {"base": str(save_base()), "tokenizer": {"new_tokens": 150}, "baselines": []}
+    carry_out(chat_recipe, tmp_path / "run", until="export")
+    graft = load(tmp_path / "run/graft")
+    assert graft.langraft.any_extension is not None
+    for place in ("run/graft/tokenizer", "run/export"):
+        tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / place)
+        assert tokenizer.chat_template == template_text("polylm", tokenizer)
+        written = (tmp_path / place / "tokenizer.json").read_bytes()
+        assert written == (tmp_path / "run/tokenizer/tokenizer.json").read_bytes()
+    batch = open_stream(tmp_path / "run/instruct", "el").read(0, 10**6)
+    assert batch.tokens.max() >= VOCAB_SIZE
+
+
+def test_a_base_that_talks_already_lends_its_template(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    base = save_base()
+    (base / "chat_template.jinja").write_text(PLAIN)
+    chat_recipe |= {"base": str(base), "baselines": []}
+    chat_recipe["instruct"]["template"] = "base"
+    carry_out(chat_recipe, tmp_path / "run", until="train")
+    assert read_manifest(tmp_path / "run/instruct").inputs["template"] == PLAIN
+    finished = carry_out(chat_recipe, tmp_path / "run", until="corpus").steps["instruct"]
+    (base / "chat_template.jinja").write_text("{#- again -#}" + PLAIN)
+    again = carry_out(chat_recipe, tmp_path / "run", until="corpus").steps["instruct"]
+    assert (finished, again) == ("finished", "ran")
+
+
+def test_a_graft_that_learned_to_talk_keeps_its_template_when_it_is_expanded_again(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    chat_recipe["baselines"] = []
+    carry_out(chat_recipe, tmp_path / "first", until="export")
+    again = chat_recipe | {
+        "base": str(tmp_path / "first/graft"),
+        "languages": {"original": ["en", "el", "hu"], "new": ["tr"]},
+        "stages": [{"name": "extend", "tokens": 512, "mixture": {"tr": 1}}],
+        "instruct": None,
+    }
+    carry_out(again, tmp_path / "second", until="export")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "second/export")
+    assert ChatFormat(tokenizer, template_text("base", tokenizer)).template == template_text(
+        "polylm", tokenizer
+    )
