@@ -10,7 +10,7 @@ import math
 import signal
 import time
 import zlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,14 +28,15 @@ from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
-from langraft.graft.router import Routing
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
+from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
 from langraft.train.parallel import Processes, shard_model, whole
 from langraft.train.precision import keep_float32
+from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
 
 WEIGHTS = "weights.safetensors"
@@ -166,7 +167,7 @@ def train_stage(
     every_steps = max(1, round(gauge.every_tokens / tokens_per_step)) if gauge else 0
 
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_stop_signals())
+        stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
@@ -176,7 +177,7 @@ def train_stage(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
-            meter = _Meter(len(languages.all), device)
+            meter = StepMeter(len(languages.all), device)
             text = loader.without(watch.left_out) if watch and watch.spikes else loader
             batches = _micro_batches(text, samples, training.micro_rows, processes)
             num_labels = processes.sum(
@@ -291,7 +292,7 @@ def _micro_loss(
     num_micro: int,
     z_loss: float,
     dtype: torch.dtype,
-    meter: _Meter,
+    meter: StepMeter,
 ) -> Tensor:
     """Return one micro-batch's part of the step's loss.
 
@@ -317,47 +318,6 @@ def _micro_loss(
         meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
         meter.add_routing(routing_by_layer, languages_T, is_token_T)
     return loss
-
-
-class _Meter:
-    """Sums of one step, by language, on the device; read once at the step's end."""
-
-    def __init__(self, num_languages: int, device: torch.device) -> None:
-        self._zeros = torch.zeros(num_languages, dtype=torch.float64, device=device)
-        self._nats = self._zeros.clone()
-        self._labels = self._zeros.clone()
-        self._expert_0 = self._zeros.clone()
-        self._routed = self._zeros.clone()
-        self._side_losses: dict[str, Tensor] = {}
-
-    def add_side_loss(self, name: str, value: Tensor, num_micro: int) -> None:
-        self._side_losses[name] = self._side_losses.get(name, 0) + value.double() / num_micro
-
-    def add_tokens(self, nats_T: Tensor, labels_T: Tensor, languages_T: Tensor) -> None:
-        self._nats.index_add_(0, languages_T, nats_T.double())
-        self._labels.index_add_(0, languages_T, (labels_T != IGNORED).double())
-
-    def add_routing(
-        self, routing_by_layer: dict[int, Routing], languages_T: Tensor, is_token_T: Tensor
-    ) -> None:
-        for routing in routing_by_layer.values():
-            share_T = routing.log_original_T().detach().exp().double()
-            self._expert_0.index_add_(0, languages_T, share_T * is_token_T)
-            self._routed.index_add_(0, languages_T, is_token_T.double())
-
-    def record(self, processes: Processes, codes: tuple[str, ...]) -> dict[str, Any]:
-        names = list(self._side_losses)
-        sums = torch.stack([self._nats, self._labels, self._expert_0, self._routed])
-        nats, labels, expert_0, routed = processes.sum(sums).tolist()
-        side = [processes.sum(v) / processes.world_size for v in self._side_losses.values()]
-        return {
-            "loss": sum(nats) / max(1.0, sum(labels)),
-            "loss_by_language": {
-                c: n / m for c, n, m in zip(codes, nats, labels, strict=True) if m
-            },
-            "side_losses": {n: float(v) for n, v in zip(names, side, strict=True)},
-            "expert_0": {c: n / m for c, n, m in zip(codes, expert_0, routed, strict=True) if m},
-        }
 
 
 def _rewind(
@@ -424,33 +384,6 @@ def _not_finite(
         f"{good or 'none, the stage began with finite weights'}. Lower the stage's lr, raise its "
         "warmup, or look at these documents; then run again."
     )
-
-
-class _StopSignal:
-    """The signal that asked for a stop, once one has."""
-
-    number: int | None = None
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Generator[_StopSignal]:
-    """Note SIGTERM and SIGINT instead of dying, so that the step can finish and be saved."""
-    seen = _StopSignal()
-
-    def note(number: int, frame: object) -> None:
-        del frame
-        seen.number = number
-
-    try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    except ValueError:  # not the main thread: the caller handles signals
-        yield seen
-        return
-    try:
-        yield seen
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _step_seed(seed: int, stage: str, step: int) -> int:
