@@ -20,6 +20,7 @@ from langraft.corpus.vocabulary.base import BaseVocabulary
 from langraft.corpus.vocabulary.extension import Extension
 from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.identification import identify_documents
+from langraft.evaluate.task_plan import check_tasks, data_fingerprints
 from langraft.export.folder import export_model
 from langraft.export.standard import twin_of
 from langraft.families.load import check_base, resolve_base
@@ -47,7 +48,9 @@ def check_before_running(recipe: Recipe) -> None:
         ModelError: when the base cannot be grafted.
         ExportError: when the export asked for has no standard format.
         CorpusError: when aligned text or a language identifier is missing.
+        EvaluationError: when a benchmark cannot be scored.
     """
+    check_tasks(recipe)
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
@@ -134,7 +137,10 @@ def _identifier(recipe: Recipe) -> Identifier:
 def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict[str, Any]:
     """Return what an evaluation depends on."""
     return {
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"identifier"}),
+        "evaluate": recipe.evaluate.model_dump(
+            mode="json", exclude={"identifier", "batch_size", "data_dir"}
+        ),
+        "benchmarks": data_fingerprints(recipe),
         "sequence_length": recipe.training.sequence_length,
         "languages": recipe.languages.all,
         "model": model.fingerprint,
