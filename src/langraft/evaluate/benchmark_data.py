@@ -5,6 +5,8 @@ DATA_DIR/BENCHMARK/LANGUAGE.SPLIT.jsonl[.gz], or LANGUAGE.jsonl[.gz] where there
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +99,7 @@ def read_files(
             f"{files.test} has nothing to score for the benchmark {name} in {language!r}. Write "
             "one JSON object a line, or delete the file: the benchmark is then left out."
         )
-    place, available = (files.shots, len(examples)) if files.shots else (files.test, len(test) - 1)
+    place, available = (files.shots, len(examples)) if files.shots else (files.test, _others(test))
     if shots > available:
         raise EvaluationError(
             f"The benchmark {name} shows {shots} examples before each item, and {place} has only "
@@ -105,6 +107,12 @@ def read_files(
             "is then left out."
         )
     return LocalData(test=test, shots=examples if shots else [], num_dropped=num_dropped)
+
+
+def _others(items: Sequence[Record]) -> int:
+    """Return how many items can be shown before any of them: an item's copies cannot."""
+    copies = Counter(json.dumps(item, sort_keys=True) for item in items)
+    return len(items) - max(copies.values())
 
 
 def _first(folders: Sequence[Path], stems: Sequence[str], splits: Sequence[str]) -> Path | None:

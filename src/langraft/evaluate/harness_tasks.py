@@ -45,6 +45,11 @@ def harness_names() -> list[str]:
     return list(_manager(()).all_tasks)
 
 
+def harness_tasks_in(folders: tuple[str, ...]) -> list[str]:
+    """Return the names of the harness's tasks in some of its folders."""
+    return list(_manager(folders).all_subtasks)
+
+
 def harness_config(folder: str, name: str) -> Mapping[str, Any]:
     """Return what the file of one of the harness's tasks says, its functions as names."""
     return _manager((folder,)).task_index[name].cfg
