@@ -228,6 +228,10 @@ def recipe(data: dict[str, Any], **evaluate: Any) -> Recipe:
     return parse_recipe(data | {"evaluate": data["evaluate"] | evaluate}, REGISTRIES)
 
 
+def of(asked: Recipe) -> tuple[Any, tuple[str, ...]]:
+    return asked.evaluate, asked.languages.all
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Path:
     write_lines(tmp_path / "bench/xcopa/tr.test.jsonl", XCOPA)
@@ -238,7 +242,7 @@ def bench(tmp_path: Path) -> Path:
 def test_a_language_without_a_file_is_left_out_and_said_so(
     small_recipe: dict[str, Any], bench: Path
 ) -> None:
-    plan = plan_tasks(recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench)))
+    plan = plan_tasks(*of(recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench))))
     assert [(t.name, t.language) for t in plan["tasks"].tasks] == [
         ("xcopa", "tr"),
         ("belebele", "el"),
@@ -285,13 +289,13 @@ def test_too_few_records_for_the_examples_are_refused(
 ) -> None:
     write_lines(bench / "belebele/el.jsonl", BELEBELE[:5])
     with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
-        check_tasks(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench)))
+        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
 
 
 def test_copies_of_an_item_are_no_examples_of_it(small_recipe: dict[str, Any], bench: Path) -> None:
     write_lines(bench / "belebele/el.jsonl", [*BELEBELE[:5], BELEBELE[0], BELEBELE[0]])
     with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
-        check_tasks(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench)))
+        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
 
 
 def test_unknown_names_are_refused_with_what_was_probably_meant(
@@ -306,17 +310,17 @@ def test_without_the_harness_the_command_that_installs_it_is_named(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "langraft\[eval\]"'):
-        check_tasks(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench)))
+        check_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
 
 
 def test_changed_files_change_what_an_evaluation_depends_on(
     small_recipe: dict[str, Any], bench: Path
 ) -> None:
     asked = recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))
-    before = data_fingerprints(asked)
-    assert data_fingerprints(asked) == before
+    before = data_fingerprints(asked.evaluate, asked.languages.all)
+    assert data_fingerprints(asked.evaluate, asked.languages.all) == before
     write_lines(bench / "xcopa/tr.test.jsonl", XCOPA[:-1])
-    assert data_fingerprints(asked) != before
+    assert data_fingerprints(asked.evaluate, asked.languages.all) != before
 
 
 @pytest.fixture
@@ -335,7 +339,7 @@ def score(
         found = score_plans(
             model,
             load_tokenizer(tokenizer_folder),
-            plan_tasks(asked),
+            plan_tasks(asked.evaluate, asked.languages.all),
             batch_size=4,
             limit=asked.evaluate.limit,
             is_tuned=False,

@@ -99,7 +99,7 @@ def evaluate_model(
         EvaluationError: when a benchmark cannot be scored.
     """
     model.eval()
-    plans = plan_tasks(recipe)
+    plans = plan_tasks(recipe.evaluate, recipe.languages.all)
     documents = DocumentTokenizer(tokenizer)
     info = getattr(model, "langraft", None)
     texts = {code: read_heldout(corpus / code) for code in recipe.languages.all}

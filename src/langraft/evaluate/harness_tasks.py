@@ -23,7 +23,6 @@ def _manager(folders: tuple[str, ...]) -> Any:
     require_harness()
     import lm_eval.tasks as harness
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     if not folders:
         return harness.TaskManager()
     places: list[str | Path] = [str(Path(harness.__file__).parent / folder) for folder in folders]
@@ -31,9 +30,14 @@ def _manager(folders: tuple[str, ...]) -> Any:
 
 
 def require_harness() -> None:
-    """Raise MissingExtraError when lm-evaluation-harness is not installed."""
+    """Raise MissingExtraError when lm-evaluation-harness is not installed; else quieten it.
+
+    What it warns of is by design here (a model that is passed in, settings that we change) or
+    counted by us (prompts that are cut).
+    """
     if importlib.util.find_spec("lm_eval") is None:
         raise MissingExtraError("lm-eval", "eval", "Scoring benchmarks")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 
 def harness_names() -> list[str]:

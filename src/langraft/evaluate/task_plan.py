@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from langraft.core.errors import EvaluationError, did_you_mean
-from langraft.core.recipe import Recipe
+from langraft.core.recipe import Evaluation
 from langraft.evaluate.benchmark import AbstractBenchmark
 from langraft.evaluate.benchmark_data import LocalData, LocalFiles, find_files, read_files
 from langraft.evaluate.harness_tasks import harness_names, require_harness
@@ -54,8 +54,12 @@ class TaskPlan:
     not_run: tuple[NotRun, ...]
 
 
-def plan_tasks(recipe: Recipe) -> dict[str, TaskPlan]:
+def plan_tasks(wanted: Evaluation, languages: Sequence[str]) -> dict[str, TaskPlan]:
     """Return what can be scored of each suite that a recipe names, and of ``evaluate.tasks``.
+
+    Args:
+        wanted: The recipe's ``evaluate``.
+        languages: All codes of the recipe.
 
     Raises:
         EvaluationError: when nothing of a suite or named benchmark can be scored, or a task is
@@ -63,24 +67,26 @@ def plan_tasks(recipe: Recipe) -> dict[str, TaskPlan]:
         MissingExtraError: when something is to be scored and the harness is not installed.
     """
     plans: dict[str, TaskPlan] = {}
-    for name in recipe.evaluate.suites:
+    for name in wanted.suites:
         suite = SUITES[name]()
         if isinstance(suite, AbstractBenchmarkSuite):
-            plan = _join([_plan(n, shots, recipe) for n, shots in suite.benchmarks.items()])
+            plan = _join(
+                [_plan(n, shots, wanted, languages) for n, shots in suite.benchmarks.items()]
+            )
             plans[name] = _refuse_nothing(f"suite {name}", plan)
-    named = [_plan_named(task, recipe) for task in recipe.evaluate.tasks]
+    named = [_plan_named(task, wanted, languages) for task in wanted.tasks]
     if named:
         plans[NAMED] = _join(named)
     return plans
 
 
-def check_tasks(recipe: Recipe) -> None:
+def check_tasks(wanted: Evaluation, languages: Sequence[str]) -> None:
     """Refuse what could not be scored later: unknown names, missing files, broken lines.
 
     Raises:
         EvaluationError, MissingExtraError: as ``plan_tasks``, and when a local file is broken.
     """
-    for plan in plan_tasks(recipe).values():
+    for plan in plan_tasks(wanted, languages).values():
         for task in plan.tasks:
             read_task(task, shots=task.shots)
 
@@ -96,7 +102,7 @@ def read_task(task: PlannedTask, *, shots: int) -> LocalData | None:
     return read_files(task.name, task.benchmark, task.files, task.language, task.part, shots=shots)
 
 
-def data_fingerprints(recipe: Recipe) -> dict[str, Any]:
+def data_fingerprints(wanted: Evaluation, languages: Sequence[str]) -> dict[str, Any]:
     """Return, by suite, what was planned and the hashes of its files."""
     return {
         suite: [
@@ -104,14 +110,14 @@ def data_fingerprints(recipe: Recipe) -> dict[str, Any]:
             + (task.files.fingerprints() if task.files else [])
             for task in plan.tasks
         ]
-        for suite, plan in plan_tasks(recipe).items()
+        for suite, plan in plan_tasks(wanted, languages).items()
     }
 
 
-def _plan_named(name: str, recipe: Recipe) -> TaskPlan:
+def _plan_named(name: str, wanted: Evaluation, languages: Sequence[str]) -> TaskPlan:
     """Plan one of ``evaluate.tasks``: a benchmark of ours, or whatever the harness calls so."""
     if name in list(BENCHMARKS):
-        plan = _plan(name, BENCHMARKS[name].shots, recipe)
+        plan = _plan(name, BENCHMARKS[name].shots, wanted, languages)
         return _refuse_nothing(f"benchmark {name}", plan)
     known = harness_names()
     if name not in known:
@@ -125,13 +131,13 @@ def _plan_named(name: str, recipe: Recipe) -> TaskPlan:
     return TaskPlan(tasks=(task,), not_run=())
 
 
-def _plan(name: str, shots: int, recipe: Recipe) -> TaskPlan:
+def _plan(name: str, shots: int, wanted: Evaluation, languages: Sequence[str]) -> TaskPlan:
     require_harness()
     benchmark = BENCHMARKS[name]()
-    folder = recipe.evaluate.data_dir
+    folder = wanted.data_dir
     tasks: list[PlannedTask] = []
     not_run: list[NotRun] = []
-    for language in recipe.languages.all:
+    for language in languages:
         if language not in benchmark.languages:
             not_run.append(NotRun(benchmark=name, language=language, reason="not in the benchmark"))
             continue

@@ -50,7 +50,7 @@ def check_before_running(recipe: Recipe) -> None:
         CorpusError: when aligned text or a language identifier is missing.
         EvaluationError: when a benchmark cannot be scored.
     """
-    check_tasks(recipe)
+    check_tasks(recipe.evaluate, recipe.languages.all)
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
@@ -140,7 +140,7 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
         "evaluate": recipe.evaluate.model_dump(
             mode="json", exclude={"identifier", "batch_size", "data_dir"}
         ),
-        "benchmarks": data_fingerprints(recipe),
+        "benchmarks": data_fingerprints(recipe.evaluate, recipe.languages.all),
         "sequence_length": recipe.training.sequence_length,
         "languages": recipe.languages.all,
         "model": model.fingerprint,

@@ -1,4 +1,4 @@
-"""ARC-Challenge: science questions of school, in English and thirty translations."""
+"""ARC-Challenge: science questions of school, in English and 31 translations."""
 
 from __future__ import annotations
 

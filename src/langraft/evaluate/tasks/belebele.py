@@ -1,4 +1,4 @@
-"""Belebele: questions on passages of FLORES, the same in 122 languages."""
+"""Belebele: questions on passages of FLORES, the same in 111 languages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FLORES: sentences translated between English and two hundred languages, both ways."""
+"""FLORES: sentences translated between English and 110 languages, both ways."""
 
 from __future__ import annotations
 

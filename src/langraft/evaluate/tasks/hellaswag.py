@@ -1,4 +1,4 @@
-"""HellaSwag: how a scene goes on, in English and 29 translations."""
+"""HellaSwag: how a scene goes on, in English and 30 translations."""
 
 from __future__ import annotations
 

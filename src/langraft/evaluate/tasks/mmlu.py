@@ -1,4 +1,4 @@
-"""MMLU: questions of 57 subjects, in English and 34 translations."""
+"""MMLU: questions of 57 subjects, in English and 33 translations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIB-200: what a sentence is about, in two hundred languages."""
+"""SIB-200: what a sentence is about, in 111 of its languages."""
 
 from __future__ import annotations
 
