@@ -25,9 +25,10 @@ from lm_eval.tasks import TaskManager
 from langraft.core.errors import EvaluationError, MissingExtraError, RecipeError
 from langraft.core.parse import parse_recipe
 from langraft.core.recipe import Recipe
-from langraft.evaluate.harness import harness_model, score_plans
+from langraft.evaluate.harness import harness_model, make_tasks, score_plans
 from langraft.evaluate.task_cache import TaskCache
-from langraft.evaluate.task_plan import check_tasks, data_fingerprints, plan_tasks
+from langraft.evaluate.task_plan import PlannedTask, check_tasks, data_fingerprints, plan_tasks
+from langraft.evaluate.tasks import BENCHMARKS
 from langraft.families.load import load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
@@ -376,6 +377,63 @@ def test_a_damaged_score_is_computed_again_and_said_so(
     assert second == first
     assert f"{kept} is damaged and is computed again" in said[0]
     assert kept.read_text() == whole
+
+
+def test_a_tuned_model_is_asked_through_its_chat_template(
+    small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
+) -> None:
+    asked = recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench))
+    plans = plan_tasks(*of(asked))
+    found: dict[str, list[Any]] = {}
+    for template in (None, "{% for m in messages %}house {{ m.content }} river{% endfor %}"):
+        tokenizer = load_tokenizer(tokenizer_folder)
+        tokenizer.chat_template = template
+        for is_tuned in (False, True):
+            scores = score_plans(
+                tiny_model(**LONG), tokenizer, plans, batch_size=4, limit=12, is_tuned=is_tuned
+            )
+            found[f"{template is not None} {is_tuned}"] = scores["tasks"]
+    assert [score.shots for score in found["False False"]] == [0, 5]
+    assert [score.shots for score in found["False True"]] == [0, 0]
+    assert found["True False"] == found["False False"]
+    assert found["False True"][0] == found["False False"][0]
+    assert found["True True"] != found["False True"]
+
+
+def test_a_model_in_bfloat16_is_scored_in_it(
+    small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
+) -> None:
+    asked = recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))
+    model = tiny_model(**LONG).to(torch.bfloat16)
+    scores = score_plans(
+        model,
+        load_tokenizer(tokenizer_folder),
+        plan_tasks(*of(asked)),
+        batch_size=4,
+        limit=4,
+        is_tuned=False,
+    )
+    assert scores["tasks"][0].items == 4
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_task_of_the_harness_is_planned_by_its_own_name(small_recipe: dict[str, Any]) -> None:
+    (planned,) = plan_tasks(*of(recipe(small_recipe, tasks=("lambada_openai",))))["tasks"].tasks
+    assert (planned.benchmark, planned.language) == (None, "")
+
+
+def test_data_that_no_hub_gives_is_one_error(wrapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    planned = PlannedTask(
+        name="xcopa",
+        benchmark=BENCHMARKS["xcopa"](),
+        language="tr",
+        part="",
+        shots=0,
+        files=None,
+    )
+    with pytest.raises(EvaluationError, match=r"xcopa in 'tr' cannot be loaded .*data_dir"):
+        make_tasks(planned, wrapped, is_tuned=False)
 
 
 def test_a_model_is_as_before(score: Callable[..., Any]) -> None:

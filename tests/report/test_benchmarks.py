@@ -86,9 +86,9 @@ def test_seeds_are_shown_as_a_range_and_missing_methods_as_nothing() -> None:
     ((row,),) = benchmark_rows(means).values()
     cell, nothing = row.cells
     assert cell is not None
-    assert (row.before, cell.after, cell.difference) == ("50.0", "65.0", "+15.0 (+10.0 to +20.0)")
+    assert (row.before, cell.after, cell.difference) == ("50.0", "65.0", "+15.0, +10.0 to +20.0")
     assert nothing is None
-    assert "65.0 (+15.0 (+10.0 to +20.0))" in benchmark_table(means)
+    assert "65.0 (+15.0, +10.0 to +20.0)" in benchmark_table(means)
 
 
 def test_scores_out_of_a_hundred_are_not_made_percent() -> None:

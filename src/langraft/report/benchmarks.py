@@ -137,7 +137,7 @@ def _cell(of_seeds: Sequence[TaskMean]) -> BenchmarkCell:
     differences = [scale * mean.difference for mean in of_seeds]
     text = f"{fmean(differences):+.1f}"
     if len(of_seeds) > 1:
-        text += f" ({min(differences):+.1f} to {max(differences):+.1f})"
+        text += f", {min(differences):+.1f} to {max(differences):+.1f}"
     elif of_seeds[0].stderr is not None:
         text += f" \N{PLUS-MINUS SIGN} {scale * of_seeds[0].stderr:.1f}"
     return BenchmarkCell(
