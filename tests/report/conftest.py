@@ -16,6 +16,7 @@ from langraft.core.recipe import Recipe
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.heldout import HeldoutScore
 from langraft.evaluate.scorecard import Cost, Parameters, Scorecard, compare
+from langraft.evaluate.task_score import NotRun, TaskScore
 from langraft.recipes.load import REGISTRIES, dump_recipe
 
 MakeRun = Callable[..., Path]
@@ -46,6 +47,7 @@ def write_run(
     baselines: Sequence[str] = ("full",),
     has_export: bool = True,
     has_probes: bool = True,
+    has_tasks: bool = False,
     sample: str = "And so\nit went",
     epochs: float = 0.5,
     shares: Sequence[float] = (),
@@ -81,7 +83,7 @@ def write_run(
     _step(folder / "tokenizer", {"vocab_size": 1000})
     _step(folder / "corpus", {code: _corpus_counts() for code in codes})
     _step(folder / "base", {"path": base_path, "fingerprint": "0"})
-    before = _evaluation(recipe, 0, has_probes, sample, [])
+    before = _evaluation(recipe, 0, has_probes, sample, [], has_tasks)
     _step(folder / "evaluate-base", {}, before.write)
     scorecards: dict[str, Scorecard] = {}
     for number, method in enumerate((recipe.method, *recipe.baselines)):
@@ -113,7 +115,7 @@ def write_run(
                 },
             )
             routing = [] if number else _routing(num_layers, num_experts)
-            after = _evaluation(recipe, done + 3 * number, has_probes, sample, routing)
+            after = _evaluation(recipe, done + 3 * number, has_probes, sample, routing, has_tasks)
             _step(at / f"evaluate-{stage.name}", {}, after.write)
         _step(at / "graft", {"is_base_changed": False})
         scorecards[method.name] = compare(
@@ -174,7 +176,12 @@ def _corpus_counts() -> dict[str, Any]:
 
 
 def _evaluation(
-    recipe: Recipe, progress: int, has_probes: bool, sample: str, routing: list[list[float]]
+    recipe: Recipe,
+    progress: int,
+    has_probes: bool,
+    sample: str,
+    routing: list[list[float]],
+    has_tasks: bool,
 ) -> Evaluation:
     """Return an evaluation in which new languages gain and original ones lose with progress."""
     heldout: dict[str, HeldoutScore] = {}
@@ -207,6 +214,37 @@ def _evaluation(
             code: [{"prompt": "It was", "continuation": sample, "reference": " once upon a time"}]
             for code in recipe.languages.all
         },
+        tasks={"polylm": [_task(code, progress) for code in recipe.languages.all]}
+        if has_tasks
+        else {},
+        not_run={"polylm": [NotRun(benchmark="mtg", language="el", reason="no file el.test.jsonl")]}
+        if has_tasks
+        else {},
+    )
+
+
+def _task(code: str, progress: int) -> TaskScore:
+    """Return a score at chance in Swahili, and elsewhere one that rises with progress."""
+    num_right = 100 if code == "sw" else min(200, 140 + 5 * progress)
+    values = [1.0] * num_right + [0.0] * (200 - num_right)
+    return TaskScore(
+        benchmark="xcopa",
+        part="",
+        language=code,
+        metric="acc",
+        value=num_right / 200,
+        stderr=0.03,
+        items=200,
+        chance=0.5,
+        is_high_good=True,
+        shots=0,
+        version="lm-eval 0.4.13, task 1.0",
+        config="0",
+        data="hub",
+        dropped=0,
+        truncated=0,
+        values=values,
+        others={},
     )
 
 

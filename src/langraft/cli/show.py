@@ -14,6 +14,13 @@ from langraft.core.streams import stream_name
 from langraft.evaluate.scorecard import Scorecard
 from langraft.recipes.plan import Plan
 from langraft.recipes.text_plan import TextPlan
+from langraft.report.benchmarks import (
+    NEAR_CHANCE,
+    NEAR_CHANCE_MEANING,
+    Means,
+    benchmark_rows,
+    not_run_summary,
+)
 from langraft.report.comparison import Row, cell, shown_figures
 from langraft.report.wording import share_range
 
@@ -39,7 +46,9 @@ def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
     for code, score in cards[0].bits_per_byte.items():
         after = [f"{c.bits_per_byte[code].after:.3f}" for c in cards]
         scores.add_row(language_name(code), score.role, f"{score.before:.3f}", *after)
-    return plain(summary) + plain(scores)
+    means = {name: [card.task_means] for name, card in scorecards.items()}
+    notes = "".join(f"note: {line}\n" for line in not_run_summary(cards[0].not_run))
+    return plain(summary) + plain(scores) + benchmark_table(means) + notes
 
 
 def method_table(rows: Sequence[Row]) -> str:
@@ -48,7 +57,28 @@ def method_table(rows: Sequence[Row]) -> str:
     table = Table("method", *(figure.name for figure in figures), box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(row.key, *(cell(figure, row) for figure in figures))
-    return plain(table, width=220)
+    return plain(table, width=220) + benchmark_table({row.key: row.task_means for row in rows})
+
+
+def benchmark_table(means: Mapping[str, Sequence[Means]]) -> str:
+    """Return a table of each suite's benchmarks by role; an empty text without benchmarks."""
+    text, has_near = "", False
+    for suite, rows in benchmark_rows(means).items():
+        after = (f"after {method}" for method in means)
+        columns = (suite, "metric", "role", "languages", "chance", "before")
+        table = Table(*columns, *after, box=SIMPLE_HEAD)
+        for row in rows:
+            cells = [
+                "" if c is None else f"{c.after} ({c.difference}){NEAR_CHANCE * c.is_near_chance}"
+                for c in row.cells
+            ]
+            has_near |= any(c is not None and c.is_near_chance for c in row.cells)
+            languages = str(row.languages)
+            table.add_row(
+                row.benchmark, row.metric, row.role, languages, row.chance, row.before, *cells
+            )
+        text += plain(table, width=220)
+    return text + (f"{NEAR_CHANCE_MEANING}\n" if has_near else "")
 
 
 def plan_table(plans: Sequence[Plan]) -> str:

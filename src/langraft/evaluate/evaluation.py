@@ -11,11 +11,16 @@ from langraft.core.artifacts import read_json, write_json
 from langraft.core.recipe import Recipe
 from langraft.corpus.build import read_heldout
 from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.evaluate.harness import score_plans
 from langraft.evaluate.heldout import HeldoutScore, score_heldout
 from langraft.evaluate.mixed import read_mixed
 from langraft.evaluate.probes import score_probes
 from langraft.evaluate.samples import continue_texts
+from langraft.evaluate.suite import AbstractProbeSuite
 from langraft.evaluate.suites import SUITES
+from langraft.evaluate.task_cache import TaskCache
+from langraft.evaluate.task_plan import plan_tasks
+from langraft.evaluate.task_score import NotRun, TaskScore
 from langraft.families.load import load_tokenizer
 
 _EVALUATION = "evaluation.json"
@@ -31,12 +36,16 @@ class Evaluation:
             one sentence by sentence, by the new one; empty unless the recipe names aligned text.
         probes: Suite, then language, then group: accuracy, chance, items.
         samples: Generated texts by language: prompt, continuation, reference.
+        tasks: Suite, then the scores of its benchmarks.
+        not_run: Suite, then what of it could not be scored, and why.
     """
 
     heldout: dict[str, HeldoutScore]
     probes: dict[str, dict[str, dict[str, dict[str, float]]]]
     samples: dict[str, list[dict[str, str]]]
     mixed: dict[str, HeldoutScore] = field(default_factory=dict[str, HeldoutScore])
+    tasks: dict[str, list[TaskScore]] = field(default_factory=dict[str, list[TaskScore]])
+    not_run: dict[str, list[NotRun]] = field(default_factory=dict[str, list[NotRun]])
 
     def write(self, folder: Path) -> None:
         """Write ``evaluation.json``."""
@@ -44,16 +53,38 @@ class Evaluation:
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
-        """Read what ``write`` wrote."""
+        """Read what ``write`` wrote; an earlier version wrote no benchmarks."""
         found = read_json(folder / _EVALUATION)
         scores = {
             kind: {code: HeldoutScore(**score) for code, score in found[kind].items()}
             for kind in ("heldout", "mixed")
         }
-        return cls(probes=found["probes"], samples=found["samples"], **scores)
+        tasks = {
+            suite: [TaskScore(**score) for score in of_suite]
+            for suite, of_suite in found.get("tasks", {}).items()
+        }
+        not_run = {
+            suite: [NotRun(**each) for each in of_suite]
+            for suite, of_suite in found.get("not_run", {}).items()
+        }
+        return cls(
+            probes=found["probes"],
+            samples=found["samples"],
+            tasks=tasks,
+            not_run=not_run,
+            **scores,
+        )
 
 
-def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path) -> Evaluation:
+def evaluate_model(
+    model: Any,
+    recipe: Recipe,
+    *,
+    corpus: Path,
+    tokenizer: Path,
+    is_tuned: bool = False,
+    cache: TaskCache | None = None,
+) -> Evaluation:
     """Measure a model as a recipe says.
 
     Args:
@@ -61,8 +92,14 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
         recipe: Says languages, suites and samples.
         corpus: Folder of the corpus step, which holds the held-out text.
         tokenizer: Folder of the model's tokenizer.
+        is_tuned: Whether the last stage was chat; benchmarks are then put to it without examples.
+        cache: Of the model's benchmark scores; None computes all.
+
+    Raises:
+        EvaluationError: when a benchmark cannot be scored.
     """
     model.eval()
+    plans = plan_tasks(recipe.evaluate, recipe.languages.all)
     documents = DocumentTokenizer(tokenizer)
     info = getattr(model, "langraft", None)
     texts = {code: read_heldout(corpus / code) for code in recipe.languages.all}
@@ -79,8 +116,9 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
         heldout=score(texts),
         mixed=score(mixed_texts(recipe)),
         probes={
-            name: _score_suite(name, recipe.languages.all, model, documents)
+            name: _score_probes(suite, recipe.languages.all, model, documents)
             for name in recipe.evaluate.suites
+            if isinstance(suite := SUITES[name](), AbstractProbeSuite)
         },
         samples={
             code: continue_texts(
@@ -88,6 +126,16 @@ def evaluate_model(model: Any, recipe: Recipe, *, corpus: Path, tokenizer: Path)
             )
             for code in recipe.languages.all
         },
+        tasks=score_plans(
+            model,
+            load_tokenizer(tokenizer),
+            plans,
+            batch_size=recipe.evaluate.batch_size,
+            limit=recipe.evaluate.limit,
+            is_tuned=is_tuned,
+            cache=cache,
+        ),
+        not_run={suite: list(plan.not_run) for suite, plan in plans.items()},
     )
 
 
@@ -103,10 +151,9 @@ def mixed_texts(recipe: Recipe) -> dict[str, list[str]]:
     return {code: read_mixed(path, first, code) for code in recipe.languages.new}
 
 
-def _score_suite(
-    name: str, languages: Sequence[str], model: Any, tokenizer: DocumentTokenizer
+def _score_probes(
+    suite: AbstractProbeSuite, languages: Sequence[str], model: Any, tokenizer: DocumentTokenizer
 ) -> dict[str, dict[str, dict[str, float]]]:
-    suite = SUITES[name]()
     return {
         code: score_probes(model, suite.probes(code), tokenizer)
         for code in languages

@@ -84,11 +84,16 @@ def identify_documents(
 def behind_identification(
     before: Evaluation, after: Evaluation, found: Identification
 ) -> Evaluation:
-    """Return what would be measured if the base answered every document sent to it."""
+    """Return what would be measured if the base answered every document sent to it.
+
+    Benchmarks are left out: who would answer an item was not measured.
+    """
     return replace(
         after,
         heldout=_choose(before.heldout, after.heldout, found.is_base),
         mixed=_choose(before.mixed, after.mixed, found.is_base_mixed),
+        tasks={},
+        not_run={},
     )
 
 

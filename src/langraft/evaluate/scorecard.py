@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
 from langraft.core.language import Role
 from langraft.core.recipe import Languages
 from langraft.evaluate.evaluation import Evaluation
+from langraft.evaluate.task_score import NotRun, TaskMean, TaskPair, mean_pairs, pair_scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,9 @@ class Scorecard:
         mixed: Like gain, over documents that mix an original and a new language; None without any.
         guarded: Under the language guard; None where it was not measured or cannot be.
         probes: Suite, language, group: accuracy ``before`` and ``after``, ``chance``, ``items``.
+        tasks: Suite, then each benchmark in each language before and after.
+        task_means: Suite, then each benchmark over the languages of each role.
+        not_run: Suite, then what of it could not be scored, and why.
     """
 
     method: str
@@ -99,6 +103,9 @@ class Scorecard:
     parameters: Parameters
     training_flops: float
     seconds: float
+    tasks: Mapping[str, list[TaskPair]] = field(default_factory=dict[str, list[TaskPair]])
+    task_means: Mapping[str, list[TaskMean]] = field(default_factory=dict[str, list[TaskMean]])
+    not_run: Mapping[str, list[NotRun]] = field(default_factory=dict[str, list[NotRun]])
 
     def with_guard(
         self, guarded: Scorecard, errors: Mapping[str, Mapping[str, float]]
@@ -138,6 +145,11 @@ def compare(
     }
     original = [scores[code] for code in languages.original]
     gains = {code: score.before - score.after for code, score in scores.items()}
+    roles: dict[str, Role] = {code: languages.role(code) for code in languages.all}
+    tasks = {
+        suite: pair_scores(before.tasks.get(suite, []), scored, roles)
+        for suite, scored in after.tasks.items()
+    }
     mixed_gains = [
         before.mixed[code].bits_per_byte - score.bits_per_byte
         for code, score in after.mixed.items()
@@ -157,6 +169,9 @@ def compare(
         parameters=cost.parameters,
         training_flops=cost.training_flops,
         seconds=cost.seconds,
+        tasks=tasks,
+        task_means={suite: mean_pairs(pairs) for suite, pairs in tasks.items()},
+        not_run=after.not_run,
     )
 
 

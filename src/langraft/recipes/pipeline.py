@@ -216,7 +216,7 @@ class Pipeline:
                 f"evaluate-{name}",
                 path,
                 steps.evaluation_inputs(self.recipe, model, corpus),
-                lambda at: trainer.evaluate(name, at),
+                lambda at: trainer.evaluate(name, at, model.fingerprint),
             )
         return path
 

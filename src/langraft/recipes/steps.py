@@ -20,6 +20,7 @@ from langraft.corpus.vocabulary.base import BaseVocabulary
 from langraft.corpus.vocabulary.extension import Extension
 from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.identification import identify_documents
+from langraft.evaluate.task_plan import check_tasks, data_fingerprints
 from langraft.export.folder import export_model
 from langraft.export.standard import twin_of
 from langraft.families.load import check_base, resolve_base
@@ -50,7 +51,9 @@ def check_before_running(recipe: Recipe) -> None:
         ExportError: when the export asked for has no standard format.
         CorpusError: when aligned text or a language identifier is missing.
         RecipeError: when there is no chat template, or it cannot write a conversation.
+        EvaluationError: when a benchmark cannot be scored.
     """
+    check_tasks(recipe.evaluate, recipe.languages.all)
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
@@ -138,7 +141,10 @@ def _identifier(recipe: Recipe) -> Identifier:
 def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict[str, Any]:
     """Return what an evaluation depends on."""
     return {
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"identifier"}),
+        "evaluate": recipe.evaluate.model_dump(
+            mode="json", exclude={"identifier", "batch_size", "data_dir"}
+        ),
+        "benchmarks": data_fingerprints(recipe.evaluate, recipe.languages.all),
         "sequence_length": recipe.training.sequence_length,
         "languages": recipe.languages.all,
         "model": model.fingerprint,

@@ -16,6 +16,7 @@ from langraft.core.stage import Stage
 from langraft.corpus.shards import open_stream
 from langraft.corpus.vocabulary.extension import Extension, is_extended
 from langraft.evaluate.evaluation import evaluate_model
+from langraft.evaluate.task_cache import TaskCache
 from langraft.graft.method import AbstractMethod
 from langraft.graft.store import (
     empty_base,
@@ -118,23 +119,36 @@ class MethodTrainer:
             "spikes": [asdict(spike) for spike in result.spikes],
         }
 
-    def evaluate(self, name: str, folder: Path) -> dict[str, Any]:
-        """Evaluate the base or the model after a stage."""
+    def evaluate(self, name: str, folder: Path, fingerprint: str) -> dict[str, Any]:
+        """Evaluate the base or the model after a stage, whose step has this fingerprint."""
         of_base = tokenizer_folder(base_folder(self._run_folder))
+        is_tuned = False
         if name == "base":
             model = load_base(base_folder(self._run_folder))
             model.to(self._processes.device)
         else:
             names = [stage.name for stage in self.stages]
-            model = self._model_after(names.index(name) + 1)
+            number = names.index(name)
+            is_tuned = self.stages[number].kind == "chat"
+            model = self._model_after(number + 1)
         found = evaluate_model(
             model,
             self._recipe,
             corpus=self._run_folder / "corpus",
             tokenizer=self._tokenizer if name != "base" and self._extension else of_base,
+            is_tuned=is_tuned,
+            cache=TaskCache(
+                folder=self._run_folder / "cache" / "tasks",
+                model=fingerprint,
+                report=self._console.print,
+            ),
         )
         found.write(folder)
-        return {"bits_per_byte": {c: round(s.bits_per_byte, 4) for c, s in found.heldout.items()}}
+        return {
+            "bits_per_byte": {c: round(s.bits_per_byte, 4) for c, s in found.heldout.items()},
+            "tasks": {suite: len(scores) for suite, scores in found.tasks.items()},
+            "not_run": {suite: [asdict(n) for n in each] for suite, each in found.not_run.items()},
+        }
 
     def save_graft(self, folder: Path) -> dict[str, Any]:
         """Save the small form after the last stage."""

@@ -11,6 +11,7 @@ from typing import Any
 from langraft.core.artifacts import write_text
 from langraft.evaluate.scorecard import Guarded, Scorecard
 from langraft.report import wording
+from langraft.report.benchmarks import NEAR_CHANCE_MEANING, Means, benchmark_rows
 from langraft.report.charts import make_axis
 from langraft.report.templating import template_environment
 
@@ -36,11 +37,15 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One method: its figures by name, those that were not measured left out."""
+    """One method: its figures by name, those that were not measured left out.
+
+    ``task_means`` are those of its benchmarks, of each seed.
+    """
 
     key: str
     num_seeds: int
     spreads: dict[str, Spread]
+    task_means: tuple[Means, ...] = ()
 
 
 def _guarded(read: Callable[[Guarded], float | None]) -> Callable[[Scorecard], float | None]:
@@ -72,7 +77,7 @@ def summarise(key: str, cards: Sequence[Scorecard]) -> Row:
         values = [value for card in cards if (value := figure.read(card)) is not None]
         if values:
             spreads[figure.name] = Spread(fmean(values), min(values), max(values))
-    return Row(key, len(cards), spreads)
+    return Row(key, len(cards), spreads, tuple(card.task_means for card in cards))
 
 
 def shown_figures(rows: Sequence[Row]) -> list[Figure]:
@@ -125,6 +130,9 @@ def write_comparison(name: str, rows: Sequence[Row], path: Path) -> None:
             x_axis=x_axis,
             y_axis=y_axis,
             best=sorted(best),
+            benchmarks=benchmark_rows({row.key: row.task_means for row in rows}),
+            near_chance=NEAR_CHANCE_MEANING,
+            columns=[row.key for row in rows],
         )
     )
     write_text(path, page)

@@ -15,6 +15,7 @@ from langraft.core.errors import ArtifactError
 from langraft.core.recipe import Languages
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.scorecard import Guarded, LanguageScore, Parameters, Scorecard
+from langraft.evaluate.task_score import NotRun, TaskMean, TaskPair
 from langraft.train.log import LOG
 from langraft.train.spikes import Spike
 
@@ -215,8 +216,15 @@ def _scorecard(found: dict[str, Any]) -> Scorecard:
         "bits_per_byte": scores,
         "parameters": Parameters(**found["parameters"]),
         "guarded": Guarded(**found["guarded"]) if found["guarded"] else None,
+        "tasks": _by_suite(TaskPair, found.get("tasks", {})),
+        "task_means": _by_suite(TaskMean, found.get("task_means", {})),
+        "not_run": _by_suite(NotRun, found.get("not_run", {})),
     }
     return Scorecard(**{**found, **nested})
+
+
+def _by_suite(record: Any, found: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
+    return {suite: [record(**each) for each in of_suite] for suite, of_suite in found.items()}
 
 
 def _stage(folder: Path, name: str, trained: Manifest) -> StageRecord:

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from langraft.core.artifacts import write_text
+from langraft.core.language import language_name
 from langraft.curriculum.index import MANY_EPOCHS
+from langraft.evaluate.task_score import TaskPair
 from langraft.report import summary
+from langraft.report.benchmarks import (
+    NEAR_CHANCE_MEANING,
+    benchmark_rows,
+    metric_scale,
+    not_run_lines,
+)
 from langraft.report.card import model_card
 from langraft.report.charts import (
     HEAT_GAP,
@@ -92,6 +100,11 @@ def view(run: RunRecord) -> dict[str, Any]:
         "probes": probes,
         "probe_axis": _PROBE_AXIS,
         "probe_charts": {suite: _probe_chart(lines) for suite, lines in probes.items()},
+        "benchmarks": benchmark_rows({m.name: [m.scorecard.task_means] for m in run.methods}),
+        "columns": [method.name for method in run.methods],
+        "near_chance": NEAR_CHANCE_MEANING,
+        "not_run": not_run_lines(run.methods[0].scorecard.not_run),
+        "by_language": _by_language(run),
         "after": after,
         "epochs_beyond": _epochs_beyond(run.methods[0]),
     }
@@ -233,6 +246,25 @@ def _probes(run: RunRecord) -> dict[str, list[ProbeLine]]:
             for group, found in groups.items()
         ]
         for suite, languages in cards[0].probes.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLine:
+    """One benchmark in one language: the own method's pair, and its scale for showing."""
+
+    pair: TaskPair
+    language: str
+    scale: float
+
+
+def _by_language(run: RunRecord) -> dict[str, list[TaskLine]]:
+    return {
+        suite: [
+            TaskLine(pair, language_name(pair.language), metric_scale(pair.metric))
+            for pair in pairs
+        ]
+        for suite, pairs in run.methods[0].scorecard.tasks.items()
     }
 
 

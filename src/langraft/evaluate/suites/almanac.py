@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from langraft.core.document import Probe
 from langraft.corpus import almanac
-from langraft.evaluate.suite import AbstractSuite
+from langraft.evaluate.suite import AbstractProbeSuite
 
 
-class AlmanacSuite(AbstractSuite):
+class AlmanacSuite(AbstractProbeSuite):
     """The probes that belong to the corpus source ``almanac``."""
 
     languages: ClassVar[tuple[str, ...]] = almanac.LANGUAGES

@@ -1,0 +1,76 @@
+"""Scores of benchmarks kept by what they depend on, so that none is computed twice.
+
+RUN/cache/tasks/KEY.json
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from langraft.core.artifacts import explain_disk_errors, fingerprint, read_json, write_json
+from langraft.core.errors import ArtifactError
+from langraft.evaluate.harness_tasks import config_hash
+from langraft.evaluate.task_plan import PlannedTask
+from langraft.evaluate.task_score import TaskScore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCache:
+    """A folder of scores of one model.
+
+    Attributes:
+        folder: Shared by all models of a run.
+        model: Fingerprint of the model.
+        report: Where messages go.
+    """
+
+    folder: Path
+    model: str
+    report: Callable[[str], None]
+
+    def key(
+        self,
+        planned: PlannedTask,
+        tasks: Mapping[str, Any],
+        *,
+        limit: int | None,
+        has_chat: bool,
+    ) -> str:
+        """Return the name of what a score depends on: model, task, data and harness."""
+        return fingerprint(
+            {
+                "model": self.model,
+                "benchmark": [planned.name, planned.part, planned.language],
+                "metric": planned.benchmark.metric if planned.benchmark else "",
+                "tasks": {name: config_hash(task) for name, task in tasks.items()},
+                "data": planned.files.fingerprints() if planned.files else "hub",
+                "limit": limit,
+                "has_chat": has_chat,
+                "lm-eval": importlib.metadata.version("lm-eval"),
+            }
+        )
+
+    def get(self, key: str) -> list[TaskScore] | None:
+        """Return what was kept; None where nothing is, or it was damaged, which is reported."""
+        path = self.folder / f"{key}.json"
+        if not path.is_file():
+            return None
+        try:
+            return [TaskScore(**score) for score in read_json(path)]
+        except (ArtifactError, TypeError) as error:
+            self.report(f"{path} is damaged and is computed again ({error})")
+            return None
+
+    def put(self, key: str, scores: Sequence[TaskScore]) -> None:
+        """Keep scores; the file is whole or not there.
+
+        Raises:
+            ArtifactError: when the disk is full or the folder cannot be written.
+        """
+        with explain_disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / f"{key}.json", [asdict(score) for score in scores])

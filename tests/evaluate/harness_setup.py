@@ -1,0 +1,73 @@
+"""Benchmark files and a model that the tests of benchmarks share."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from langraft.evaluate.benchmark_data import find_files
+from langraft.evaluate.harness import make_tasks, score_tasks
+from langraft.evaluate.task_plan import PlannedTask
+from langraft.evaluate.task_score import TaskScore
+from langraft.evaluate.tasks import BENCHMARKS
+
+SHARED_BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
+LONG = {"max_position_embeddings": 2048}
+
+
+def write_lines(path: Path, records: Sequence[Mapping[str, Any] | str]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in records]
+    data = "".join(line + "\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def plan_one(
+    name: str, data_dir: Path, language: str, part: str = "", shots: int | None = None
+) -> PlannedTask:
+    benchmark = BENCHMARKS[name]()
+    files = find_files(name, benchmark, data_dir, language, part)
+    assert not isinstance(files, str), files
+    return PlannedTask(
+        name=name,
+        benchmark=benchmark,
+        language=language,
+        part=part,
+        shots=benchmark.shots if shots is None else shots,
+        files=files,
+    )
+
+
+def score_one(wrapped: Any, planned: PlannedTask, limit: int | None = None) -> TaskScore:
+    tasks, num_dropped = make_tasks(planned, wrapped, is_tuned=False)
+    (score,) = score_tasks(
+        planned, tasks, wrapped, num_dropped=num_dropped, limit=limit, has_chat=False
+    )
+    return score
+
+
+def requests(wrapped: Any, planned: PlannedTask, *, is_tuned: bool = False) -> list[Any]:
+    """The first item's prompts and continuations, or its prompt and settings of generation."""
+    tasks, _ = make_tasks(planned, wrapped, is_tuned=is_tuned)
+    (task,) = tasks.values()
+    task.build_all_requests(limit=1)
+    return [instance.args for instance in task.instances]
+
+
+def shared_names() -> Generator[tuple[str, str, str]]:
+    """Benchmark, language and part of the shared files."""
+    for name, language in (
+        ("xcopa", "sw"),
+        ("xwinograd", "ja"),
+        ("belebele", "de"),
+        ("xquad", "el"),
+        ("sib200", "tr"),
+        ("mgsm", "te"),
+        ("flores", "ne"),
+    ):
+        for part in BENCHMARKS[name].parts:
+            yield name, language, part

@@ -1,0 +1,466 @@
+"""Our scores are the harness's own; what is asked for and cannot be had is said in time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import lm_eval
+import pytest
+import torch
+from harness_setup import (
+    LONG,
+    SHARED_BENCH,
+    plan_one,
+    score_one,
+    shared_names,
+    write_lines,
+)
+from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
+
+from langraft.core.errors import EvaluationError, MissingExtraError, RecipeError
+from langraft.core.parse import parse_recipe
+from langraft.core.recipe import Recipe
+from langraft.evaluate.harness import harness_model, make_tasks, score_plans
+from langraft.evaluate.task_cache import TaskCache
+from langraft.evaluate.task_plan import PlannedTask, check_tasks, data_fingerprints, plan_tasks
+from langraft.evaluate.tasks import BENCHMARKS
+from langraft.families.load import load_tokenizer
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.surgery import graft_model
+from langraft.recipes.load import REGISTRIES
+from langraft.recipes.steps import check_before_running
+from tiny import tiny_model
+
+HARNESS = Path(lm_eval.tasks.__file__).parent
+WORDS = ["house", "river", "road", "morning", "walks", "stands", "old", "man", "every", "along"]
+
+
+def turned(number: int) -> str:
+    return " ".join(WORDS[number % 10 :] + WORDS[: number % 10])
+
+
+XCOPA = [
+    {
+        "premise": f"The {turned(n)}.",
+        "choice1": f"The {turned(n + 3)}.",
+        "choice2": f"A {turned(2 * n)}.",
+        "question": "cause" if n % 3 else "effect",
+        "label": n % 2,
+    }
+    for n in range(12)
+]
+BELEBELE = [
+    {
+        "flores_passage": turned(n),
+        "question": f"{turned(n + 1)}?",
+        **{f"mc_answer{k}": WORDS[(n * k) % 10] for k in range(1, 5)},
+        "correct_answer_num": str(1 + n % 4),
+    }
+    for n in range(12)
+]
+MGSM = [
+    {"question": f"{turned(n)} {n}?", "answer": None, "answer_number": n % 10} for n in range(10)
+]
+MGSM_SHOTS = [
+    {"question": f"Swali: {turned(n)}?", "answer": "Jibu", "answer_number": n} for n in range(8)
+]
+
+
+@pytest.fixture
+def _no_machine_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of the harness tell of the machine too, which takes it ten seconds to find out."""
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+
+
+@pytest.mark.usefixtures("_no_machine_report")
+@pytest.mark.parametrize(
+    ("name", "language", "folder", "task", "records", "shots", "metric"),
+    [
+        ("xcopa", "tr", "xcopa", "xcopa_tr", XCOPA, 0, "acc,none"),
+        ("belebele", "el", "belebele", "belebele_ell_Grek", BELEBELE, 5, "acc,none"),
+        ("mgsm", "sw", "mgsm", "mgsm_direct_sw", MGSM, 8, "exact_match,flexible-extract"),
+    ],
+)
+def test_scores_equal_the_harness_to_the_last_digit(
+    wrapped: Any,
+    tmp_path: Path,
+    name: str,
+    language: str,
+    folder: str,
+    task: str,
+    records: list[dict[str, Any]],
+    shots: int,
+    metric: str,
+) -> None:
+    splits = {"test": records} | ({"train": MGSM_SHOTS} if name == "mgsm" else {})
+    changed: dict[str, Any] = {
+        "task": task,
+        "custom_dataset": lambda **_: {
+            split: datasets.Dataset.from_list(found) for split, found in splits.items()
+        },
+        "validation_split": None,
+        "training_split": "train" if name == "mgsm" else None,
+        "test_split": "test",
+    }
+    if name == "mgsm":
+        changed["generation_kwargs"] = {
+            "until": ["Swali:", "</s>", "<|im_end|>", "\n"],
+            "do_sample": False,
+            "max_gen_toks": 256,
+        }
+    manager = TaskManager(include_defaults=False, include_path=str(HARNESS / folder))
+    found = manager.load([{"group": "direct", "task": [changed]}])["tasks"][task]
+    direct = lm_eval.simple_evaluate(
+        wrapped, tasks=[found], num_fewshot=shots, limit=8, task_manager=manager
+    )
+    assert direct is not None
+
+    write_lines(tmp_path / f"{name}/{language}.jsonl", records)
+    if name == "mgsm":
+        write_lines(tmp_path / f"{name}/{language}.train.jsonl", MGSM_SHOTS)
+    ours = score_one(wrapped, plan_one(name, tmp_path, language), limit=8)
+
+    plain, _, filtered = metric.partition(",")
+    assert ours.value == direct["results"][task][metric]
+    assert ours.stderr == direct["results"][task][f"{plain}_stderr,{filtered}"]
+    samples = [s for s in direct["samples"][task] if s["filter"] == filtered]
+    assert ours.values == [s[plain] for s in samples]
+    assert (ours.items, ours.shots, ours.metric) == (8, shots, plain)
+
+
+@pytest.mark.usefixtures("_no_machine_report")
+def test_translation_scores_equal_the_harness_with_its_bootstrap(
+    wrapped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
+    pairs = [{"en": turned(n), "tr": turned(n + 5)} for n in range(12)]
+    records = [{"source": pair["en"], "target": pair["tr"]} for pair in pairs]
+    task = ConfigurableTask(
+        config={
+            "task": "direct",
+            "custom_dataset": lambda **_: {
+                "test": datasets.Dataset.from_list(records[2:]),
+                "dev": datasets.Dataset.from_list(records[:2]),
+            },
+            "output_type": "generate_until",
+            "test_split": "test",
+            "fewshot_split": "dev",
+            "doc_to_text": "English sentence: {{source}}\nTurkish sentence:",
+            "doc_to_target": "{{target}}",
+            "generation_kwargs": {"until": ["\n"], "do_sample": False, "max_gen_toks": 256},
+            "metric_list": [{"metric": metric} for metric in ("bleu", "chrf", "chrf++")],
+        }
+    )
+    manager = TaskManager(include_defaults=False)
+    direct = lm_eval.simple_evaluate(wrapped, tasks=[task], num_fewshot=2, task_manager=manager)
+    assert direct is not None
+    write_lines(tmp_path / "flores/en-tr.devtest.jsonl", pairs[2:])
+    write_lines(tmp_path / "flores/en-tr.dev.jsonl", pairs[:2])
+    ours = score_one(wrapped, plan_one("flores", tmp_path, "tr", "from_en", shots=2))
+    results = direct["results"]["direct"]
+    assert ours.value == results["chrf,none"]
+    assert ours.stderr == results["chrf_stderr,none"]
+    assert ours.others == {key: results[key] for key in ("bleu,none", "chrf++,none")}
+    assert ours.values == []
+
+
+def test_chinese_translations_are_split_into_characters(wrapped: Any, tmp_path: Path) -> None:
+    from langraft.evaluate.translation import translation_metrics
+
+    (bleu, *_) = translation_metrics("zh")
+    half_right = [("老人沿着路走", "老人沿着河走")]
+    assert 0 < bleu["aggregation"](half_right) < 100
+    pairs = [{"en": turned(n), "zh": "老人沿着路走"} for n in range(3)]
+    write_lines(tmp_path / "wmt20/en-zh.test.jsonl", pairs)
+    ours = score_one(wrapped, plan_one("wmt20", tmp_path, "zh", "from_en", shots=0))
+    assert ours.metric == "bleu"
+    assert ours.stderr is not None
+
+
+def test_xnli_divides_by_tokens(wrapped: Any, tmp_path: Path) -> None:
+    records = [
+        {"premise": turned(n), "hypothesis": turned(n + 2), "label": n % 3} for n in range(6)
+    ]
+    write_lines(tmp_path / "xnli/en.test.jsonl", records)
+    ours = score_one(wrapped, plan_one("xnli", tmp_path, "en"))
+    expected = []
+    for record in records:
+        means = []
+        for word in ("Yes", "Also", "No"):
+            text = f" {record['premise']}, right? {word}, {record['hypothesis']}"
+            ids = torch.tensor([[0, *wrapped.tok_encode(text)]])  # 0 ends documents
+            scores = wrapped.model(input_ids=ids).logits.log_softmax(-1)[0, :-1]
+            means.append(scores.gather(1, ids[0, 1:, None]).mean().item())
+        expected.append(float(means.index(max(means)) == record["label"]))
+    assert ours.metric == "acc_per_token"
+    assert ours.values == expected
+    assert ours.value == sum(expected) / 6
+    assert ours.chance == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("name", "language", "part"), list(shared_names()))
+def test_the_free_copies_are_scored_without_a_network(
+    wrapped: Any, name: str, language: str, part: str
+) -> None:
+    if not SHARED_BENCH.is_dir():
+        pytest.skip("the shared data is not here")
+    score = score_one(wrapped, plan_one(name, SHARED_BENCH, language, part), limit=4)
+    assert score.items == 4
+    assert math.isfinite(score.value)
+    assert score.stderr is not None
+
+
+def test_a_prompt_longer_than_the_context_is_counted(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "belebele/el.jsonl", BELEBELE)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    with harness_model(tiny_model(max_position_embeddings=32), tokenizer, batch_size=2) as short:
+        score = score_one(short, plan_one("belebele", tmp_path, "el"), limit=3)
+    assert score.truncated == 3
+
+
+def recipe(data: dict[str, Any], **evaluate: Any) -> Recipe:
+    return parse_recipe(data | {"evaluate": data["evaluate"] | evaluate}, REGISTRIES)
+
+
+def of(asked: Recipe) -> tuple[Any, tuple[str, ...]]:
+    return asked.evaluate, asked.languages.all
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    write_lines(tmp_path / "bench/xcopa/tr.test.jsonl", XCOPA)
+    write_lines(tmp_path / "bench/belebele/el.jsonl", BELEBELE)
+    return tmp_path / "bench"
+
+
+def test_a_language_without_a_file_is_left_out_and_said_so(
+    small_recipe: dict[str, Any], bench: Path
+) -> None:
+    plan = plan_tasks(*of(recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench))))
+    assert [(t.name, t.language) for t in plan["tasks"].tasks] == [
+        ("xcopa", "tr"),
+        ("belebele", "el"),
+    ]
+    reasons = {(n.benchmark, n.language): n.reason for n in plan["tasks"].not_run}
+    assert reasons["xcopa", "el"] == "not in the benchmark"
+    assert reasons["belebele", "hu"].startswith("no file hu.test.jsonl[.gz] in ")
+    assert len(reasons) == 6
+
+
+def test_a_suite_of_which_nothing_can_run_is_refused_before_training(
+    small_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    asked = recipe(small_recipe, suites=("polylm",), data_dir=str(tmp_path / "nowhere"))
+    with pytest.raises(EvaluationError, match="nothing of the suite polylm can be scored"):
+        check_before_running(asked)
+    with pytest.raises(EvaluationError, match=r"benchmark mtg.*give evaluate\.data_dir"):
+        check_before_running(recipe(small_recipe, tasks=("mtg",)))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{", "invalid JSON"),
+        ("[1]", "not a JSON object"),
+        ({"premise": "A."}, "no key 'choice1'; the record has: premise"),
+        (XCOPA[0] | {"label": 2}, "the value of 'label' is '2'"),
+        (XCOPA[0] | {"label": [0]}, "the value of 'label' is"),
+        (XCOPA[0] | {"premise": " "}, "the value of 'premise' is empty"),
+        (XCOPA[0] | {"choice1": 3}, "the value of 'choice1' is not a text"),
+    ],
+)
+def test_a_broken_line_is_one_error_with_file_and_line(
+    small_recipe: dict[str, Any], bench: Path, line: Any, reason: str
+) -> None:
+    path = write_lines(bench / "xcopa/tr.test.jsonl", [*XCOPA[:2], line])
+    with pytest.raises(EvaluationError) as caught:
+        check_before_running(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench)))
+    assert str(caught.value).startswith(f"{path}, line 3: {reason}")
+
+
+def test_too_few_records_for_the_examples_are_refused(
+    small_recipe: dict[str, Any], bench: Path
+) -> None:
+    write_lines(bench / "belebele/el.jsonl", BELEBELE[:5])
+    with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
+        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
+
+
+def test_copies_of_an_item_are_no_examples_of_it(small_recipe: dict[str, Any], bench: Path) -> None:
+    write_lines(bench / "belebele/el.jsonl", [*BELEBELE[:5], BELEBELE[0], BELEBELE[0]])
+    with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
+        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
+
+
+def test_unknown_names_are_refused_with_what_was_probably_meant(
+    small_recipe: dict[str, Any],
+) -> None:
+    with pytest.raises(EvaluationError, match=r"given 'xcoba'.*Did you mean 'xcopa'"):
+        check_before_running(recipe(small_recipe, tasks=("xcoba",)))
+
+
+def test_without_the_harness_the_command_that_installs_it_is_named(
+    small_recipe: dict[str, Any], bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r'pip install "langraft\[eval\]"'):
+        check_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
+
+
+def test_changed_files_change_what_an_evaluation_depends_on(
+    small_recipe: dict[str, Any], bench: Path
+) -> None:
+    asked = recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))
+    before = data_fingerprints(asked.evaluate, asked.languages.all)
+    assert data_fingerprints(asked.evaluate, asked.languages.all) == before
+    write_lines(bench / "xcopa/tr.test.jsonl", XCOPA[:-1])
+    assert data_fingerprints(asked.evaluate, asked.languages.all) != before
+
+
+@pytest.fixture
+def score(
+    small_recipe: dict[str, Any], bench: Path, tmp_path: Path, tokenizer_folder: Path
+) -> Callable[..., tuple[dict[str, Any], list[str], Any]]:
+    """Score a tiny graft; return scores, what was said, and the model."""
+
+    def run(**evaluate: Any) -> tuple[dict[str, Any], list[str], Any]:
+        asked = recipe(small_recipe, data_dir=str(bench), **evaluate)
+        method = MoELPR(new_experts=2, token_rows="rare")
+        model = graft_model(
+            tiny_model(tie_word_embeddings=True, **LONG), method, rare_tokens=[3, 4, 5]
+        )
+        said: list[str] = []
+        found = score_plans(
+            model,
+            load_tokenizer(tokenizer_folder),
+            plan_tasks(asked.evaluate, asked.languages.all),
+            batch_size=4,
+            limit=asked.evaluate.limit,
+            is_tuned=False,
+            cache=TaskCache(folder=tmp_path / "cache/tasks", model="m", report=said.append),
+        )
+        return found, said, model
+
+    return run
+
+
+def test_a_rerun_with_one_more_benchmark_computes_that_alone(
+    score: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, _, _ = score(tasks=("xcopa",))
+    (kept,) = (tmp_path / "cache/tasks").iterdir()
+    written = kept.stat().st_mtime_ns
+    second, _, _ = score(tasks=("xcopa", "belebele"))
+    assert second["tasks"][0] == first["tasks"][0]
+    assert kept.stat().st_mtime_ns == written
+    assert len(list((tmp_path / "cache/tasks").iterdir())) == 2
+    score(tasks=("xcopa",), limit=3)
+    assert len(list((tmp_path / "cache/tasks").iterdir())) == 3
+
+
+@pytest.mark.parametrize("damage", ["{", "[]x", '[{"benchmark": 1}]'])
+def test_a_damaged_score_is_computed_again_and_said_so(
+    score: Callable[..., Any], tmp_path: Path, damage: str
+) -> None:
+    first, _, _ = score(tasks=("xcopa",))
+    (kept,) = (tmp_path / "cache/tasks").iterdir()
+    whole = kept.read_text()
+    kept.write_text(damage)
+    second, said, _ = score(tasks=("xcopa",))
+    assert second == first
+    assert f"{kept} is damaged and is computed again" in said[0]
+    assert kept.read_text() == whole
+
+
+def test_a_tuned_model_is_asked_through_its_chat_template(
+    small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
+) -> None:
+    asked = recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench))
+    plans = plan_tasks(*of(asked))
+    found: dict[str, list[Any]] = {}
+    for template in (None, "{% for m in messages %}house {{ m.content }} river{% endfor %}"):
+        tokenizer = load_tokenizer(tokenizer_folder)
+        tokenizer.chat_template = template
+        for is_tuned in (False, True):
+            scores = score_plans(
+                tiny_model(**LONG), tokenizer, plans, batch_size=4, limit=12, is_tuned=is_tuned
+            )
+            found[f"{template is not None} {is_tuned}"] = scores["tasks"]
+    assert [score.shots for score in found["False False"]] == [0, 5]
+    assert [score.shots for score in found["False True"]] == [0, 0]
+    assert found["True False"] == found["False False"]
+    assert found["False True"][0] == found["False False"][0]
+    assert found["True True"] != found["False True"]
+
+
+def test_a_model_in_bfloat16_is_scored_in_it(
+    small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
+) -> None:
+    asked = recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))
+    model = tiny_model(**LONG).to(torch.bfloat16)
+    scores = score_plans(
+        model,
+        load_tokenizer(tokenizer_folder),
+        plan_tasks(*of(asked)),
+        batch_size=4,
+        limit=4,
+        is_tuned=False,
+    )
+    assert scores["tasks"][0].items == 4
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_a_task_of_the_harness_is_planned_by_its_own_name(small_recipe: dict[str, Any]) -> None:
+    (planned,) = plan_tasks(*of(recipe(small_recipe, tasks=("lambada_openai",))))["tasks"].tasks
+    assert (planned.benchmark, planned.language) == (None, "")
+
+
+def test_data_that_no_hub_gives_is_one_error(wrapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    planned = PlannedTask(
+        name="xcopa",
+        benchmark=BENCHMARKS["xcopa"](),
+        language="tr",
+        part="",
+        shots=0,
+        files=None,
+    )
+    with pytest.raises(EvaluationError, match=r"xcopa in 'tr' cannot be loaded .*data_dir"):
+        make_tasks(planned, wrapped, is_tuned=False)
+
+
+def test_a_model_is_as_before(score: Callable[..., Any]) -> None:
+    method = MoELPR(new_experts=2, token_rows="rare")
+    fresh = graft_model(tiny_model(tie_word_embeddings=True, **LONG), method, rare_tokens=[3, 4, 5])
+    _, _, model = score(tasks=("xcopa", "belebele"))
+    assert not model.training
+    assert model.config.to_dict() == fresh.config.to_dict()
+    assert model.generation_config.to_dict() == fresh.generation_config.to_dict()
+    assert "tie_weights" not in vars(model)
+    names = dict(model.named_parameters())
+    assert names.keys() == dict(fresh.named_parameters()).keys()
+    assert all(torch.equal(names[name], value) for name, value in fresh.named_parameters())
+    assert {n: p.requires_grad for n, p in names.items()} == {
+        n: p.requires_grad for n, p in fresh.named_parameters()
+    }
+
+
+def test_an_unknown_suite_is_refused_when_the_recipe_is_read(
+    small_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    import yaml
+
+    from langraft.recipes.load import load_recipe
+
+    small_recipe["evaluate"]["suites"] = ["polyml"]
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(small_recipe))
+    with pytest.raises(RecipeError, match="Did you mean 'polylm'"):
+        load_recipe(path)
