@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from langraft import __version__
+from langraft.cli.instruct import app as instruct_app
 from langraft.cli.tokenizer import app as tokenizer_app
 from langraft.core.errors import InterruptedRunError, LangraftError
 
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(tokenizer_app)
+app.add_typer(instruct_app)
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe: quickstart.")

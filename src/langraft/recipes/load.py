@@ -42,8 +42,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: when the file is missing, is no YAML, or cannot be carried out as written.
     """
     data = _read_yaml(path)
-    for override in overrides:
-        _override(data, override)
+    for change in overrides:
+        override(data, change)
     recipe = parse_recipe(data, REGISTRIES, path)
     for number, suite in enumerate(recipe.evaluate.suites):
         if suite not in list(SUITES):
@@ -90,29 +90,46 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
             f"There is no recipe {path}: no such file, and the packaged recipes are "
             f"{', '.join(names)}.{did_you_mean(str(path), names)}"
         )
+    return parse_yaml(text, path, "A recipe begins with name:.")
+
+
+def parse_yaml(text: str, path: Path | str, advice: str) -> dict[str, Any]:
+    """Return the keys and values of a YAML text.
+
+    Args:
+        text: What the file holds.
+        path: Its name, for messages.
+        advice: How such a file begins.
+
+    Raises:
+        RecipeError: when it is no YAML, has a key twice, or holds no keys.
+    """
     try:
         data = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(data, dict):
-        raise RecipeError(
-            f"{path} holds {type(data).__name__}, not keys and values. A recipe begins with name:."
-        )
+        raise RecipeError(f"{path} holds {type(data).__name__}, not keys and values. {advice}")
     return data
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
+def override(data: dict[str, Any], change: str) -> None:
+    """Set one key of parsed YAML, given as ``key=value`` with a dotted key and a YAML value.
+
+    Raises:
+        RecipeError: when it is not of that form, or the key lies where no key can be.
+    """
+    key, separator, text = change.partition("=")
     parts = [p for p in re.split(r"\.|\[(\d+)\]", key.strip()) if p]
     if not separator or not parts:
-        raise RecipeError(f"--set {override}: expected key=value, for example stages[0].lr=1e-4.")
+        raise RecipeError(f"--set {change}: expected key=value, for example stages[0].lr=1e-4.")
     try:
         value = _number(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is not valid YAML: {error}") from None
+        raise RecipeError(f"--set {change}: the value is not valid YAML: {error}") from None
     target: Any = data
     for part in parts[:-1]:
-        place: Any = _place(target, part, override)
+        place: Any = _place(target, part, change)
         inner = target[place] if isinstance(target, list) else target.get(place)
         if inner is None:
             inner = {}
@@ -120,19 +137,18 @@ def _override(data: dict[str, Any], override: str) -> None:
             inner = {"name": inner}  # a bare method name stands for its group of keys
         target[place] = inner
         target = inner
-    target[_place(target, parts[-1], override)] = value
+    target[_place(target, parts[-1], change)] = value
 
 
-def _place(target: Any, part: str, override: str) -> str | int:
+def _place(target: Any, part: str, change: str) -> str | int:
     """Return the key or index that ``part`` is in ``target``."""
     if isinstance(target, dict):
         return part
     if not isinstance(target, list):
-        raise RecipeError(f"--set {override}: {part!r} is below {target!r}, which has no keys.")
+        raise RecipeError(f"--set {change}: {part!r} is below {target!r}, which has no keys.")
     if not re.fullmatch(r"[0-9]+", part) or int(part) >= len(target):
         raise RecipeError(
-            f"--set {override}: {part!r} is not a place in a list of {len(target)} entries "
-            "(from 0)."
+            f"--set {change}: {part!r} is not a place in a list of {len(target)} entries (from 0)."
         )
     return int(part)
 
