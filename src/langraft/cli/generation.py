@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from langraft.cli.show import plain
+from langraft.cli.plain import plain
 from langraft.instruct.asking import Progress
 from langraft.instruct.estimate import Estimate
 from langraft.instruct.generation import Generation

@@ -37,7 +37,7 @@ def generate(
     from langraft.cli.generation import estimate_table, live, result_table
     from langraft.instruct.estimate import estimate
     from langraft.instruct.generate import generate as run
-    from langraft.recipes.generation import load_generation
+    from langraft.instruct.generation import load_generation
 
     generation = load_generation(config, changes or ())
     if dry_run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, reduce
 from operator import or_
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, create_model, field_validator, model_validator
 
+from langraft.core.errors import RecipeError
 from langraft.core.language import LanguageCode
 from langraft.core.settings import Count, Settings, explain
+from langraft.core.yaml_keys import change_key, parse_yaml
 from langraft.instruct.screen import ScreenSettings
 from langraft.instruct.teacher import AbstractTeacher
 from langraft.instruct.teachers import TEACHERS
@@ -96,3 +98,27 @@ def parse_generation(data: object, origin: str | Path = "config") -> Generation:
         return model.model_validate(data)
     except ValidationError as error:
         raise explain(error, model, data, str(origin)) from None
+
+
+def load_generation(path: Path, overrides: Sequence[str] = ()) -> Generation:
+    """Read and check a config of ``langraft instruct generate``.
+
+    Args:
+        path: A YAML file.
+        overrides: ``key=value`` with a dotted key (``teacher.max_tokens=2048``) and a YAML value.
+
+    Raises:
+        RecipeError: when the file is missing, is no YAML, or cannot be carried out as written.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            f'There is no config {path}. The guide "Self-instruct" has one to begin with.'
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} cannot be read: {error}. It must be UTF-8 text.") from None
+    data = parse_yaml(text, path, "A config begins with languages:.")
+    for change in overrides:
+        change_key(data, change)
+    return parse_generation(data, path)
