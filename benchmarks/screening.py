@@ -6,7 +6,7 @@ Spanish: 15,000 collected instructions are the 9,958 of MultiAlpaca, the 427 Eng
 Self-Instruct and Spanish ones of which half of the words are drawn anew; 11,000 candidates are
 Spanish ones of which a tenth to nine tenths are drawn anew. Chinese: the same with stretches of 12
 to 40 characters of running text, since Chinese words are characters. A candidate that is like no
-collected instruction joins them.
+collected instruction joins them. At the end, what all filters say of the Spanish data as it is.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import gzip
 import json
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from langraft.instruct.answer import Dropped, Task
+from langraft.instruct.instruction import clean_input
 from langraft.instruct.rouge import InstructionPool, rouge_l, tokenize
+from langraft.instruct.screen import Screen, ScreenSettings, screen_identifier
 
 LIMIT = 0.7
 NUM_COLLECTED = 15_000
@@ -114,13 +118,29 @@ def measure(originals: list[str], extra: list[str], language: str, num_checked: 
     )
 
 
+def screen_as_it_is(data: list[dict[str, Any]], language: str) -> None:
+    settings = ScreenSettings()
+    screen = Screen(language, [], settings, screen_identifier(language, settings))
+    start = time.perf_counter()
+    verdicts = [
+        screen.judge(Task(r["instruction"], clean_input(r["input"]), r["output"])) for r in data
+    ]
+    seconds = time.perf_counter() - start
+    counts = Counter(v.reason if isinstance(v, Dropped) else "kept" for v in verdicts)
+    print(f"{language}: {len(data):,} tasks screened in {seconds:.1f} s")
+    for reason, count in counts.most_common():
+        print(f"  {reason:26} {count:13,} {count / len(data):10.2%}")
+    print(f"  {'input removed':26} {screen.num_inputs_removed:13,}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="Folder with instruct/ and mono/.")
     parser.add_argument("--checked", type=int, default=100, help="Candidates to check.")
     given = parser.parse_args()
     folder = given.data / "instruct"
-    spanish = [r["instruction"] for r in records(folder / "multialpaca_es.jsonl.gz")]
+    multialpaca = list(records(folder / "multialpaca_es.jsonl.gz"))
+    spanish = [record["instruction"] for record in multialpaca]
     english = [
         r["instruction"]
         for name in ("self_instruct_seed_tasks", "self_instruct_user_oriented")
@@ -130,6 +150,7 @@ def main() -> None:
     draw = random.Random(0)
     chinese = list(chinese_stretches(given.data / "mono" / "zh.jsonl.gz", draw))
     measure(draw.sample(chinese, 10_000), [], "zh", given.checked)
+    screen_as_it_is(multialpaca, "es")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ def textbook_length(a: Sequence[str], b: Sequence[str]) -> int:
     return table[len(a)][len(b)]
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_the_common_length_is_that_of_the_textbook(a: list[str], b: list[str]) -> None:
     assert common_length(a, b) == textbook_length(a, b)

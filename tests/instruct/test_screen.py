@@ -168,8 +168,15 @@ def test_languages_are_named_in_many_ways(
     assert names(text, code, language) is is_named
 
 
-def test_code_and_quotations_are_no_prose() -> None:
+def test_code_quotations_and_names_are_no_prose() -> None:
     assert prose("SELECT name FROM users WHERE age > 30 AND (city = 'x');") == ""
-    assert prose("Qué hace `print(x)` y “this one” aquí (en total)?").split() == [
-        *("Qué", "hace", "y", "aquí", "(en", "total)?")
-    ]
+    assert prose("Qué hace `print(x)` y “this one” aquí (en total)?") == "hace y aquí (en total)?"
+    assert prose("1. (The Beatles) de 'Abbey Road'\n2. 你好 World") == "1. de 2. 你好"
+
+
+def test_a_list_of_foreign_names_is_kept() -> None:
+    screen = Screen("es", [], SETTINGS, identifier("es"))
+    given = Task(
+        "Da una lista de canciones de jazz.", "", "Take Five, Autumn Leaves, Blue in Green"
+    )
+    assert screen.judge(given) == given

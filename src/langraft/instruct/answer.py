@@ -33,7 +33,7 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _SEPARATOR = re.compile(r"^[ \t]*#{2,}[ \t]*$", re.MULTILINE)
-_LAST_MARKS = re.compile(r"(?:\n[ \t]*(?:[-*_=]{3,}|\*\*))+\s*\Z")
+_RULE = re.compile(r"\s*(?:[-*_=]{3,}|\*\*)?\s*")  # a line between tasks, or a blank one
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
@@ -141,9 +141,17 @@ def _pieces(text: str, first_number: int) -> tuple[list[_Piece], list[str]]:
             continue
         if mark.name == "instruction" or not pieces:
             pieces.append(_Piece({}, ""))
-        pieces[-1].parts[mark.name] = _LAST_MARKS.sub("", text[mark.stop : end]).strip()
+        pieces[-1].parts[mark.name] = _without_rules(text[mark.stop : end])
         pieces[-1].text += text[mark.start : end]
     return pieces, [between for between in outside if any(map(str.isalnum, between))]
+
+
+def _without_rules(part: str) -> str:
+    """Return a part without the rules and blank lines at its end."""
+    lines = part.strip().split("\n")
+    while len(lines) > 1 and _RULE.fullmatch(lines[-1]):
+        lines.pop()
+    return "\n".join(lines).rstrip()
 
 
 def _marks(text: str, first_number: int) -> list[_Mark]:

@@ -44,7 +44,8 @@ def write_prompt(
         demonstrations: Tasks to show, in the language asked for; they are numbered from 1.
         num_new: How many more are asked for.
         language: Code of the language to write in.
-        template: Text with placeholders instead of ours, as ``check_template`` allows.
+        template: Text with placeholders instead of ours, as ``check_template`` allows; blanks at
+            its end are cut.
 
     Raises:
         RecipeError: when the template has a placeholder that is unknown, or lacks one.
@@ -56,7 +57,7 @@ def write_prompt(
     check_template(template, "the template")
     name = language_name(language)
     first_number = len(demonstrations) + 1
-    return template.format(
+    return template.rstrip().format(
         language=name,
         requirements="\n".join(
             f"{number}. {text.format(language=name)}"

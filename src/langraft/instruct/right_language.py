@@ -16,6 +16,7 @@ from langraft.instruct.answer import Task
 
 _CODE_BLOCK = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 _QUOTED = re.compile(r'"[^"]*"|“[^”]*”|„[^“”]*[“”]|«[^»]*»|「[^」]*」|『[^』]*』|《[^》]*》')
+_SIGNS_BEFORE = re.compile(r"[\W\d_]+")
 _CODE_SIGNS = frozenset("{}()[];=<>_\\|#$")
 _MOST_CODE_SIGNS = 0.05  # of the characters that are not blank
 _FEWEST_CODE_SIGNS = 3  # a short sentence may have a pair of brackets
@@ -54,13 +55,18 @@ def part_in_another_language(
 
 
 def prose(text: str) -> str:
-    """Return a text without code and quotations; "" where the whole looks like code or a table."""
+    """Return a text without code, quotations and names; "" where the whole looks like code.
+
+    A word that begins with a capital letter counts as a name. In German that takes the nouns and
+    leaves enough; a list of songs or of brands is in no language.
+    """
     bare = _CODE_BLOCK.sub(" ", text)
     visible = [character for character in bare if not character.isspace()]
     num_signs = sum(character in _CODE_SIGNS for character in visible)
     if num_signs >= _FEWEST_CODE_SIGNS and num_signs > _MOST_CODE_SIGNS * len(visible):
         return ""
-    return _QUOTED.sub(" ", bare)
+    words = _QUOTED.sub(" ", bare).split()
+    return " ".join(word for word in words if not _SIGNS_BEFORE.sub("", word)[:1].isupper())
 
 
 def names(text: str, code: str, language: str) -> bool:

@@ -76,8 +76,9 @@ class ScreenSettings(Settings):
 
     def overlap_limit(self, language: str) -> float:
         """Return the limit of a language: its own, or that of all."""
-        own = self.overlap_with_input.get(_short(language), self.overlap_with_input["default"])
-        return self.overlap_with_input.get(language, own)
+        limits = self.overlap_with_input
+        codes = (language, _short(language), "default")
+        return next(limits[code] for code in codes if code in limits)
 
 
 def screen_identifier(language: str, settings: ScreenSettings) -> Identifier | None:
