@@ -14,6 +14,10 @@ import pytest
 import torch
 
 from langraft.core.errors import TeacherError
+from langraft.families.load import load_model
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.store import save
+from langraft.graft.surgery import graft_model
 from langraft.instruct.generate import generate
 from langraft.instruct.generation import parse_generation
 from langraft.instruct.teacher import Question
@@ -71,6 +75,16 @@ def test_a_prompt_longer_than_the_context_says_so(save_base: Any, heard: Any) ->
 def test_a_folder_that_holds_no_model_says_what_would(tmp_path: Path, heard: Any) -> None:
     with pytest.raises(TeacherError, match=r"neither a model .* nor a run folder"):
         answers(Local(folder=str(tmp_path)), heard)
+
+
+def test_a_run_folder_with_a_graft_is_a_teacher(save_base: Any, tmp_path: Path, heard: Any) -> None:
+    base = save_base(max_position_embeddings=4096)
+    model = graft_model(load_model(base), MoELPR(new_experts=1))
+    save(model, tmp_path / "run" / "graft", base=base)
+    teacher = Local(folder=str(tmp_path / "run"), max_tokens=4, temperature=0, device="cpu")
+    of_base = Local(folder=str(base), max_tokens=4, temperature=0, device="cpu")
+    assert answers(teacher, heard) == answers(of_base, type(heard)())  # equal before training
+    assert teacher.identity()["weights"] != of_base.identity()["weights"]
 
 
 def test_an_interruption_ends_at_the_next_token(folder: Path, heard: Any) -> None:

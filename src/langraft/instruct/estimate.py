@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langraft.instruct.generation import LANGUAGE, Generation
-from langraft.instruct.prompt import read_template, show_task
+from langraft.instruct.prompt import read_template, show_task, write_prompt
 from langraft.instruct.rounds import plan_round
 from langraft.instruct.seeds import SEED_LANGUAGE, seed_tasks
 from langraft.instruct.translation import read_seeds, translation_prompt
@@ -24,7 +24,8 @@ class Estimate:
         requests: Prompts of all rounds and translations of seeds.
         prompt_tokens: Expected, at four bytes a token.
         answer_tokens: Expected: the tasks asked for, each as long as a seed.
-        most_prompt_tokens: A token for every byte, and every translation tried as often as allowed.
+        most_prompt_tokens: A token for every byte of ours, ``max_tokens`` for every task shown
+            that the teacher wrote, every translation tried as often as allowed.
         most_answer_tokens: ``max_tokens`` for every request.
         cost: Of the expected tokens.
         most_cost: Of the most tokens; only answers that were lost on the way come on top.
@@ -72,9 +73,12 @@ def _estimate(generation: Generation, language: str, template: str | None) -> Es
     tries = generation.translation_tries * len(asked)
     teacher = generation.teacher
     tokens = round(prompt_bytes / _BYTES_PER_TOKEN), round(answer_bytes / _BYTES_PER_TOKEN)
-    # Prompts show tasks of the pool later, which are longer than seeds at the most by a prompt.
+    # A task that the teacher wrote, such as a translated seed, has at most max_tokens tokens.
+    longest = max(teacher.max_tokens, 0 if is_translated else max(seed_bytes))
+    bare = len(write_prompt((), generation.new_tasks, language, template).encode())
     most = (
-        num_prompts * 2 * max(lengths) + generation.translation_tries * sum(asked),
+        num_prompts * (bare + generation.demonstrations * longest)
+        + generation.translation_tries * sum(asked),
         (num_prompts + tries) * teacher.max_tokens,
     )
     return Estimate(
