@@ -146,12 +146,15 @@ def test_a_wrong_key_or_model_stops_at_once_and_says_what_to_do(
     assert len(server.requests()) == 1
 
 
-def test_a_key_that_is_not_set_is_said_before_anything_is_asked(
-    heard: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("key", ["", "  ", "sk-one\nsk-two", "sk-ключ"])
+def test_what_is_no_key_is_said_before_anything_is_asked_and_not_shown(
+    heard: Any, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.delenv("MY_TEACHER_KEY", raising=False)
-    with pytest.raises(TeacherError, match="MY_TEACHER_KEY"):
+    monkeypatch.setenv("MY_TEACHER_KEY", key)
+    with pytest.raises(TeacherError, match="MY_TEACHER_KEY") as caught:
         ask(teacher("http://127.0.0.1:9/v1", key_env="MY_TEACHER_KEY"), questions(1), heard)
+    assert "sk-" not in str(caught.value)
+    assert not heard.faults
 
 
 def test_an_endpoint_that_is_down_stops_after_the_retries(heard: Any) -> None:

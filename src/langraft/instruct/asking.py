@@ -24,7 +24,7 @@ class Progress:
         language: Code.
         round: From 1; 0 while seeds are made.
         num_rounds: That are asked for.
-        num_questions: Of this round.
+        num_questions: Of the list that is asked now.
         num_answers: That have come of them, in this process or before.
         num_kept: Tasks kept in all rounds.
         prompt_tokens: Read by the teacher, in all rounds.
@@ -92,6 +92,7 @@ class Desk:
         wanted = {question.number for question in questions}
         found = read_answers(journal, among or questions)
         answers = {number: answer for number, answer in found.items() if number in wanted}
+        self.progress.num_questions, self.progress.num_answers = len(questions), 0
         for answer in answers.values():
             self.progress.add(answer)
         listener = _Keeper(self, journal, stage, answers)

@@ -135,8 +135,8 @@ class Rounds:
             "screen": generation.screen.model_dump(mode="json"),
             "teacher": generation.teacher.label,
         }
-        progress, journal = self._desk.progress, Journal(folder / ANSWERS)
-        progress.round, progress.num_answers, progress.num_questions = number, 0, len(prompts)
+        journal = Journal(folder / ANSWERS)
+        self._desk.progress.round = number
         if finished(folder, inputs) is None:
             read_answers(journal, questions)  # before anything is changed: are they of this round?
             begin(folder, inputs)

@@ -154,7 +154,6 @@ async def _translate(
         Question(number=number, text=text, seed=generation.seed + number)
         for number, text in enumerate(texts * generation.translation_tries)
     ]
-    desk.progress.num_questions = len(seeds)
     for attempt in range(generation.translation_tries):
         first = attempt * len(seeds)
         asked = [q for q in questions[first : first + len(seeds)] if q.number - first not in good]

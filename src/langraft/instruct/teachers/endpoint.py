@@ -90,21 +90,22 @@ class Endpoint(AbstractTeacher):
         """Open a client; nothing is sent yet.
 
         Raises:
-            TeacherError: when the environment has no key of that name.
+            TeacherError: when the environment has no key of that name, or what cannot be one.
             MissingExtraError: without the package openai.
         """
         try:
             from openai import AsyncOpenAI
         except ImportError:
             raise MissingExtraError("openai", "instruct", "The teacher `endpoint`") from None
-        key = os.environ.get(self.key_env, "").strip() if self.key_env else "none"
-        if not key:
+        key = os.environ.get(self.key_env, "").strip()
+        if self.key_env and not (key.isascii() and key.isprintable() and key):
             raise TeacherError(
-                f"The environment variable {self.key_env} (key_env) is not set or empty. "
-                f"Put the key for {self.address} into it: export {self.key_env}=..."
+                f"The environment variable {self.key_env} (key_env) is not set, empty or no key: "
+                f"a key is one line of ASCII. Put that of {self.address} into it: "
+                f"export {self.key_env}=..."
             )
         async with AsyncOpenAI(
-            api_key=key, base_url=self.address, max_retries=0, timeout=self.timeout
+            api_key=key or "none", base_url=self.address, max_retries=0, timeout=self.timeout
         ) as client:
             yield _EndpointSession(self, client, key)
 
@@ -257,7 +258,8 @@ class _EndpointSession:
 
     def _hide(self, said: object) -> str:
         """Return what a server or a library says, short and without the key."""
-        return " ".join(str(said).replace(self._key, "***").split())[:300]
+        text = str(said).replace(self._key, "***") if self._key else str(said)
+        return " ".join(text.split())[:300]
 
 
 def estimate_tokens(text: str) -> int:
