@@ -9,7 +9,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from langraft.cli.show import plain
+from langraft.cli.plain import plain
 from langraft.corpus.counts import Drops
 
 _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more

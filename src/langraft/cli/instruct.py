@@ -1,4 +1,4 @@
-"""The verbs of ``langraft instruct``: import."""
+"""The verbs of ``langraft instruct``: generate and import."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from langraft.core.instruct import ConversationFormat
 
 app = typer.Typer(
     name="instruct",
-    help="Conversations for training.",
+    help="Make and import instruction data.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-
-
-@app.callback()
-def _root() -> None:
-    """Keep the verb's name, as long as it is the only one."""
 
 
 @app.command("import")
@@ -67,3 +62,39 @@ def import_(
         typer.echo(f"  {num_twice:,} dropped: word by word there already")
     for reason, count in found["broken"].items():
         typer.echo(f"  {count:,} broken: {reason}")
+
+
+@app.command()
+def generate(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key, for example teacher.max_tokens=2048."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it asks and costs at most, ask nothing.")
+    ] = False,
+) -> None:
+    """Let a teacher write tasks in your languages (self-instruct). Run it again to go on."""
+    from langraft.cli.generation import estimate_table, live, result_table
+    from langraft.instruct.estimate import estimate
+    from langraft.instruct.generate import generate as run
+    from langraft.instruct.generation import load_generation
+
+    generation = load_generation(config, changes or ())
+    if dry_run:
+        estimates = estimate(generation)
+        found = [e.to_json() for e in estimates]
+        typer.echo(json.dumps(found, indent=2) if as_json else estimate_table(estimates))
+        return
+    with live(generation) as watch:
+        made = run(generation, out, watch)
+    if as_json:
+        typer.echo(json.dumps(made.manifest, indent=2, ensure_ascii=False))
+        return
+    typer.echo(result_table(made.manifest))
+    typer.echo(f"done: {out}")

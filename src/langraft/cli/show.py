@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from langraft.cli.plain import plain
 from langraft.core.language import language_name
 from langraft.core.streams import stream_name
 from langraft.evaluate.scorecard import Scorecard
@@ -129,11 +128,3 @@ def _short(number: float) -> str:
             return f"{number:.4g}{unit}"
         number /= 1000
     raise AssertionError
-
-
-def plain(table: Table, width: int = 120) -> str:
-    """Return a table without colours, as it stands on stdout."""
-    console = Console(file=io.StringIO(), width=width, no_color=True)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()

@@ -178,6 +178,25 @@ def _prepare(folder: Path, wanted: str, inputs: Mapping[str, Any], is_resumable:
         write_json(folder / _INPUTS, {"fingerprint": wanted, "inputs": dict(inputs)})
 
 
+def begin(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Make the folder of a resumable step ahead of ``perform``, for work that is done before it.
+
+    Unlike ``perform`` it deletes nothing: what lies there may have been paid for.
+
+    Raises:
+        ArtifactError: when the folder holds the work of other inputs, or cannot be written.
+    """
+    with explain_disk_errors(folder):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+        if names - {f".{_INPUTS}.partial"} and _partial_fingerprint(folder) != fingerprint(inputs):
+            raise ArtifactError(
+                f"{folder} holds the work of another config or of earlier input. Put these back, "
+                "or choose another folder with --out."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / _INPUTS, {"fingerprint": fingerprint(inputs), "inputs": dict(inputs)})
+
+
 def _refuse_to_delete_what_is_not_ours(folder: Path) -> None:
     if folder.is_dir():
         names = {path.name for path in folder.iterdir()} - {f".{_INPUTS}.partial"}

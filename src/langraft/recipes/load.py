@@ -13,6 +13,7 @@ import yaml
 from langraft.core.errors import RecipeError, did_you_mean
 from langraft.core.parse import Registries, parse_recipe
 from langraft.core.recipe import Recipe
+from langraft.core.yaml_keys import change_key, parse_yaml
 from langraft.corpus.engines import ENGINES
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.sources import SOURCES
@@ -42,8 +43,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: when the file is missing, is no YAML, or cannot be carried out as written.
     """
     data = _read_yaml(path)
-    for override in overrides:
-        _override(data, override)
+    for change in overrides:
+        change_key(data, change)
     recipe = parse_recipe(data, REGISTRIES, path)
     for number, suite in enumerate(recipe.evaluate.suites):
         if suite not in list(SUITES):
@@ -58,20 +59,6 @@ def dump_recipe(recipe: Recipe) -> str:
     """Return a recipe as YAML with every default written out; reading it gives it back."""
     data = recipe.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML without keys given twice, of which the first would be dropped silently."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        keys = [self.construct_object(key, deep=True) for key in own]
-        twice = [key for number, key in enumerate(keys) if key in keys[:number]]
-        if twice:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice[0]!r} stands there twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path | str) -> dict[str, Any]:
@@ -90,55 +77,4 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
             f"There is no recipe {path}: no such file, and the packaged recipes are "
             f"{', '.join(names)}.{did_you_mean(str(path), names)}"
         )
-    try:
-        data = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path} is not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise RecipeError(
-            f"{path} holds {type(data).__name__}, not keys and values. A recipe begins with name:."
-        )
-    return data
-
-
-def _override(data: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    parts = [p for p in re.split(r"\.|\[(\d+)\]", key.strip()) if p]
-    if not separator or not parts:
-        raise RecipeError(f"--set {override}: expected key=value, for example stages[0].lr=1e-4.")
-    try:
-        value = _number(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: the value is not valid YAML: {error}") from None
-    target: Any = data
-    for part in parts[:-1]:
-        place: Any = _place(target, part, override)
-        inner = target[place] if isinstance(target, list) else target.get(place)
-        if inner is None:
-            inner = {}
-        elif isinstance(inner, str) and (part == "method" or parts[0] == "baselines"):
-            inner = {"name": inner}  # a bare method name stands for its group of keys
-        target[place] = inner
-        target = inner
-    target[_place(target, parts[-1], override)] = value
-
-
-def _place(target: Any, part: str, override: str) -> str | int:
-    """Return the key or index that ``part`` is in ``target``."""
-    if isinstance(target, dict):
-        return part
-    if not isinstance(target, list):
-        raise RecipeError(f"--set {override}: {part!r} is below {target!r}, which has no keys.")
-    if not re.fullmatch(r"[0-9]+", part) or int(part) >= len(target):
-        raise RecipeError(
-            f"--set {override}: {part!r} is not a place in a list of {len(target)} entries "
-            "(from 0)."
-        )
-    return int(part)
-
-
-def _number(value: Any) -> Any:
-    """Read 1e-4 as the number it is meant to be; YAML 1.1 wants 1.0e-4."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+", value):
-        return float(value)
-    return value
+    return parse_yaml(text, path, "A recipe begins with name:.")

@@ -1,0 +1,125 @@
+"""Who writes tasks: the contract that every file in ``teachers/`` keeps."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from langraft.core.settings import Count, Settings
+
+FaultKind = Literal["rate_limited", "server_error", "timeout", "unreachable", "malformed", "usage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One request to a teacher.
+
+    Attributes:
+        number: Its place in the list that it is asked in, from 0.
+        text: The whole prompt.
+        seed: For teachers that sample on this machine; 0 .. 2**63 - 1.
+    """
+
+    number: int
+    text: str
+    seed: int
+
+    @property
+    def sha256(self) -> str:
+        """Return the SHA-256 of the text: what an answer belongs to."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a teacher wrote.
+
+    Attributes:
+        text: As it came; empty when a server never gave one.
+        is_truncated: Whether it stopped at the largest number of tokens.
+        prompt_tokens: Tokens read, as the teacher counts them.
+        answer_tokens: Tokens written.
+    """
+
+    text: str
+    is_truncated: bool
+    prompt_tokens: int
+    answer_tokens: int
+
+
+class Listener(Protocol):
+    """Who hears of every answer and fault at the moment it happens."""
+
+    def answered(self, question: Question, answer: Answer) -> None:
+        """Keep an answer."""
+        ...
+
+    def failed(self, question: Question, kind: FaultKind, detail: str) -> None:
+        """Count a fault; the question is asked again."""
+        ...
+
+
+class Session(Protocol):
+    """A teacher that is ready; several lists of questions may be asked at the same time."""
+
+    async def ask(
+        self, questions: Sequence[Question], done: Collection[int], listener: Listener
+    ) -> None:
+        """Ask the questions whose numbers are not in ``done``, in any order.
+
+        The whole list is given every time, so that a teacher that answers in batches cuts them
+        alike whichever are done.
+
+        Raises:
+            TeacherError: when going on makes no sense; the listener has all answers that came.
+        """
+        ...
+
+
+class AbstractTeacher(Settings, ABC):
+    """A model that writes tasks, and how it is asked.
+
+    ``temperature``, ``top_p`` and ``max_tokens`` are those of Stanford Alpaca's own generation,
+    on which MultiAlpaca (PolyLM, arXiv:2307.06018) builds without naming its own.
+    """
+
+    name: str = Field(description="Which teacher.")
+    temperature: float = Field(
+        default=1.0, ge=0, le=2, description="Of sampling; 0 picks the likeliest token."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Share of probability that is sampled from."
+    )
+    max_tokens: Count = Field(default=3072, ge=1, description="Longest answer, in tokens.")
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Return the name of the model, as records give it."""
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """Return, as JSON, all that answers depend on, and nothing that only costs time or money.
+
+        Raises:
+            TeacherError: when a model's folder cannot be read.
+        """
+
+    @abstractmethod
+    def cost(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Return the price of some tokens, in the currency that prices are given in."""
+
+    @abstractmethod
+    def session(self) -> AbstractAsyncContextManager[Session]:
+        """Make ready to ask.
+
+        Raises:
+            TeacherError: when it is known beforehand that nothing can be asked: no key, no model.
+            MissingExtraError: when a package that it needs is not installed.
+        """

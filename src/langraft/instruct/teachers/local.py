@@ -1,0 +1,217 @@
+"""A model on this machine: a model's folder, a graft or a run folder."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from langraft.core.artifacts import file_sha256
+from langraft.core.errors import TeacherError
+from langraft.instruct.teacher import AbstractTeacher, Answer, Listener, Question
+
+if TYPE_CHECKING:
+    import torch
+
+_FILES_OF_TOKENIZER = ("chat_template.jinja", "tokenizer.json", "tokenizer_config.json")
+
+
+class Local(AbstractTeacher):
+    """A model that generates here, in batches.
+
+    With the same folder, settings and kind of device, answers depend on the questions of a batch
+    and their seeds alone. Batches are cut by the numbers of questions, so a run that was
+    interrupted gets the answers that it would have got.
+    """
+
+    name: Literal["local"] = Field(default="local", description="A model on this machine.")
+    folder: str = Field(description="A model's folder, a graft, or a run folder with graft/.")
+    batch: int = Field(default=8, ge=1, description="Prompts answered together.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where it runs; auto: on CUDA where there is such a device."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Precision of the weights in memory."
+    )
+
+    @property
+    def label(self) -> str:
+        """Return the name of the folder."""
+        return Path(self.folder).resolve().name
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the fingerprints of weights and tokenizer with batch, precision and sampling."""
+        from langraft.graft.store import fingerprint_base, tokenizer_folder
+
+        folder = _model_folder(Path(self.folder))
+        words = tokenizer_folder(folder)
+        files = [path for path in sorted(words.iterdir()) if path.name in _FILES_OF_TOKENIZER]
+        return self.model_dump(exclude={"folder", "device"}) | {
+            "weights": fingerprint_base(folder),
+            "tokenizer": {path.name: file_sha256(path) for path in files},
+        }
+
+    def cost(self, prompt_tokens: int, answer_tokens: int) -> float:
+        """Return 0: electricity is not counted."""
+        del prompt_tokens, answer_tokens
+        return 0.0
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[_LocalSession]:
+        """Load the model.
+
+        Raises:
+            TeacherError: when the folder holds none, or CUDA is asked for and not there.
+            ModelError: when it cannot be loaded.
+            ArtifactError: when a graft is damaged.
+        """
+        model, tokenizer = await asyncio.to_thread(self._load)
+        yield _LocalSession(self, model, tokenizer)
+
+    def _load(self) -> tuple[Any, Any]:
+        import torch
+
+        from langraft.families.load import load_model, load_tokenizer
+        from langraft.graft.store import is_graft, load, tokenizer_folder
+
+        has_cuda = torch.cuda.is_available()
+        if self.device == "cuda" and not has_cuda:
+            raise TeacherError("teacher.device is cuda and there is none here. Give cpu or auto.")
+        dtype = torch.float32 if self.dtype == "float32" else torch.bfloat16
+        folder = _model_folder(Path(self.folder))
+        model: Any
+        if is_graft(folder):
+            model, tokenizer = load(folder, dtype=dtype), load_tokenizer(tokenizer_folder(folder))
+        else:
+            model, tokenizer = load_model(folder, dtype), load_tokenizer(folder)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        is_on_cuda = has_cuda and self.device != "cpu"
+        return model.eval().to("cuda" if is_on_cuda else "cpu"), tokenizer
+
+
+def _model_folder(given: Path) -> Path:
+    """Return the graft of a run folder, or the folder itself.
+
+    Raises:
+        TeacherError: when neither is there.
+    """
+    folder = given / "graft" if (given / "graft" / "graft.json").is_file() else given
+    if not (folder / "graft.json").is_file() and not (folder / "config.json").is_file():
+        raise TeacherError(
+            f"{given} is neither a model (config.json), a graft (graft.json) nor a run folder with "
+            "graft/. Give the folder of a model in teacher.folder."
+        )
+    return folder
+
+
+class _LocalSession:
+    def __init__(self, settings: Local, model: Any, tokenizer: Any) -> None:
+        self._settings = settings
+        self._model = model
+        self._tokenizer = tokenizer
+        self._turn = asyncio.Lock()  # one batch at a time, whichever language asks
+        self._is_stopped = threading.Event()
+
+    async def ask(
+        self, questions: Sequence[Question], done: Collection[int], listener: Listener
+    ) -> None:
+        """Answer batch after batch; a batch of which some are done is answered whole again."""
+        for start in range(0, len(questions), self._settings.batch):
+            batch = questions[start : start + self._settings.batch]
+            if all(question.number in done for question in batch):
+                continue
+            async with self._turn:
+                try:
+                    answers = await asyncio.to_thread(self._generate, batch)
+                except asyncio.CancelledError:
+                    self._is_stopped.set()  # the thread ends at its next token
+                    raise
+            for question, answer in zip(batch, answers, strict=True):
+                if question.number not in done:
+                    listener.answered(question, answer)
+
+    def _generate(self, batch: Sequence[Question]) -> list[Answer]:
+        import torch
+        from transformers import StoppingCriteriaList
+
+        settings = self._settings
+        inputs = self._encode([question.text for question in batch])
+        num_prompt_tokens = int(inputs.input_ids.shape[1])
+        sampling: dict[str, Any] = {"do_sample": False}
+        if settings.temperature:
+            sampling = {
+                "do_sample": True,
+                "temperature": settings.temperature,
+                "top_p": settings.top_p,
+            }
+
+        def is_stopped(ids: torch.Tensor, scores: object) -> torch.Tensor:
+            del scores
+            return torch.full((len(ids),), self._is_stopped.is_set(), device=ids.device)
+
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(batch[0].seed)
+            ids = self._model.generate(
+                **inputs,
+                max_new_tokens=self._room(num_prompt_tokens),
+                pad_token_id=self._tokenizer.pad_token_id,
+                stopping_criteria=StoppingCriteriaList([is_stopped]),
+                **sampling,
+            )
+        prompts = inputs.attention_mask.sum(dim=1).tolist()
+        return [
+            self._read(row, num_read)
+            for row, num_read in zip(ids[:, num_prompt_tokens:].tolist(), prompts, strict=True)
+        ]
+
+    def _encode(self, texts: list[str]) -> Any:
+        """Return prompts padded on the left: in the chat template where the tokenizer has one."""
+        is_chat = bool(getattr(self._tokenizer, "chat_template", None))
+        if is_chat:
+            texts = [
+                self._tokenizer.apply_chat_template(
+                    [{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False
+                )
+                for text in texts
+            ]
+        encoded = self._tokenizer(
+            texts,
+            return_tensors="pt",
+            padding=True,
+            padding_side="left",
+            add_special_tokens=not is_chat,
+            return_token_type_ids=False,
+        )
+        return encoded.to(self._model.device)
+
+    def _room(self, num_prompt_tokens: int) -> int:
+        """Return how many tokens an answer may have.
+
+        Raises:
+            TeacherError: when the prompt fills the model's context.
+        """
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        room = context - num_prompt_tokens if context else self._settings.max_tokens
+        if room < 1:
+            raise TeacherError(
+                f"A prompt has {num_prompt_tokens} tokens and {self._settings.folder} reads at "
+                f"most {context}. Show fewer demonstrations, or take a model with more context."
+            )
+        return min(room, self._settings.max_tokens)
+
+    def _read(self, ids: list[int], num_prompt_tokens: int) -> Answer:
+        end = self._model.generation_config.eos_token_id
+        ends = set(end) if isinstance(end, list) else {end}
+        length = next((place for place, token in enumerate(ids) if token in ends), None)
+        return Answer(
+            text=self._tokenizer.decode(ids[:length], skip_special_tokens=True),
+            is_truncated=length is None,
+            prompt_tokens=num_prompt_tokens,
+            answer_tokens=len(ids) if length is None else length + 1,
+        )

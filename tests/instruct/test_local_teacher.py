@@ -1,0 +1,136 @@
+"""The teacher `local` on tiny real models: templates, context, interruption, whole runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from langraft.core.errors import TeacherError
+from langraft.families.load import load_model
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.store import save
+from langraft.graft.surgery import graft_model
+from langraft.instruct.generate import generate
+from langraft.instruct.generation import parse_generation
+from langraft.instruct.teacher import Question
+from langraft.instruct.teachers.local import Local
+
+QUESTIONS = [Question(number=n, text=f"Write {n} " * (n + 1), seed=n) for n in range(5)]
+TEMPLATE = "{% for m in messages %}<u>{{ m.content }}</u>{% endfor %}<a>"
+
+
+def answers(teacher: Local, heard: Any, questions: Sequence[Question] = QUESTIONS) -> Any:
+    async def run() -> None:
+        async with teacher.session() as session:
+            await session.ask(questions, frozenset(), heard)
+
+    asyncio.run(run())
+    return heard.answers
+
+
+@pytest.fixture
+def folder(save_base: Callable[..., Path]) -> Path:
+    return save_base(max_position_embeddings=4096)
+
+
+def test_a_chat_template_is_used_where_there_is_one(folder: Path, heard: Any) -> None:
+    teacher = Local(folder=str(folder), max_tokens=4, temperature=0, device="cpu")
+    plain = answers(teacher, heard)
+    (folder / "chat_template.jinja").write_text(TEMPLATE, "utf-8")
+    chat = answers(teacher, type(heard)())
+    assert all(chat[n].prompt_tokens > plain[n].prompt_tokens for n in plain)
+
+
+def test_greedy_answers_of_a_batch_are_those_of_the_model_alone(folder: Path, heard: Any) -> None:
+    """Padding on the left changes no answer."""
+    teacher = Local(folder=str(folder), max_tokens=8, temperature=0, batch=5, device="cpu")
+    together = answers(teacher, heard)
+    alone = answers(teacher.model_copy(update={"batch": 1}), type(heard)())
+    assert {n: a.text for n, a in together.items()} == {n: a.text for n, a in alone.items()}
+    assert all(a.is_truncated == (a.answer_tokens == 8) for a in together.values())
+
+
+def test_sampling_leaves_the_random_state_of_the_process_alone(folder: Path, heard: Any) -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    answers(Local(folder=str(folder), max_tokens=4, device="cpu"), heard)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_prompt_longer_than_the_context_says_so(save_base: Any, heard: Any) -> None:
+    teacher = Local(folder=str(save_base(max_position_embeddings=64)), max_tokens=4, device="cpu")
+    long = [Question(number=0, text="word " * 200, seed=0)]
+    with pytest.raises(TeacherError, match="reads at most 64"):
+        answers(teacher, heard, long)
+
+
+def test_a_folder_that_holds_no_model_says_what_would(tmp_path: Path, heard: Any) -> None:
+    with pytest.raises(TeacherError, match=r"neither a model .* nor a run folder"):
+        answers(Local(folder=str(tmp_path)), heard)
+
+
+def test_a_run_folder_with_a_graft_is_a_teacher(save_base: Any, tmp_path: Path, heard: Any) -> None:
+    base = save_base(max_position_embeddings=4096)
+    model = graft_model(load_model(base), MoELPR(new_experts=1))
+    save(model, tmp_path / "run" / "graft", base=base)
+    teacher = Local(folder=str(tmp_path / "run"), max_tokens=4, temperature=0, device="cpu")
+    of_base = Local(folder=str(base), max_tokens=4, temperature=0, device="cpu")
+    assert answers(teacher, heard) == answers(of_base, type(heard)())  # equal before training
+    assert teacher.identity()["weights"] != of_base.identity()["weights"]
+
+
+def test_an_interruption_ends_at_the_next_token(folder: Path, heard: Any) -> None:
+    teacher = Local(folder=str(folder), max_tokens=3000, device="cpu")
+
+    async def run() -> None:
+        async with teacher.session() as session:
+            asking = asyncio.create_task(session.ask(QUESTIONS, frozenset(), heard))
+            await asyncio.sleep(0.3)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+    started = time.monotonic()
+    asyncio.run(run())
+    assert time.monotonic() - started < 5
+    assert heard.answers == {}
+
+
+def test_a_run_that_lost_answers_makes_the_same_again(folder: Path, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    lines = [{"instruction": f"Name {n}", "output": f"It is {n}."} for n in range(5)]
+    seeds.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    generation = parse_generation(
+        {
+            "languages": ["en"],
+            "teacher": {
+                "name": "local",
+                "folder": str(folder),
+                "max_tokens": 20,
+                "batch": 3,
+                "device": "cpu",
+            },
+            "rounds": 2,
+            "prompts": 4,
+            "first_prompts": 4,
+            "seeds": str(seeds),
+        }
+    )
+    out = tmp_path / "out"
+    generate(generation, out)
+    names = ("en/round-01/answers.jsonl", "en/round-02/answers.jsonl", "en/round-02/tasks.jsonl")
+    before = [(out / name).read_text("utf-8") for name in names]
+    shutil.rmtree(out / "en" / "round-02")
+    path = out / "en" / "round-01" / "answers.jsonl"
+    path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
+    (path.parent / "manifest.json").unlink()
+    generate(generation, out)
+    assert [(out / name).read_text("utf-8") for name in names] == before
