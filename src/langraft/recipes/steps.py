@@ -142,7 +142,7 @@ def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict
     """Return what an evaluation depends on."""
     return {
         "evaluate": recipe.evaluate.model_dump(
-            mode="json", exclude={"identifier", "batch_size", "data_dir"}
+            mode="json", exclude={"identifier", "batch_size", "data_dir", "every"}
         ),
         "benchmarks": data_fingerprints(recipe.evaluate, recipe.languages.all),
         "sequence_length": recipe.training.sequence_length,
