@@ -22,6 +22,7 @@ from langraft.core.parse import parse_recipe
 from langraft.corpus.shards import open_stream
 from langraft.graft.store import load
 from langraft.instruct.chat_template import ChatFormat, template_text
+from langraft.instruct.kept_apart import read_kept_apart
 from langraft.recipes.base import make_loader
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.run import run
@@ -73,11 +74,15 @@ def test_a_run_with_a_chat_stage_ends_in_a_model_that_stops_at_the_end_of_its_tu
     for code in WORDS:
         found = counts["languages"][code]
         assert found["duplicates"] >= 3
-        assert found["conversations"] == 63 - found["duplicates"]
+        assert found["conversations"] == 63 - found["duplicates"] - found["heldout"]
+        assert 0 < found["heldout"] < 15
         assert 0.7 < found["fill"] <= 1
         assert 0 < found["answer_tokens"] < found["tokens"]
     log = [json.loads(x) for x in (tmp_path / "run/train-talk/log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < log[0]["loss"]
+    answers = result.scorecards["moe_lpr"].answers
+    assert set(answers) == set(WORDS)
+    assert all(score.after < score.before for score in answers.values())
     for place in ("run/graft/tokenizer", "run/export"):
         tokenizer = AutoTokenizer.from_pretrained(tmp_path / place)
         asked = [{"role": "user", "content": "12?"}]
@@ -109,6 +114,27 @@ def test_a_chat_stage_reads_conversations_and_learns_answers_alone(
             assert set(answer.split()) <= {*WORDS["en"].split(), *WORDS["el"].split()}
         assert text.endswith(tokenizer.eos_token)
     assert torch.equal(batch.is_token.sum(), (batch.is_token.cumprod(1)).sum())
+
+
+def test_conversations_kept_apart_are_in_no_row(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    carry_out(chat_recipe, tmp_path / "run", until="corpus")
+    folder = tmp_path / "run/instruct"
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
+    for code in WORDS:
+        stream = open_stream(folder, code)
+        rows = stream.read(0, stream.num_tokens).tokens.tolist()
+        trained = tokenizer.decode(rows)
+        kept = read_kept_apart(folder / code)
+        assert kept
+        assert all(conversation.language == code for conversation in kept)
+        for user, assistant in (conversation.messages for conversation in kept):
+            told = f"<|user|>\n{user.content}\n<|assistant|>\n{assistant.content}"
+            assert f"{told}{tokenizer.eos_token}" not in trained
+    chat_recipe["instruct"]["heldout"] = 0
+    carry_out(chat_recipe, tmp_path / "run", until="corpus")
+    assert not any(read_kept_apart(folder / code) for code in WORDS)
 
 
 def test_a_plan_knows_how_often_conversations_are_read_once_they_are_packed(

@@ -45,9 +45,16 @@ def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
     for code, score in cards[0].bits_per_byte.items():
         after = [f"{c.bits_per_byte[code].after:.3f}" for c in cards]
         scores.add_row(language_name(code), score.role, f"{score.before:.3f}", *after)
+    answers = Table(
+        "bits per byte of answers", "before", *(f"after {m}" for m in scorecards), box=SIMPLE_HEAD
+    )
+    for code, score in cards[0].answers.items():
+        after = [f"{c.answers[code].after:.3f}" if code in c.answers else "" for c in cards]
+        answers.add_row(language_name(code), f"{score.before:.3f}", *after)
+    told = plain(answers) if answers.row_count else ""
     means = {name: [card.task_means] for name, card in scorecards.items()}
     notes = "".join(f"note: {line}\n" for line in not_run_summary(cards[0].not_run))
-    return plain(summary) + plain(scores) + benchmark_table(means) + notes
+    return plain(summary) + plain(scores) + told + benchmark_table(means) + notes
 
 
 def method_table(rows: Sequence[Row]) -> str:

@@ -42,6 +42,12 @@ class Instruct(Settings):
         description="base: the chat template of the base's tokenizer; polylm or polylm_task: "
         "PolyLM's for chat and for single tasks; or a Jinja file.",
     )
+    heldout: int = Field(
+        default=100,
+        ge=0,
+        description="Conversations a language, and at most about a tenth of them, kept out of "
+        "training; their answers are scored before and after.",
+    )
 
     @model_validator(mode="before")
     @classmethod

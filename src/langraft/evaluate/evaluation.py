@@ -11,6 +11,7 @@ from langraft.core.artifacts import read_json, write_json
 from langraft.core.recipe import Recipe
 from langraft.corpus.build import read_heldout
 from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.evaluate.answers import AnswerScore, score_answers
 from langraft.evaluate.harness import score_plans
 from langraft.evaluate.heldout import HeldoutScore, score_heldout
 from langraft.evaluate.mixed import read_mixed
@@ -22,6 +23,8 @@ from langraft.evaluate.task_cache import TaskCache
 from langraft.evaluate.task_plan import plan_tasks
 from langraft.evaluate.task_score import NotRun, TaskScore
 from langraft.families.load import load_tokenizer
+from langraft.instruct.chat_template import ChatFormat, template_text
+from langraft.instruct.kept_apart import read_kept_apart
 
 _EVALUATION = "evaluation.json"
 
@@ -35,6 +38,7 @@ class Evaluation:
         mixed: The same of documents that change between the first original language and a new
             one sentence by sentence, by the new one; empty unless the recipe names aligned text.
         probes: Suite, then language, then group: accuracy, chance, items.
+        answers: Of held-out conversations, by language; empty unless the recipe has some.
         samples: Generated texts by language: prompt, continuation, reference.
         tasks: Suite, then the scores of its benchmarks.
         not_run: Suite, then what of it could not be scored, and why.
@@ -44,6 +48,7 @@ class Evaluation:
     probes: dict[str, dict[str, dict[str, dict[str, float]]]]
     samples: dict[str, list[dict[str, str]]]
     mixed: dict[str, HeldoutScore] = field(default_factory=dict[str, HeldoutScore])
+    answers: dict[str, AnswerScore] = field(default_factory=dict[str, AnswerScore])
     tasks: dict[str, list[TaskScore]] = field(default_factory=dict[str, list[TaskScore]])
     not_run: dict[str, list[NotRun]] = field(default_factory=dict[str, list[NotRun]])
 
@@ -53,7 +58,7 @@ class Evaluation:
 
     @classmethod
     def read(cls, folder: Path) -> Evaluation:
-        """Read what ``write`` wrote; an earlier version wrote no benchmarks."""
+        """Read what ``write`` wrote; an earlier version wrote no benchmarks and no answers."""
         found = read_json(folder / _EVALUATION)
         scores = {
             kind: {code: HeldoutScore(**score) for code, score in found[kind].items()}
@@ -70,6 +75,7 @@ class Evaluation:
         return cls(
             probes=found["probes"],
             samples=found["samples"],
+            answers={c: AnswerScore(**score) for c, score in found.get("answers", {}).items()},
             tasks=tasks,
             not_run=not_run,
             **scores,
@@ -82,6 +88,7 @@ def evaluate_model(
     *,
     corpus: Path,
     tokenizer: Path,
+    instruct: Path | None = None,
     is_tuned: bool = False,
     cache: TaskCache | None = None,
 ) -> Evaluation:
@@ -92,6 +99,7 @@ def evaluate_model(
         recipe: Says languages, suites and samples.
         corpus: Folder of the corpus step, which holds the held-out text.
         tokenizer: Folder of the model's tokenizer.
+        instruct: Folder of the step that kept conversations apart, if there are any.
         is_tuned: Whether the last stage was chat; benchmarks are then put to it without examples.
         cache: Of the model's benchmark scores; None computes all.
 
@@ -115,6 +123,7 @@ def evaluate_model(
     return Evaluation(
         heldout=score(texts),
         mixed=score(mixed_texts(recipe)),
+        answers=_score_answers(model, recipe, instruct, tokenizer) if instruct else {},
         probes={
             name: _score_probes(suite, recipe.languages.all, model, documents)
             for name in recipe.evaluate.suites
@@ -137,6 +146,19 @@ def evaluate_model(
         ),
         not_run={suite: list(plan.not_run) for suite, plan in plans.items()},
     )
+
+
+def _score_answers(
+    model: Any, recipe: Recipe, instruct: Path, tokenizer: Path
+) -> dict[str, AnswerScore]:
+    assert recipe.instruct is not None
+    loaded = load_tokenizer(tokenizer)
+    chat = ChatFormat(loaded, template_text(recipe.instruct.template, loaded))
+    scores = {
+        code: score_answers(model, read_kept_apart(instruct / code), chat)
+        for code in recipe.instruct.languages
+    }
+    return {code: score for code, score in scores.items() if score is not None}
 
 
 def mixed_texts(recipe: Recipe) -> dict[str, list[str]]:

@@ -86,12 +86,13 @@ def behind_identification(
 ) -> Evaluation:
     """Return what would be measured if the base answered every document sent to it.
 
-    Benchmarks are left out: who would answer an item was not measured.
+    Benchmarks and conversations are left out: who would answer them was not measured.
     """
     return replace(
         after,
         heldout=_choose(before.heldout, after.heldout, found.is_base),
         mixed=_choose(before.mixed, after.mixed, found.is_base_mixed),
+        answers={},
         tasks={},
         not_run={},
     )

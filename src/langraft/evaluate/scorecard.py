@@ -84,6 +84,7 @@ class Scorecard:
         mixed: Like gain, over documents that mix an original and a new language; None without any.
         guarded: Under the language guard; None where it was not measured or cannot be.
         probes: Suite, language, group: accuracy ``before`` and ``after``, ``chance``, ``items``.
+        answers: Bits per byte of the answers of held-out conversations, by language.
         tasks: Suite, then each benchmark in each language before and after.
         task_means: Suite, then each benchmark over the languages of each role.
         not_run: Suite, then what of it could not be scored, and why.
@@ -103,6 +104,7 @@ class Scorecard:
     parameters: Parameters
     training_flops: float
     seconds: float
+    answers: Mapping[str, LanguageScore] = field(default_factory=dict[str, LanguageScore])
     tasks: Mapping[str, list[TaskPair]] = field(default_factory=dict[str, list[TaskPair]])
     task_means: Mapping[str, list[TaskMean]] = field(default_factory=dict[str, list[TaskMean]])
     not_run: Mapping[str, list[NotRun]] = field(default_factory=dict[str, list[NotRun]])
@@ -150,6 +152,14 @@ def compare(
         suite: pair_scores(before.tasks.get(suite, []), scored, roles)
         for suite, scored in after.tasks.items()
     }
+    answers = {
+        code: LanguageScore(
+            role=roles[code],
+            before=before.answers[code].bits_per_byte,
+            after=score.bits_per_byte,
+        )
+        for code, score in after.answers.items()
+    }
     mixed_gains = [
         before.mixed[code].bits_per_byte - score.bits_per_byte
         for code, score in after.mixed.items()
@@ -169,6 +179,7 @@ def compare(
         parameters=cost.parameters,
         training_flops=cost.training_flops,
         seconds=cost.seconds,
+        answers=answers,
         tasks=tasks,
         task_means={suite: mean_pairs(pairs) for suite, pairs in tasks.items()},
         not_run=after.not_run,

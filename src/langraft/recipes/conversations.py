@@ -35,6 +35,7 @@ from langraft.instruct.chat_template import (
     template_text,
     written_template,
 )
+from langraft.instruct.kept_apart import KeptApart
 from langraft.instruct.packing import RowPacker
 from langraft.instruct.reading import ConversationReader, ImportCounts, fingerprint_source
 from langraft.instruct.tokenizer import save_chat_tokenizer
@@ -83,6 +84,7 @@ def instruct_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:
         else written_template(instruct.template),
         "tokenizer": tokenizer.fingerprint,
         "sequence_length": recipe.training.sequence_length,
+        "heldout": instruct.heldout,
     }
 
 
@@ -108,6 +110,7 @@ def make_conversations(
     chat = _format(tokenizer, instruct.template)
     documents = DocumentTokenizer(tokenizer)
     packers: dict[str, RowPacker] = {}
+    apart: dict[str, KeptApart] = {}
     duplicates, by_source = Counter[str](), list[dict[str, Any]]()
     reader = ConversationReader()
     with ExitStack() as stack, console.status("reading and packing conversations"):
@@ -115,11 +118,14 @@ def make_conversations(
             writer = ShardWriter(folder / code, documents.vocab_size)
             packer = RowPacker(writer, length, documents.end_of_text_id)
             packers[code] = stack.enter_context(packer)
+            kept_apart = KeptApart(folder / code, instruct.heldout, length)
+            apart[code] = stack.enter_context(kept_apart)
         for source in instruct.sources:
             counts = ImportCounts(BrokenCount(max_share=source.max_broken))
             refused = BrokenCount(max_share=source.max_broken)
             for conversation, examples in refused.good(_encoded(chat, reader.read(source, counts))):
-                packers[conversation.language].add(conversation.id, examples)
+                if not apart[conversation.language].take(conversation, examples):
+                    packers[conversation.language].add(conversation.id, examples)
             refused.check()
             duplicates += counts.duplicates
             refused.num_records = 0  # each was a record of the files already
@@ -136,7 +142,12 @@ def make_conversations(
                 f"conversations, raise training.sequence_length, or take {code} out of `instruct`."
             )
         fill = packer.counts.tokens / (packer.counts.rows * length)
-        by_language[code] = {**packed, "fill": round(fill, 4), "duplicates": duplicates[code]}
+        by_language[code] = {
+            **packed,
+            "fill": round(fill, 4),
+            "duplicates": duplicates[code],
+            "heldout": apart[code].num_taken,
+        }
     _say(by_source, by_language, console)
     return {"stop_ids": list(chat.stop_ids), "sources": by_source, "languages": by_language}
 
@@ -161,7 +172,7 @@ def _say(by_source: list[dict[str, Any]], by_language: dict[str, Any], console: 
         console.print(
             f"  {code}: {found['conversations']:,} conversations, {found['tokens']:,} tokens, "
             f"{found['answer_tokens']:,} of answers, {found['rows']:,} rows, "
-            f"{100 * found['fill']:.0f}% full"
+            f"{100 * found['fill']:.0f}% full, {found['heldout']:,} held out"
             + "".join(
                 f", {found[key]:,} {words}"
                 for key, words in (

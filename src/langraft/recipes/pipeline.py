@@ -162,7 +162,7 @@ class Pipeline:
             method = self.allocate(method, folder, prepared)
         trainer = MethodTrainer(recipe, method, self.folder, folder, self.processes, self.console)
         corpus, trained = prepared.corpus, prepared.base
-        evaluated = self.evaluate("base", self.folder, trained, corpus, trainer, until)
+        evaluated = self.evaluate("base", self.folder, trained, prepared, trainer, until)
         for number, stage in enumerate(trainer.stages):
             trained = self.step(
                 f"train-{stage.name}",
@@ -172,7 +172,7 @@ class Pipeline:
                 is_resumable=True,
                 is_collective=True,
             )
-            evaluated = self.evaluate(stage.name, folder, trained, corpus, trainer, until)
+            evaluated = self.evaluate(stage.name, folder, trained, prepared, trainer, until)
         if until == "train":
             return {}
         graft = self.step(
@@ -205,7 +205,7 @@ class Pipeline:
         name: str,
         folder: Path,
         model: Manifest,
-        corpus: Manifest,
+        prepared: Prepared,
         trainer: MethodTrainer,
         until: Until,
     ) -> Path:
@@ -215,7 +215,7 @@ class Pipeline:
             self.step(
                 f"evaluate-{name}",
                 path,
-                steps.evaluation_inputs(self.recipe, model, corpus),
+                steps.evaluation_inputs(self.recipe, model, prepared.corpus, prepared.instruct),
                 lambda at: trainer.evaluate(name, at, model.fingerprint),
             )
         return path

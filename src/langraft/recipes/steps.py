@@ -138,9 +138,12 @@ def _identifier(recipe: Recipe) -> Identifier:
     return make_identifier(recipe.languages.all, None if named == "lingua" else named)
 
 
-def evaluation_inputs(recipe: Recipe, model: Manifest, corpus: Manifest) -> dict[str, Any]:
+def evaluation_inputs(
+    recipe: Recipe, model: Manifest, corpus: Manifest, instruct: Manifest | None
+) -> dict[str, Any]:
     """Return what an evaluation depends on."""
     return {
+        **({"instruct": instruct.fingerprint} if instruct is not None else {}),
         "evaluate": recipe.evaluate.model_dump(
             mode="json", exclude={"identifier", "batch_size", "data_dir", "every"}
         ),

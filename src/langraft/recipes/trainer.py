@@ -136,6 +136,7 @@ class MethodTrainer:
             self._recipe,
             corpus=self._run_folder / "corpus",
             tokenizer=self._tokenizer if name != "base" and self._extension else of_base,
+            instruct=self._run_folder / INSTRUCT if self._recipe.instruct else None,
             is_tuned=is_tuned,
             cache=TaskCache(
                 folder=self._run_folder / "cache" / "tasks",

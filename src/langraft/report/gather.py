@@ -216,6 +216,9 @@ def _scorecard(found: dict[str, Any]) -> Scorecard:
         "bits_per_byte": scores,
         "parameters": Parameters(**found["parameters"]),
         "guarded": Guarded(**found["guarded"]) if found["guarded"] else None,
+        "answers": {
+            code: LanguageScore(**score) for code, score in found.get("answers", {}).items()
+        },
         "tasks": _by_suite(TaskPair, found.get("tasks", {})),
         "task_means": _by_suite(TaskMean, found.get("task_means", {})),
         "not_run": _by_suite(NotRun, found.get("not_run", {})),

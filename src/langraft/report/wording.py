@@ -41,6 +41,8 @@ def count(number: float) -> str:
 
 def scientific(number: float) -> str:
     """Write 94096588800 as 9.41 x 10 to the 10th; zeros at the end are left out."""
+    if not number:
+        return "0"
     mantissa, exponent = f"{number:.2e}".split("e")
     power = str(int(exponent)).translate(_SUPERSCRIPTS)
     return f"{mantissa.rstrip('0').rstrip('.')} \N{MULTIPLICATION SIGN} 10{power}"

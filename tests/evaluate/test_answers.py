@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from langraft.core.conversation import Conversation, Message
+from langraft.evaluate.answers import score_answers
+from langraft.instruct.chat_template import ChatFormat, template_text
+from tiny import tiny_model
+
+DIALOGUE = ("where is the house", "by the river", "and the man?", "ποτάμι")
+
+
+def conversation(*turns: str) -> Conversation:
+    roles: Any = ("user", "assistant")
+    messages = tuple(
+        Message(role=roles[number % 2], content=text) for number, text in enumerate(turns)
+    )
+    return Conversation(messages=messages, language="en", id="1")
+
+
+@pytest.fixture
+def chat(tokenizer_folder: Path) -> ChatFormat:
+    tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer_folder)
+    return ChatFormat(tokenizer, template_text("polylm", tokenizer))
+
+
+def test_answers_are_scored_after_what_was_said_before_them(chat: ChatFormat) -> None:
+    model = tiny_model()
+    both = [conversation(*DIALOGUE), conversation("old man", "walks")]
+    nats = 0.0
+    for each in both:
+        (example,) = chat.encode(each)  # pyright: ignore[reportGeneralTypeIssues]
+        ids = torch.tensor([example.tokens])
+        of_token = model(input_ids=ids).logits.log_softmax(-1)
+        for place, token in enumerate(example.tokens):
+            if example.is_answer[place]:
+                nats -= of_token[0, place - 1, token].item()
+    num_bytes = len("by the riverποτάμιwalks".encode())
+    found = score_answers(model, both, chat)
+    assert found is not None
+    assert found.num_bytes == num_bytes
+    assert found.num_conversations == 2
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
+
+
+def test_what_the_template_refuses_is_left_out(chat: ChatFormat) -> None:
+    refused = conversation("say <|endoftext|>", "no")
+    assert score_answers(tiny_model(), [refused], chat) is None
+    found = score_answers(tiny_model(), [refused, conversation("old man", "walks")], chat)
+    assert found is not None
+    assert found.num_conversations == 1
