@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
@@ -13,12 +15,13 @@ from langraft.core.training import Training
 from langraft.corpus.shards import ShardWriter, TokenShards
 from langraft.corpus.vocabulary.extension import Extension
 from langraft.curriculum.index import MixtureIndex
-from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.instruct.chat_template import ChatExample
 from langraft.instruct.packing import RowPacker
+from langraft.train.loop import Gauge
 from tiny import VOCAB_SIZE, tiny_model
 
 LANGUAGES = Languages(original=("en",), new=("el",))
@@ -98,3 +101,13 @@ def with_new_tokens() -> tuple[Any, Stage]:
         tokenizer=extension,
     )
     return model, stage(trains=("experts", "routers", "adapters", "token_rows", "new_rows"))
+
+
+def gauge_on(loader: PackedLoader) -> Gauge:
+    """Measures the mean loss of the first rows every five steps."""
+
+    def measure(losses_of: Callable[[Batch], Tensor]) -> dict[str, float]:
+        with torch.no_grad():
+            return {"el": float(losses_of(loader.rows(range(4))).mean())}
+
+    return Gauge(every_tokens=320, measure=measure)

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from stage_setup import grafted, make_loader, training, write_shards
+from stage_setup import RARE, grafted, make_loader, training, write_shards
 from test_train_stage import train
 from torch import nn
 
 from langraft.curriculum.loader import Batch
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.surgery import graft_model
 from langraft.train import loss, precision
+from langraft.train.log import read_log
+from langraft.train.loop import Gauge
 from langraft.train.loss import token_losses, token_losses_and_squared_log_z
 from langraft.train.precision import keep_float32
 from tiny import VOCAB_SIZE, tiny_model
@@ -21,7 +26,7 @@ def batch() -> Batch:
     labels = ids.roll(-1, 1)
     labels[:, 10] = -100
     positions = torch.arange(24).repeat(2, 1)
-    return Batch(ids, labels, positions, torch.zeros_like(ids))
+    return Batch(ids, labels, positions, torch.zeros_like(ids), torch.ones_like(ids).bool())
 
 
 def run(model: Any, parts: tuple[str, ...]) -> tuple[torch.Tensor, set[torch.dtype]]:
@@ -86,6 +91,28 @@ def test_attention_sees_float32_inside_and_its_own_dtype_outside(
     monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", spy)
     run(tiny_model(), ("attention",))
     assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("parts", [(), ("residual",), ("residual", "attention")])
+def test_a_frozen_bfloat16_base_is_measured_on_the_way(
+    tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    write_shards(tmp_path / "shards")
+    loader = make_loader(tmp_path / "shards")
+    base = tiny_model().to(torch.bfloat16)
+    model = graft_model(base, MoELPR(new_experts=2, token_rows="rare"), rare_tokens=RARE)
+    seen: list[float] = []
+
+    def measure(losses_of: Callable[[Batch], torch.Tensor]) -> dict[str, float]:
+        with torch.no_grad():
+            seen.append(float(losses_of(loader.rows(range(2))).mean()))
+        return {"el": seen[-1]}
+
+    settings = training(dtype="bfloat16", keep_float32=list(parts))
+    gauge = Gauge(every_tokens=300, measure=measure)
+    train(model, loader, tmp_path / "run", training=settings, gauge=gauge)
+    assert len(seen) == 2
+    assert seen[-1] == pytest.approx(read_log(tmp_path / "run")[-1]["loss"], abs=1.0)
 
 
 def test_float32_parts_change_nothing_in_a_float32_model() -> None:

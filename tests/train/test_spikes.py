@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 from stage_setup import LANGUAGES, grafted, stage, training
 
-from langraft.core.errors import TrainingError
+from langraft.core.errors import InterruptedRunError, TrainingError
 from langraft.core.training import Spikes
 from langraft.corpus.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
@@ -145,6 +147,26 @@ def test_a_run_killed_around_a_spike_goes_on_as_if_it_had_not_been(
     whole, resumed = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "resumed"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     assert len(result.spikes) == 1
+
+
+def test_a_run_stopped_between_checkpoints_goes_back_as_far_as_another(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    train(poisoned(loader, BAD_STEP), tmp_path / "whole")
+
+    class Stopping(Poisoned):
+        def rows(self, samples: range) -> Batch:
+            if samples.start == 4 * 22:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().rows(samples)
+
+    bad = poisoned(loader, BAD_STEP)
+    with pytest.raises(InterruptedRunError):
+        train(Stopping(loader, bad._bad), tmp_path / "resumed")
+    result = train(bad, tmp_path / "resumed")
+    assert [spike.rewound_to for spike in result.spikes] == [20]
+    whole, resumed = (load_file(tmp_path / name / WEIGHTS) for name in ("whole", "resumed"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_two_spikes_after_one_checkpoint_are_both_left_out(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from stage_setup import (
     LANGUAGES,
     RARE,
     expanded_again,
+    gauge_on,
     grafted,
     make_loader,
     stage,
@@ -28,7 +30,7 @@ from stage_setup import (
 )
 
 from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
-from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
@@ -390,7 +392,7 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
         capture_output=True,
         check=True,
     )
-    train(grafted(), loader, tmp_path / "one")
+    train(grafted(), loader, tmp_path / "one", gauge=gauge_on(loader))
     model, its_stage = expanded_again()
     train(model, loader, tmp_path / "one-expanded", stage=its_stage)
     model, its_stage = with_new_tokens()
@@ -403,6 +405,12 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
         assert one.keys() == two.keys()
         for key, tensor in one.items():
             torch.testing.assert_close(tensor, two[key], atol=1e-5, rtol=1e-4, msg=f"{name} {key}")
+    alone, together = (
+        [r["heldout"]["el"] for r in read_log(tmp_path / name) if "heldout" in r]
+        for name in ("one", "two/plain")
+    )
+    assert alone == pytest.approx(together, abs=1e-4)
+    assert len(alone) == 2
     for name in ("bfloat16", "steady"):
         records = read_log(tmp_path / "two" / name)
         assert records[-1]["loss"] < records[0]["loss"] - 0.05
@@ -413,8 +421,10 @@ def test_a_gauge_reads_the_model_on_the_way_and_changes_nothing(
 ) -> None:
     model, seen = grafted(), list[bool]()
 
-    def measure() -> dict[str, float]:
+    def measure(losses_of: Callable[[Batch], torch.Tensor]) -> dict[str, float]:
         seen.append(model.training)
+        with torch.no_grad():
+            assert losses_of(loader.rows(range(2))).shape == (32,)
         return {"el": float(len(seen))}
 
     gauge = Gauge(every_tokens=190, measure=measure)  # three steps of 64

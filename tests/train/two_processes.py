@@ -10,6 +10,7 @@ from rich.console import Console
 from stage_setup import (
     LANGUAGES,
     expanded_again,
+    gauge_on,
     grafted,
     make_loader,
     stage,
@@ -48,16 +49,18 @@ def main(folder: Path) -> None:
         model, trained_stage = makers[name]() if name in makers else (grafted(), stage())
         if settings.get("dtype") == "bfloat16":
             model.to(torch.bfloat16)
+        loader = make_loader(folder.parent / ("chats" if name == "chat" else "shards"))
         train_stage(
             model,
             stage=trained_stage,
             training=training(**settings),
             languages=LANGUAGES,
-            loader=make_loader(folder.parent / ("chats" if name == "chat" else "shards")),
+            loader=loader,
             seed=0,
             folder=at,
             processes=processes,
             console=Console(quiet=True),
+            gauge=gauge_on(loader),
         )
 
 

@@ -6,9 +6,10 @@ Shape suffixes: L = layers, E = experts, T = tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def score_heldout(
     tokenizer: DocumentTokenizer,
     sequence_length: int,
     recorders: Sequence[RoutingRecorder] = (),
+    losses_of: Callable[[Batch], Tensor] | None = None,
 ) -> HeldoutScore:
     """Score texts in one language.
 
@@ -67,7 +69,10 @@ def score_heldout(
         sequence_length: Tokens of a row.
         recorders: Of the grafted model's expansions, the first one first; without any no routing
             is reported. A layer is read from the last that has experts there.
+        losses_of: Returns the losses of a batch on the model's device, as ``token_losses`` does;
+            training gives its own, which knows of shards and precision.
     """
+    losses_of = losses_of or partial(token_losses, model)
     device = next(model.parameters()).device
     documents = tokenizer.encode(texts)
     document_of_token = np.repeat(np.arange(len(documents)), [len(d) for d in documents])
@@ -77,7 +82,7 @@ def score_heldout(
     for batch in _batches(documents, sequence_length):
         with ExitStack() as stack:
             recorded = [stack.enter_context(recorder.recording()) for recorder in recorders]
-            losses_T = token_losses(model, batch.to(device))
+            losses_T = losses_of(batch.to(device))
             routing_by_layer = {k: v for found in recorded for k, v in found.items()}
         is_scored_T = batch.labels.flatten() != IGNORED
         owner_T = document_of_token[at : at + len(is_scored_T)]

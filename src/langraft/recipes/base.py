@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from rich.console import Console
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_manifest, write_json
@@ -23,7 +25,7 @@ from langraft.corpus.source import AbstractSource
 from langraft.corpus.tokenizer import DocumentTokenizer
 from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.curriculum.index import MANY_EPOCHS, MixtureIndex
-from langraft.curriculum.loader import PackedLoader
+from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.curriculum.resolve import resolve
 from langraft.evaluate.heldout import score_heldout
 from langraft.families.load import resolve_base
@@ -235,9 +237,9 @@ def heldout_gauge(model: Any, recipe: Recipe, run_folder: Path) -> Gauge | None:
     length = recipe.training.sequence_length
     texts = {code: read_heldout(run_folder / "corpus" / code) for code in recipe.languages.all}
 
-    def measure() -> dict[str, float]:
+    def measure(losses_of: Callable[[Batch], Tensor]) -> dict[str, float]:
         return {
-            code: score_heldout(model, found, tokenizer, length).bits_per_byte
+            code: score_heldout(model, found, tokenizer, length, (), losses_of).bits_per_byte
             for code, found in texts.items()
         }
 
@@ -245,5 +247,9 @@ def heldout_gauge(model: Any, recipe: Recipe, run_folder: Path) -> Gauge | None:
 
 
 def training_inputs(recipe: Recipe) -> dict[str, Any]:
-    """Return the training settings that change weights, not those that only watch."""
-    return recipe.training.model_dump(mode="json", exclude={"checkpoint_every", "tensorboard"})
+    """Return the training settings that change weights, not those that only watch.
+
+    How often checkpoints are written changes them where a spike goes back to one.
+    """
+    watching = {"tensorboard"} if recipe.training.spikes else {"tensorboard", "checkpoint_every"}
+    return recipe.training.model_dump(mode="json", exclude=watching)

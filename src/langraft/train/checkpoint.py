@@ -33,7 +33,8 @@ class Checkpoints:
     """The checkpoints of one stage, in a folder of their own.
 
     A checkpoint holds trained parameters only, so a review stage's holds routers and nothing
-    else. It is written beside its final name, hashed, then renamed; the two newest are kept.
+    else. It is written beside its final name, hashed, then renamed. Kept are the two newest, and
+    the newest of those that were due: a stop writes one in between.
     """
 
     def __init__(
@@ -42,18 +43,20 @@ class Checkpoints:
         parameters: Mapping[str, nn.Parameter],
         optimizer: torch.optim.Optimizer,
         processes: Processes,
+        *,
+        every: int,
     ) -> None:
-        """Save and restore these parameters and the optimizer's state of them."""
+        """Save and restore these parameters and the optimizer's state; due ``every`` steps."""
         self._folder = folder
         self._parameters = parameters
         self._optimizer = optimizer
         self._processes = processes
         self._is_alone = processes.world_size == 1
+        self._every = every
 
     def latest(self) -> Path | None:
         """Return the newest finished checkpoint."""
-        finished = sorted(self._folder.glob("step-*/" + _DESCRIPTION))
-        return finished[-1].parent if finished else None
+        return next(reversed(self._finished()), None)
 
     def save(self, step: int, progress: Mapping[str, Any]) -> Path:
         """Write the state after ``step`` steps.
@@ -86,8 +89,7 @@ class Checkpoints:
                 description["sha256"] = fingerprint(description)
                 write_json(partial / _DESCRIPTION, description)
                 partial.rename(final)
-                for old in sorted(self._folder.glob("step-*"))[:-_KEPT]:
-                    shutil.rmtree(old)
+                self._prune()
             self._processes.barrier()
         return final
 
@@ -101,8 +103,24 @@ class Checkpoints:
             ArtifactError: when the newest checkpoint is damaged.
         """
         found = self.latest()
-        if found is None:
-            return 0, {}
+        return self._load(found) if found else (0, {})
+
+    def rewind(self) -> tuple[int, dict[str, Any]]:
+        """Load the newest checkpoint that was due, and delete those after it.
+
+        Raises:
+            ArtifactError: when it is damaged, or there is none.
+        """
+        due = self._due()
+        if not due:
+            raise ArtifactError(f"{self._folder} holds no checkpoint to go back to.")
+        for folder in self._finished():
+            if self._processes.is_leader and folder > due[-1]:
+                shutil.rmtree(folder)
+        self._processes.barrier()
+        return self._load(due[-1])
+
+    def _load(self, found: Path) -> tuple[int, dict[str, Any]]:
         description = read_json(found / _DESCRIPTION)
         self._verify(found, description)
         state = self._state()
@@ -111,6 +129,20 @@ class Checkpoints:
         for name, parameter in self._parameters.items():
             parameter.data.copy_(state["parameters"][name])
         return description["step"], description["progress"]
+
+    def _finished(self) -> list[Path]:
+        return sorted(path.parent for path in self._folder.glob("step-*/" + _DESCRIPTION))
+
+    def _due(self) -> list[Path]:
+        return [
+            path for path in self._finished() if int(path.name.split("-")[1]) % self._every == 0
+        ]
+
+    def _prune(self) -> None:
+        kept = {*self._finished()[-_KEPT:], *self._due()[-1:]}
+        for old in self._folder.glob("step-*"):
+            if old not in kept:
+                shutil.rmtree(old)
 
     def _verify(self, folder: Path, description: dict[str, Any]) -> None:
         claimed = description.pop("sha256", None)

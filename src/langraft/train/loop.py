@@ -34,7 +34,7 @@ from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
 from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
-from langraft.train.parallel import Processes, shard_model, whole
+from langraft.train.parallel import Processes, reshard_model, shard_model, whole
 from langraft.train.precision import keep_float32
 from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
@@ -48,11 +48,12 @@ class Gauge:
 
     Attributes:
         every_tokens: How often, rounded to whole steps.
-        measure: Returns bits per byte by language; the model is in evaluation mode.
+        measure: Returns bits per byte by language, from what returns the losses of a batch. All
+            processes call it; the model is in evaluation mode.
     """
 
     every_tokens: int
-    measure: Callable[[], Mapping[str, float]]
+    measure: Callable[[Callable[[Batch], Tensor]], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,9 @@ def train_stage(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
     optimizer = make_optimizer(trained, stage, training)
-    checkpoints = Checkpoints(folder / "checkpoints", trained, optimizer, processes)
+    checkpoints = Checkpoints(
+        folder / "checkpoints", trained, optimizer, processes, every=training.checkpoint_every
+    )
     step, progress = checkpoints.restore()
     log = StageLog(
         folder,
@@ -221,8 +224,10 @@ def train_stage(
             speed = tokens_per_step / (time.monotonic() - step_started)
             if gauge is not None and (step % every_steps == 0 or step == total_steps):
                 model.eval()
-                record["heldout"] = dict(gauge.measure())
+                with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                    record["heldout"] = dict(gauge.measure(lambda batch: token_losses(batch)[0]))
                 model.train()
+                reshard_model(token_losses)
             seconds = seconds_before + time.monotonic() - started
             if writer is not None:
                 record |= {
@@ -328,15 +333,19 @@ def _rewind(
     training: Training,
     stage: Stage,
 ) -> int:
-    """Go back to the last checkpoint and leave out what was read since; returns its step.
+    """Go back to the last checkpoint that was due and leave out what was read since.
 
-    The watch keeps the spike, the checkpoint does not: a run that is killed before the next one
-    meets the same spike again and does the same.
+    One that a stop left in between is passed over, so a stopped run does what another does. The
+    watch keeps the spike, the checkpoint does not: a run that is killed before the next one meets
+    the same spike again and does the same.
+
+    Returns:
+        The checkpoint's step.
 
     Raises:
         TrainingError: when that has been done too often.
     """
-    kept, progress = checkpoints.restore()
+    kept, progress = checkpoints.rewind()
     spike = Spike(
         step=step + 1,
         loss=loss,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from langraft.families.sites import decoder_layers
 from langraft.graft.router import TopKRouter
@@ -93,6 +93,13 @@ def shard_model(
                 fully_shard(module, mesh=mesh)
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(root, mesh=mesh, mp_policy=policy)
+
+
+def reshard_model(root: TokenLosses) -> None:
+    """Take the whole parameters away that a forward pass without a backward pass leaves."""
+    for module in root.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def whole(tensor: Tensor) -> Tensor:
