@@ -201,3 +201,13 @@ def test_a_guard_works_beside_a_tokenizer_of_its_own(
     guarded = chat_with(folder, guard="auto", template=None)
     of_base = chat_with(base, template=str(tmp_path / "talking/chat_template.jinja"))
     assert guarded.answer(ENGLISH) == of_base.answer(ENGLISH)
+
+
+def test_a_conversation_ends_where_the_context_does(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base("gpt2", max_position_embeddings=48)
+    talk = chat_with(graft_of(base, Full(), tmp_path / "graft"), max_tokens=500)
+    talk.answer("the house")
+    with pytest.raises(ModelError, match=r"reads at most 48.*another one"):
+        talk.answer("the house stands by the river")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from langraft.core.artifacts import (
     MANIFEST,
     Manifest,
+    explain_disk_errors,
     file_sha256,
     fingerprint,
     finished,
@@ -442,3 +443,19 @@ def test_a_file_where_the_folder_should_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="corpus"):
         perform("corpus", path, {}, Builder())
     assert path.read_text(encoding="utf-8") == "not a folder"
+
+
+@pytest.mark.parametrize("below", ["x", "x/y"])
+def test_a_folder_below_a_file_is_refused_in_words(tmp_path: Path, below: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("text")
+    claim = pytest.raises(ArtifactError, match="file is a file, and a folder is wanted")
+    with claim, explain_disk_errors(file / below):
+        (file / below).mkdir(parents=True)
+
+
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    folder = Path("/proc/langraft/run")
+    claim = pytest.raises(ArtifactError, match="/proc/langraft/run cannot be made")
+    with claim, explain_disk_errors(folder):
+        folder.mkdir(parents=True)

@@ -248,6 +248,7 @@ def test_text_after_the_last_answer_is_left_out(tokenizer_of: Callable[..., Any]
         ("{% for m in messages %}{{ m.of.nobody }}{% endfor %}", "cannot write one question"),
         ("{{ messages[0].content }}", "leaves the answer out"),
         ("{{ messages[0].content + 3 }}", "cannot write one question"),
+        ("{{ 1 / 0 }}", "cannot write one question"),
         (
             "{{ messages[-1].content }}{% if add_generation_prompt %}x{% endif %}",
             "begins an answer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from langraft.core.errors import RecipeError
+from langraft.core.errors import ModelError, RecipeError
 from langraft.core.recipe import Recipe, ScratchBase
 from langraft.core.shapes import SHAPES
 from langraft.recipes.load import load_recipe
@@ -62,3 +62,13 @@ def test_config_beside_a_shape_changes_what_it_names_alone() -> None:
 def test_an_unknown_shape_is_answered_with_the_nearest() -> None:
     with pytest.raises(RecipeError, match=r"Did you mean 'polylm-13b'\?"):
         load_recipe("polylm", ["base.shape=polylm-13"])
+
+
+def test_a_shape_beside_another_architecture_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'llama', but the shape 'polylm-1\.7b' is of type"):
+        load_recipe("polylm", ["base.architecture=llama"])
+
+
+def test_two_names_of_one_size_are_refused() -> None:
+    with pytest.raises(ModelError, match="both hidden_size and n_embd"):
+        plan_recipe(load_recipe("polylm", ["base.config.hidden_size=64"]))

@@ -126,6 +126,9 @@ class Chat:
         Args:
             text: What is said to it.
             write: Takes the answer piece by piece as it comes. Ctrl-C ends the answer there.
+
+        Raises:
+            ModelError: when the conversation fills the model's context, or its template refuses it.
         """
         if self.is_chat:
             self._turns.append(Message(role="user", content=text))
@@ -141,12 +144,13 @@ class Chat:
             if self._temperature
             else {"do_sample": False}
         )
+        room = self._room(ids.shape[1])
         streamer = _Streamer(self._tokenizer, write)
         try:
             self._model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                max_new_tokens=self._max_tokens,
+                max_new_tokens=min(room, self._max_tokens),
                 pad_token_id=self._tokenizer.eos_token_id,
                 streamer=streamer,
                 eos_token_id=self._stop_ids(format),
@@ -185,6 +189,18 @@ class Chat:
             f"most in layer {highest} ({100 * shares[highest]:.0f}%), "
             f"least in layer {lowest} ({100 * shares[lowest]:.0f}%)]"
         )
+
+    def _room(self, num_prompt_tokens: int) -> int:
+        """Return how many tokens an answer may have."""
+        context = getattr(self._model.config, "max_position_embeddings", None)
+        if context is None:
+            return self._max_tokens
+        if num_prompt_tokens >= context:
+            raise ModelError(
+                f"The conversation has {num_prompt_tokens:,} tokens and the model reads at most "
+                f"{context:,}. Begin another one."
+            )
+        return context - num_prompt_tokens
 
     def _stop_ids(self, format: ChatFormat | None) -> list[int] | None:
         """Return where an answer ends: what the model says, and what its template adds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -327,6 +328,8 @@ def chat(
         has_own_code=trust_remote_code,
         template=template,
     )
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 is no reason to end
     converse(talk, sys.stdin if prompt is None else None, prompt or "", shows_experts=experts)
 
 

@@ -307,9 +307,15 @@ def explain_disk_errors(folder: Path) -> Generator[None]:
                 f"Cannot write to {folder}: {os.strerror(number)}. "
                 "Choose another folder with --out, or change its permissions."
             ) from error
-        if number in (errno.EEXIST, errno.ENOTDIR) and folder.is_file():
+        if number in (errno.EEXIST, errno.ENOTDIR):
+            for place in (folder, *folder.parents):
+                if place.is_file():
+                    raise ArtifactError(
+                        f"{place} is a file, and a folder is wanted. Choose another with --out."
+                    ) from error
+        if number == errno.ENOENT and not folder.exists() and _is_inside(error, folder):
             raise ArtifactError(
-                f"{folder} is a file, and a folder is wanted. Choose another with --out."
+                f"{folder} cannot be made. Choose another folder with --out."
             ) from error
         if number in (errno.ENOSPC, errno.EDQUOT) or _is_full(folder):
             raise ArtifactError(

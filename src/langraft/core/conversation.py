@@ -23,7 +23,7 @@ class Conversation:
     Attributes:
         messages: At least one of the user and, after it, one of the assistant.
         language: Code as in the recipe, for example ``el``.
-        id: Name that finds it again, for example ``alpaca_el.jsonl:17``.
+        id: Its own in the file, or else a name that finds it again: ``alpaca_el.jsonl:17``.
     """
 
     messages: tuple[Message, ...]

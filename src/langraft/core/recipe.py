@@ -145,6 +145,12 @@ class ScratchBase(Settings):
         config = data.get("config") or {} if shape else None
         if shape is None or not isinstance(config, dict):
             return data
+        given = data.get("architecture", shape.architecture)
+        if given != shape.architecture:
+            raise ValueError(
+                f"architecture: given {given!r}, but the shape {data['shape']!r} is of type "
+                f"{shape.architecture!r}; leave one of them out"
+            )
         return {"architecture": shape.architecture} | data | {"config": {**shape.config, **config}}
 
     @property

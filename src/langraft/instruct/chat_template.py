@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
 from langraft.core.conversation import Conversation, Message
 from langraft.core.errors import RecipeError
 from langraft.corpus.reading.records import Wrong
@@ -221,5 +219,5 @@ class ChatFormat:
                 add_generation_prompt=add_generation_prompt,
                 tokenize=False,
             )
-        except (TemplateError, TypeError, ValueError) as error:  # of Jinja, or of what it computes
+        except Exception as error:  # of Jinja, or of whatever the template computes
             raise Refusal(str(error).rstrip(".")) from error

@@ -20,12 +20,13 @@ _ONE_IN = 10
 class KeptApart:
     """Takes about a tenth of one language's conversations, up to a number, as they come.
 
-    Which ones, their own text decides: the same in every run, whatever stands beside them.
+    Which ones, a hash of their text decides; the first one is for training, so that there is one.
     """
 
     def __init__(self, folder: Path, most: int, row_length: int) -> None:
         """Write into the folder of a language; what is longer than a row is left to training."""
         self.num_taken = 0
+        self._is_first = True
         self._path = folder / _FILE
         self._most = most
         self._row_length = row_length
@@ -45,6 +46,9 @@ class KeptApart:
 
     def take(self, conversation: Conversation, examples: Sequence[ChatExample]) -> bool:
         """Keep a conversation apart, or say that it is for training."""
+        if self._is_first:
+            self._is_first = False
+            return False
         said = [turn.content for turn in conversation.messages]
         digest = blake2b(json.dumps(said).encode(), digest_size=8).digest()
         is_chosen = int.from_bytes(digest) % _ONE_IN == 0 and self.num_taken < self._most

@@ -118,7 +118,9 @@ def _records(source: ConversationSource) -> Iterator[Conversation | BrokenRecord
                     continue
                 assert not isinstance(turns, Wrong)
                 assert not isinstance(language, Wrong)
-                yield Conversation(messages=turns, language=language, id=f"{name}:{number}")
+                own = record.get("id")
+                given = own if isinstance(own, str) and own else f"{name}:{number}"
+                yield Conversation(messages=turns, language=language, id=given)
 
 
 def _language(record: dict[str, Any], source: ConversationSource) -> str | Wrong:

@@ -61,6 +61,12 @@ def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
             f"base.architecture {base.architecture!r} with base.config {dict(base.config)} is not "
             f"a model that transformers can build: {error}"
         ) from error
+    for name, real_name in config.attribute_map.items():
+        if name in base.config and real_name in base.config:
+            raise ModelError(
+                f"base.config gives both {name} and {real_name}, which a {base.architecture} model "
+                f"takes for the same. Leave {name} out."
+            )
     return config
 
 
