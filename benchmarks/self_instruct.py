@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--max-tokens", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", default="")
+    parser.add_argument("--template", default="", help="own prompt; for teacher.yaml the short one")
     parser.add_argument("--out", type=Path, help="default: a folder that is deleted")
     given = parser.parse_args()
     generation = parse_generation(
@@ -44,6 +45,7 @@ def main() -> None:
             "first_prompts": min(10, given.prompts),
             "new_tasks": given.new_tasks,
             "seeds": given.seeds,
+            "template": given.template,
         }
     )
     started = time.monotonic()

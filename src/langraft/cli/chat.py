@@ -172,8 +172,9 @@ class Chat:
         """
         if not expanded_ffns(self._model):
             raise ModelError(
-                "--experts: this model has no experts that langraft put there. Give the folder of "
-                "a graft or a run whose method has some (moe_lpr, moe_ct, moe_full)."
+                "--experts: this model has no experts that langraft knows; an export no longer "
+                "says which one is the original. Give the folder of a graft or a run whose method "
+                "has some (moe_lpr, moe_ct, moe_full)."
             )
 
     def experts_line(self) -> str:

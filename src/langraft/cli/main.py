@@ -32,7 +32,10 @@ app.add_typer(tokenizer_app)
 app.add_typer(instruct_app)
 
 RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A YAML file, or a packaged recipe: quickstart.")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A YAML file, or a packaged recipe: quickstart, graft, polylm."
+    ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", help="Run folder [default: runs/NAME of the recipe].")

@@ -91,6 +91,10 @@ def explain(
             message = mistake["msg"].removeprefix("Value error, ").rstrip(".")
             if mistake["type"] in ("tuple_type", "list_type"):
                 message = "a list is expected, in square brackets"
+            elif mistake["type"] in ("model_type", "dict_type"):
+                message = "keys and values are expected, in braces; {} for the defaults"
+            elif mistake["type"] == "too_short":
+                message = "at least one entry is needed"
             shown = "" if isinstance(given, Mapping | BaseModel) else f"given {given!r}; "
             end = "" if message.endswith("?") else "."
             lines.append(

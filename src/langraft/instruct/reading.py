@@ -91,6 +91,15 @@ def fingerprint_source(source: ConversationSource) -> str:
     return fingerprint([(file.address, file.num_bytes, file.version) for file in files])
 
 
+def source_files(source: ConversationSource) -> list[str]:
+    """Return the paths or addresses of a source's files.
+
+    Raises:
+        CorpusError: when one is missing.
+    """
+    return [file.address for _, pattern in _patterns(source) for file in _files(source, pattern)]
+
+
 def _patterns(source: ConversationSource) -> list[tuple[str | None, str]]:
     """Return the patterns of a source, each with its language where the path says it."""
     if _LANGUAGE not in source.path:

@@ -11,10 +11,10 @@ from typing import Any
 
 from langraft.core.artifacts import explain_disk_errors
 from langraft.core.conversation import Conversation
-from langraft.core.errors import ArtifactError
+from langraft.core.errors import ArtifactError, CorpusError
 from langraft.core.instruct import ConversationSource
 from langraft.corpus.counts import BrokenCount
-from langraft.instruct.reading import ConversationReader, ImportCounts
+from langraft.instruct.reading import ConversationReader, ImportCounts, source_files
 
 
 def import_conversations(sources: Sequence[ConversationSource], out: Path) -> dict[str, Any]:
@@ -24,11 +24,11 @@ def import_conversations(sources: Sequence[ConversationSource], out: Path) -> di
         Counts of all sources together, as ``ImportCounts.to_json`` gives them.
 
     Raises:
-        CorpusError: when a file is missing or damaged, or more than ``max_broken`` are broken.
-        ArtifactError: when the file cannot be written or the disk is full.
+        CorpusError: when a file is missing or damaged, more than ``max_broken`` are broken, or
+            there is no conversation at all.
+        ArtifactError: when the file cannot be written, is one of the sources, or the disk is full.
     """
-    if out.is_dir():
-        raise ArtifactError(f"{out} is a folder, and a file is wanted, such as {out / 'el.jsonl'}.")
+    out = _place_to_write(out, sources)
     reader, found = ConversationReader(), list[ImportCounts]()
     partial = out.with_name(f".{out.name}.partial")
     with explain_disk_errors(out.parent):
@@ -41,10 +41,32 @@ def import_conversations(sources: Sequence[ConversationSource], out: Path) -> di
                     file.writelines(map(as_line, reader.read(source, counts)))
                 file.flush()
                 os.fsync(file.fileno())
+            if not any(counts.conversations.total() for counts in found):
+                broken = add_counts(found)["broken"].items()
+                raise CorpusError(
+                    "There is no conversation in "
+                    f"{', '.join(source.path for source in sources)}: "
+                    f"{', '.join(f'{count:,} {reason}' for reason, count in broken) or 'empty'}. "
+                    "Nothing was written."
+                )
             partial.replace(out)
         finally:
             partial.unlink(missing_ok=True)
     return add_counts(found)
+
+
+def _place_to_write(out: Path, sources: Sequence[ConversationSource]) -> Path:
+    """Return where the file goes, behind any link; refuse what it would destroy."""
+    out = out.resolve()
+    if out.suffix != ".jsonl":
+        raise ArtifactError(
+            f"--out {out} is written as JSONL, uncompressed. Give a name such as el.jsonl."
+        )
+    if out.exists() and not out.is_file():
+        raise ArtifactError(f"{out} is no file. Give one, such as el.jsonl.")
+    if any(Path(path).resolve() == out for source in sources for path in source_files(source)):
+        raise ArtifactError(f"{out} is read from, so it cannot be written. Give another --out.")
+    return out
 
 
 def as_line(conversation: Conversation) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_manifest, write_json
-from langraft.core.errors import ModelError
+from langraft.core.errors import ModelError, did_you_mean
 from langraft.core.recipe import Recipe, ScratchBase
 from langraft.core.stage import Stage
 from langraft.core.streams import stream_name
@@ -61,6 +61,12 @@ def scratch_config(base: ScratchBase, eos_token_id: int) -> Any:
             f"base.architecture {base.architecture!r} with base.config {dict(base.config)} is not "
             f"a model that transformers can build: {error}"
         ) from error
+    known = [*config.to_dict(), *config.attribute_map]
+    defaults = [*AutoConfig.for_model(base.architecture).to_dict(), *config.attribute_map]
+    for name in base.config:
+        meant = did_you_mean(name, defaults)
+        if name in known and name not in defaults and meant:  # kept, and read by nobody
+            raise ModelError(f"base.config.{name}: unknown to {base.architecture} models.{meant}")
     for name, real_name in config.attribute_map.items():
         if name in base.config and real_name in base.config:
             raise ModelError(

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, TemplateError
 from rich.console import Console
 
 from langraft.core.artifacts import Manifest
@@ -66,7 +67,13 @@ def check_template(recipe: Recipe) -> None:
             "Give `template: polylm`, or a Jinja file."
         )
     else:
-        written_template(wanted)
+        try:
+            Environment().parse(written_template(wanted))
+        except TemplateError as error:
+            raise RecipeError(
+                f"instruct.template: {wanted} is no Jinja template: {error}. Mend it, or give "
+                "polylm."
+            ) from None
 
 
 def instruct_inputs(recipe: Recipe, tokenizer: Manifest) -> dict[str, Any]:

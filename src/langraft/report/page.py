@@ -182,8 +182,13 @@ def _heldout_panels(
         return []
 
     def of_language(code: str, of_method: Sequence[StageCurves]) -> list[Points]:
-        first, *later = (of_stage.heldout.get(code, []) for of_stage in of_method)
-        return [[(0.0, run.before.heldout[code].bits_per_byte), *first], *later]
+        found: list[Points] = []
+        reached = run.before.heldout[code].bits_per_byte
+        for of_stage in of_method:  # each stage begins where the one before it ended
+            points = of_stage.heldout.get(code, [])
+            found.append([(0.0, reached), *points])
+            reached = points[-1][1] if points else reached
+        return found
 
     return [
         panel(code, stages, {n: of_language(code, found) for n, found in enumerate(curves)})
