@@ -3,7 +3,7 @@
 What it answers is a function of the prompt and of how often it was asked it, so that runs can be
 compared. Which faults it shows is said in JSON on the command line:
 
-    {"faults": {"<kind>": share}, "key": "...", "seconds": 0.0}
+    {"faults": {"<kind>": share}, "key": "...", "seconds": 0.0, "after_comma": " "}
 
 A fault hits a share of prompts, chosen by their hash, the first time each is asked. Every request
 is written to a log (JSONL): time, prompt's hash, status.
@@ -149,6 +149,7 @@ class Teacher(BaseHTTPRequestHandler):
         if kind == "always_empty" or (times == 1 and kind == "no_choices"):
             return 200, b'{"choices": []}', {}
         text = answer(prompt, kind, self.script.get("tasks", 4))
+        text = text.replace(", ", f",{self.script.get('after_comma', ' ')}")
         data = {
             "id": "x",
             "object": "chat.completion",
