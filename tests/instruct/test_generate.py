@@ -171,6 +171,20 @@ def test_a_target_stops_after_the_round_that_reaches_it(
     assert counts["kept"] >= 5
 
 
+def test_prompts_that_are_refused_stop_no_language_and_are_counted(
+    serve: Any, config: Config, tmp_path: Path
+) -> None:
+    server = serve(faults={"400": 0.3})
+    path, out = config(server.address, languages=["hu", "en"]), tmp_path / "out"
+    first = run(path, out).manifest
+    num_asked = len(server.requests())
+    assert all(counts["kept"] for counts in first["languages"].values())
+    refused = [r for r in server.requests() if r["status"] == 400]
+    assert sum(c["faults"].get("refused", 0) for c in first["languages"].values()) == len(refused)
+    assert run(path, out).manifest == first
+    assert len(server.requests()) == num_asked
+
+
 def test_separators_of_lines_inside_an_answer_are_text(
     serve: Any, config: Config, tmp_path: Path
 ) -> None:

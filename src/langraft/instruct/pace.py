@@ -16,11 +16,12 @@ class Pace:
     """
 
     def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
-        """Take the limits; ``None`` for none."""
+        """Take the limits, ``None`` for none, and begin now, in a running loop."""
         self._seconds_per_request = 60 / requests_per_minute if requests_per_minute else 0.0
         self._seconds_per_token = 60 / tokens_per_minute if tokens_per_minute else 0.0
         self._next_request = self._paused_until = 0.0
-        self._out_of_debt = 0.0  # when the bucket holds nothing; before it debt, after it tokens
+        # When the bucket holds nothing: in debt before, with tokens after.
+        self._out_of_debt = asyncio.get_running_loop().time()
         self._head = asyncio.Lock()  # first come, first served
         self._settled = asyncio.Event()
 
