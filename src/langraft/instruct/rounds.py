@@ -131,7 +131,6 @@ class Rounds:
         inputs = {
             "prompts": [question.sha256 for question in questions],
             "screen": generation.screen.model_dump(mode="json"),
-            "teacher": generation.teacher.label,
         }
         journal = Journal(folder / ANSWERS)
         self._desk.progress.round = number
