@@ -3,7 +3,7 @@
 What it answers is a function of the prompt and of how often it was asked it, so that runs can be
 compared. Which faults it shows is said in JSON on the command line:
 
-    {"faults": {"<kind>": share}, "key": "...", "seconds": 0.0}
+    {"faults": {"<kind>": share}, "key": "...", "seconds": 0.0, "after_comma": " "}
 
 A fault hits a share of prompts, chosen by their hash, the first time each is asked. Every request
 is written to a log (JSONL): time, prompt's hash, status.
@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+REFUSED = ("400", "413", "422")  # always, and nothing but this prompt
 TRANSIENT = ("429", "500", "slow", "bad_json", "no_choices")  # pass when asked again
 LASTING = ("cut", "wrong_language", "duplicate", "malformed")  # of the answer itself
 
@@ -139,6 +140,14 @@ class Teacher(BaseHTTPRequestHandler):
             return 401, json.dumps(error).encode(), {}
         if body["model"] != "scripted":
             return 404, b'{"error": {"message": "no such model"}}', {}
+        wanted = self.script.get("length_key", "")
+        if wanted and wanted not in body:
+            said = f"Unsupported parameter: 'max_tokens'. Use '{wanted}' instead."
+            return 400, json.dumps({"error": {"message": said}}).encode(), {}
+        if body.get("max_tokens", 0) > self.script.get("most_tokens", 10**9):
+            return 400, b'{"error": {"message": "max_tokens is too large: use 50 or less"}}', {}
+        if kind in REFUSED:
+            return int(kind), b'{"error": {"message": "the content filter says no"}}', {}
         if times == 1 and kind == "429":
             after = {"Retry-After": self.script.get("retry_after", "1")}
             return 429, b'{"error": {"message": "slow down"}}', after
@@ -149,6 +158,7 @@ class Teacher(BaseHTTPRequestHandler):
         if kind == "always_empty" or (times == 1 and kind == "no_choices"):
             return 200, b'{"choices": []}', {}
         text = answer(prompt, kind, self.script.get("tasks", 4))
+        text = text.replace(", ", f",{self.script.get('after_comma', ' ')}")
         data = {
             "id": "x",
             "object": "chat.completion",

@@ -70,6 +70,11 @@ def test_tasks_are_read_however_a_model_decorates_them(form: str) -> None:
     assert read(f"```text\n{text}```") == (TASKS, [])
 
 
+def test_two_signs_on_a_line_of_an_output_are_text() -> None:
+    task = TASKS[0]._replace(output="Before\n##\nafter")
+    assert read(as_prompted(4, task)) == ([task], [])
+
+
 def test_an_answer_may_begin_inside_its_first_instruction() -> None:
     whole = "".join(as_prompted(number, task) for number, task in enumerate(TASKS, start=4))
     assert read(whole.removeprefix("###\n4. Instruction:")) == (TASKS, [])

@@ -146,6 +146,83 @@ def test_a_wrong_key_or_model_stops_at_once_and_says_what_to_do(
     assert len(server.requests()) == 1
 
 
+@pytest.mark.parametrize("status", ["400", "413", "422"])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_prompt_that_is_refused_counts_as_answered_with_nothing(
+    serve: Any, heard: Any, status: str, concurrency: int
+) -> None:
+    server = serve(faults={status: 0.5})
+    ask(teacher(server.address, concurrency=concurrency), questions(12), heard)
+    empty = [answer for answer in heard.answers.values() if not answer.text]
+    assert len(heard.answers) == 12
+    assert 0 < len(empty) < 12
+    assert heard.faults == {"refused": len(empty)}
+    assert len(server.requests()) == 12
+
+
+@pytest.mark.parametrize(("count", "num_asked"), [(1, 1), (3, 3), (100, 8)])
+def test_a_server_that_refuses_the_very_first_requests_stops_the_run(
+    serve: Any, heard: Any, count: int, num_asked: int
+) -> None:
+    server = serve(faults={"422": 1.0})
+    endpoint = teacher(server.address, concurrency=1)
+    with pytest.raises(TeacherError, match=r"status 422: .*the content filter says no") as caught:
+        ask(endpoint, questions(count), heard)
+    assert "teacher's settings" in str(caught.value)
+    assert heard.answers == {}
+    assert len(server.requests()) == num_asked
+
+
+def test_a_refused_prompt_that_alone_is_left_of_a_list_does_not_stop_the_run(
+    serve: Any, heard: Any
+) -> None:
+    endpoint = teacher(serve(faults={"400": 1.0}).address)
+
+    async def run() -> None:
+        async with endpoint.session() as session:
+            await session.ask(questions(2), frozenset([0]), heard)
+
+    asyncio.run(run())
+    assert list(heard.answers) == [1]
+
+
+def test_a_list_whose_prompts_are_all_refused_waits_for_the_answers_of_another(
+    serve: Any, heard: Any
+) -> None:
+    server = serve(faults={"400": 0.5}, seconds=0.2)
+    endpoint, other = teacher(server.address), type(heard)()
+    ask(endpoint, questions(12), other)
+    refused = [q for q in questions(12) if not other.answers[q.number].text]
+    other.answers.clear()
+
+    async def run() -> None:
+        async with endpoint.session() as session, asyncio.TaskGroup() as group:
+            group.create_task(session.ask(refused[:1], frozenset(), heard))
+            group.create_task(session.ask(questions(12), frozenset(), other))
+
+    asyncio.run(run())
+    assert [answer.text for answer in heard.answers.values()] == [""]
+    assert len(other.answers) == 12
+
+
+def test_a_model_that_wants_max_completion_tokens_gets_it_from_then_on(
+    serve: Any, heard: Any
+) -> None:
+    server = serve(length_key="max_completion_tokens")
+    ask(teacher(server.address, concurrency=1), questions(4), heard)
+    assert all(answer.text for answer in heard.answers.values())
+    assert not heard.faults
+    assert [r["status"] for r in server.requests()] == [400, 200, 200, 200, 200]
+
+
+def test_a_refusal_under_either_name_of_the_length_says_both(serve: Any, heard: Any) -> None:
+    server = serve(most_tokens=50, faults={"422": 1.0})
+    with pytest.raises(TeacherError) as caught:
+        ask(teacher(server.address), questions(1), heard)
+    assert "max_tokens is too large: use 50 or less" in str(caught.value)
+    assert "with max_completion_tokens: status 422" in str(caught.value)
+
+
 @pytest.mark.parametrize("key", ["", "  ", "sk-one\nsk-two", "sk-ключ"])
 def test_what_is_no_key_is_said_before_anything_is_asked_and_not_shown(
     heard: Any, monkeypatch: pytest.MonkeyPatch, key: str

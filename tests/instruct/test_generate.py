@@ -20,6 +20,7 @@ from langraft.core.errors import ArtifactError, TeacherError
 from langraft.instruct.generate import Generated, generate
 from langraft.instruct.generation import load_generation
 from langraft.instruct.instruction import Instruction
+from langraft.instruct.records import parse_lines
 
 Config = Callable[..., Path]
 COMMAND = [sys.executable, "-m", "langraft", "instruct", "generate"]
@@ -87,7 +88,7 @@ def test_a_run_killed_five_times_makes_the_same_and_asks_nothing_twice(
     run(path, out)
     assert not kept & {r["sha256"] for r in server.requests()[at_start:]}
     assert made(out) == made(whole)
-    ids = [json.loads(line)["id"] for line in (out / "el.jsonl").read_text("utf-8").splitlines()]
+    ids = [record["id"] for record in parse_lines((out / "el.jsonl").read_text("utf-8"))]
     assert len(ids) > 30
     assert len(set(ids)) == len(ids)
 
@@ -124,8 +125,8 @@ def test_records_say_where_they_come_from_and_the_manifest_counts_everything(
     )
     manifest = run(path, tmp_path / "out").manifest
     for language, counts in manifest["languages"].items():
-        lines = (tmp_path / "out" / f"{language}.jsonl").read_text("utf-8").splitlines()
-        tasks = [Instruction.from_json(json.loads(line)) for line in lines]
+        text = (tmp_path / "out" / f"{language}.jsonl").read_text("utf-8")
+        tasks = [Instruction.from_json(record) for record in parse_lines(text)]
         assert len(tasks) == counts["kept"] > 0
         assert counts["read"] == counts["kept"] + sum(counts["dropped"].values())
         assert {task.language for task in tasks} == {language}
@@ -134,7 +135,7 @@ def test_records_say_where_they_come_from_and_the_manifest_counts_everything(
         asked = {r["sha256"] for r in server.requests() if r["status"] == 200}
         assert {task.prompt_sha256 for task in tasks} <= asked
     found = manifest["languages"]["hu"]
-    seeds = (tmp_path / "out" / "hu" / "seeds.jsonl").read_text("utf-8").splitlines()
+    seeds = (tmp_path / "out" / "hu" / "seeds.jsonl").read_text("utf-8").split("\n")[:-1]
     assert len(seeds) == found["seeds"] == found["translation"]["kept"]
     assert found["faults"]["truncated"] > 0
     assert "truncated_last" in found["dropped"]
@@ -168,6 +169,30 @@ def test_a_target_stops_after_the_round_that_reaches_it(
     counts = run(path, tmp_path / "out").manifest["languages"]["en"]
     assert [number["round"] for number in counts["rounds"]] == [1]
     assert counts["kept"] >= 5
+
+
+def test_prompts_that_are_refused_stop_no_language_and_are_counted(
+    serve: Any, config: Config, tmp_path: Path
+) -> None:
+    server = serve(faults={"400": 0.3})
+    path, out = config(server.address, languages=["hu", "en"]), tmp_path / "out"
+    first = run(path, out).manifest
+    num_asked = len(server.requests())
+    assert all(counts["kept"] for counts in first["languages"].values())
+    refused = [r for r in server.requests() if r["status"] == 400]
+    assert sum(c["faults"].get("refused", 0) for c in first["languages"].values()) == len(refused)
+    assert run(path, out).manifest == first
+    assert len(server.requests()) == num_asked
+
+
+def test_separators_of_lines_inside_an_answer_are_text(
+    serve: Any, config: Config, tmp_path: Path
+) -> None:
+    path = config(serve(after_comma="\u2028\u2029\x85").address, languages=["hu"])
+    first = run(path, tmp_path / "out").manifest
+    assert run(path, tmp_path / "out").manifest == first
+    for name in ("hu.jsonl", "hu/seeds.jsonl"):
+        assert "\u2028\u2029\x85" in (tmp_path / "out" / name).read_text("utf-8")
 
 
 def test_another_config_is_refused_and_nothing_is_lost(

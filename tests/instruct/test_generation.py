@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,12 @@ def test_the_guide_shows_the_defaults(tmp_path: Path) -> None:
         ({"teacher.modle": "x"}, r"teacher.modle: unknown key. Did you mean 'model'"),
         ({"teacher.name": "endpiont"}, r"Did you mean 'endpoint'"),
         ({"languages": "{greek: 5}"}, r"did you mean 'el'"),
-        ({"languages": "[]"}, r"languages"),
+        ({"languages": "[]"}, r"languages: given \[\]; .*\[el, sw\], or .*\{el: 10k, sw: null\}"),
+        ({"languages": "{}"}, r"languages: .*\[el, sw\], or .*\{el: 10k, sw: null\}"),
+        ({"languages": "el"}, r"languages: given 'el'; .*\[el, sw\], or .*\{el: 10k, sw: null\}"),
+        ({"languages": "null"}, r"languages: given None; .*\[el, sw\], or"),
+        ({"languages": "[{el: 10k}]"}, r"languages: given \[\{'el': '10k'\}\]; .*\[el, sw\], or"),
+        ({"prompts": 0}, r"the config cannot be run"),
         ({"languages": "{el: 0}"}, r"languages.el"),
         ({"from_pool": 4}, r"from_pool is at most demonstrations"),
         ({"languages": "[el, sw]", "seeds": "mine.jsonl"}, r"\{language\}"),
@@ -110,3 +117,15 @@ def test_the_table_at_the_end_shows_rounds_yields_and_reasons(
     assert re.search(r"en\s+1\s+12\s+\d+\s+\d+%", shown)
     assert "similar" in shown
     assert "cost: 0.00" in shown
+
+
+def test_an_error_begins_on_a_line_of_its_own_below_the_table(
+    serve: Any, config: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = config(serve(key="another").address)
+    command = [sys.executable, "-m", "langraft", "instruct", "generate", str(path)]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "\nlangraft: " in done.stderr

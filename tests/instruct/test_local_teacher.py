@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from langraft.core.errors import TeacherError
-from langraft.families.load import load_model
+from langraft.families.load import load_model, load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
 from langraft.graft.surgery import graft_model
@@ -24,6 +24,10 @@ from langraft.instruct.teacher import Question
 from langraft.instruct.teachers.local import Local
 
 QUESTIONS = [Question(number=n, text=f"Write {n} " * (n + 1), seed=n) for n in range(5)]
+TURNS = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}<end>{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
 TEMPLATE = "{% for m in messages %}<u>{{ m.content }}</u>{% endfor %}<a>"
 
 
@@ -56,6 +60,43 @@ def test_greedy_answers_of_a_batch_are_those_of_the_model_alone(folder: Path, he
     alone = answers(teacher.model_copy(update={"batch": 1}), type(heard)())
     assert {n: a.text for n, a in together.items()} == {n: a.text for n, a in alone.items()}
     assert all(a.is_truncated == (a.answer_tokens == 8) for a in together.values())
+
+
+def test_an_answer_ends_with_the_turn_of_the_chat_template(save_base: Any, heard: Any) -> None:
+    folder = save_base(max_position_embeddings=4096, vocab_size=330, tie_word_embeddings=False)
+    tokenizer, model = load_tokenizer(folder), load_model(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end>"]})
+    tokenizer.chat_template = TURNS
+    tokenizer.save_pretrained(folder)
+    prompt: Any = tokenizer(f"user: {QUESTIONS[0].text}<end>assistant: ", return_tensors="pt")
+    with torch.no_grad():  # it says <end> first
+        hidden = model(**prompt, output_hidden_states=True).hidden_states[-1][0, -1]
+        end: Any = tokenizer.convert_tokens_to_ids("<end>")
+        model.get_output_embeddings().weight[end] = 100 * hidden
+    model.save_pretrained(folder)
+    teacher = Local(folder=str(folder), max_tokens=6, temperature=0, batch=1, device="cpu")
+    answer = answers(teacher, heard, QUESTIONS[:1])[0]
+    assert (answer.text, answer.answer_tokens, answer.is_truncated) == ("", 1, False)
+
+
+def test_what_a_folder_says_of_sampling_changes_no_answer(folder: Path, heard: Any) -> None:
+    teacher = Local(folder=str(folder), max_tokens=8, temperature=1.5, device="cpu")
+    before, identity = answers(teacher, heard), teacher.identity()
+    path = folder / "generation_config.json"
+    said = json.loads(path.read_text("utf-8"))
+    leaks = {"do_sample": True, "top_k": 1, "repetition_penalty": 5.0, "min_new_tokens": 8}
+    path.write_text(json.dumps(said | leaks), "utf-8")
+    assert answers(teacher, type(heard)()) == before
+    assert teacher.identity() == identity
+    path.write_text(json.dumps(said | {"eos_token_id": [0, 7]}), "utf-8")
+    assert teacher.identity() != identity
+
+
+def test_all_tokens_can_be_sampled(folder: Path, heard: Any) -> None:
+    """The library's own default is the 50 likeliest."""
+    asked = [Question(number=n, text="the river", seed=0) for n in range(600)]
+    teacher = Local(folder=str(folder), max_tokens=1, temperature=2, batch=600, device="cpu")
+    assert len({a.text for a in answers(teacher, heard, asked).values()}) > 60
 
 
 def test_sampling_leaves_the_random_state_of_the_process_alone(folder: Path, heard: Any) -> None:
@@ -133,4 +174,9 @@ def test_a_run_that_lost_answers_makes_the_same_again(folder: Path, tmp_path: Pa
     path.write_text("".join(path.read_text("utf-8").splitlines(keepends=True)[:2]), "utf-8")
     (path.parent / "manifest.json").unlink()
     generate(generation, out)
+    assert [(out / name).read_text("utf-8") for name in names] == before
+    moved = tmp_path / "elsewhere"
+    folder.rename(moved)
+    teacher = generation.teacher.model_copy(update={"folder": str(moved)})
+    generate(generation.model_copy(update={"teacher": teacher}), out)
     assert [(out / name).read_text("utf-8") for name in names] == before

@@ -28,8 +28,13 @@ def live(generation: Generation) -> Generator[Callable[[Progress], None]]:
     def watch(progress: Progress) -> None:
         rows[progress.language] = progress
 
-    with Live(console=Console(stderr=True), refresh_per_second=4, get_renderable=table):
-        yield watch
+    console = Console(stderr=True)
+    try:
+        with Live(console=console, refresh_per_second=4, get_renderable=table):
+            yield watch
+    finally:
+        if not console.is_terminal:  # there rich leaves the line of the table open
+            console.line()
 
 
 def progress_table(rows: Sequence[Progress], cost: Callable[[int, int], float]) -> Table:

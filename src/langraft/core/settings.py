@@ -49,10 +49,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], data: object, origin: str
+    error: ValidationError, model: type[BaseModel], data: object, origin: str, noun: str = "recipe"
 ) -> RecipeError:
-    """Say every mistake of a recipe at once: path of the key, what was given, what is allowed."""
-    lines = [f"{origin}: the recipe cannot be run."]
+    """Say every mistake at once: path of the key, what was given, what is allowed.
+
+    Args:
+        error: Of pydantic.
+        model: Whose keys are known.
+        data: What was given.
+        origin: File that it stood in.
+        noun: What the file is.
+    """
+    lines = [f"{origin}: the {noun} cannot be run."]
     mistakes = error.errors(include_url=False)
     for mistake in mistakes:
         if mistake["type"] == "too_short" and any(

@@ -32,7 +32,7 @@ _LABEL = re.compile(
     """,
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
-_SEPARATOR = re.compile(r"^[ \t]*#{2,}[ \t]*$", re.MULTILINE)
+_SEPARATOR = re.compile(r"^[ \t]*#{3,}[ \t]*$", re.MULTILINE)
 _RULE = re.compile(r"\s*(?:[-*_=]{3,}|\*\*)?\s*")  # a line between tasks, or a blank one
 _THOUGHT = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"\A\s*```[^\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)

@@ -10,9 +10,8 @@ from langraft.instruct.generation import LANGUAGE, Generation
 from langraft.instruct.prompt import read_template, show_task, write_prompt
 from langraft.instruct.rounds import plan_round
 from langraft.instruct.seeds import SEED_LANGUAGE, seed_tasks
+from langraft.instruct.teacher import BYTES_PER_TOKEN
 from langraft.instruct.translation import read_seeds, translation_prompt
-
-_BYTES_PER_TOKEN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ def _estimate(generation: Generation, language: str, template: str | None) -> Es
     answer_bytes += sum(seed_bytes) if is_translated else 0
     tries = generation.translation_tries * len(asked)
     teacher = generation.teacher
-    tokens = round(prompt_bytes / _BYTES_PER_TOKEN), round(answer_bytes / _BYTES_PER_TOKEN)
+    tokens = round(prompt_bytes / BYTES_PER_TOKEN), round(answer_bytes / BYTES_PER_TOKEN)
     # A task that the teacher wrote, such as a translated seed, has at most max_tokens tokens.
     longest = max(teacher.max_tokens, 0 if is_translated else max(seed_bytes))
     bare = len(write_prompt((), generation.new_tasks, language, template).encode())

@@ -32,10 +32,11 @@ from langraft.corpus.identify import Identifier
 from langraft.instruct.asking import Desk, Progress
 from langraft.instruct.generation import Generation
 from langraft.instruct.prompt import read_template
+from langraft.instruct.records import lines
 from langraft.instruct.rounds import Rounds
 from langraft.instruct.screen import screen_identifier
 from langraft.instruct.teacher import Session
-from langraft.instruct.translation import lines, seeds_in
+from langraft.instruct.translation import seeds_in
 
 CONFIG, MANIFEST = "config.json", "manifest.json"
 

@@ -63,7 +63,14 @@ class Generation(Settings):
     @field_validator("languages", mode="before")
     @classmethod
     def _allow_list(cls, given: Any) -> Any:
-        return dict.fromkeys(given) if isinstance(given, list | tuple) else given
+        listed: list[Any] | None = list(given) if isinstance(given, list | tuple) else None
+        is_list = listed is not None and all(isinstance(code, str) for code in listed)
+        if not given or not (is_list or isinstance(given, Mapping)):
+            raise ValueError(
+                "languages are a list, [el, sw], or have the number of tasks wanted, null for as "
+                "many as come: {el: 10k, sw: null}"
+            )
+        return dict.fromkeys(listed) if listed is not None else given
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -97,7 +104,7 @@ def parse_generation(data: object, origin: str | Path = "config") -> Generation:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise explain(error, model, data, str(origin)) from None
+        raise explain(error, model, data, str(origin), "config") from None
 
 
 def load_generation(path: Path, overrides: Sequence[str] = ()) -> Generation:

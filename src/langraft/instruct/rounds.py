@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,9 +23,9 @@ from langraft.instruct.generation import Generation
 from langraft.instruct.instruction import Instruction
 from langraft.instruct.journal import Journal
 from langraft.instruct.prompt import write_prompt
+from langraft.instruct.records import DROPPED, TASKS, lines, read_tasks
 from langraft.instruct.screen import Screen
 from langraft.instruct.teacher import Question
-from langraft.instruct.translation import DROPPED, TASKS, lines
 
 
 class Prompt(NamedTuple):
@@ -115,8 +114,7 @@ class Rounds:
                 break
             manifest = await self._round(number, seeds, pool)
             counts.append({"round": number, **manifest.counts})
-            text = (self._folder(number) / TASKS).read_text(encoding="utf-8")
-            pool += [Instruction.from_json(json.loads(line)) for line in text.splitlines()]
+            pool += read_tasks(self._folder(number))
             self._desk.progress.num_kept = len(pool)
             self._desk.progress.changed(self._desk.progress)
         return pool, counts
@@ -133,7 +131,6 @@ class Rounds:
         inputs = {
             "prompts": [question.sha256 for question in questions],
             "screen": generation.screen.model_dump(mode="json"),
-            "teacher": generation.teacher.label,
         }
         journal = Journal(folder / ANSWERS)
         self._desk.progress.round = number

@@ -7,12 +7,12 @@ nothing that dies in translation, such as rhymes, puns or spelling.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
 from langraft.instruct.instruction import Instruction
+from langraft.instruct.records import parse_lines
 
 SEED_LANGUAGE = "en"
 
@@ -38,5 +38,4 @@ def seed_kinds() -> dict[str, str]:
 
 def _records() -> Iterator[dict[str, Any]]:
     file = resources.files("langraft.instruct").joinpath("seeds.jsonl")
-    for line in file.read_text("utf-8").splitlines():
-        yield json.loads(line)
+    yield from parse_lines(file.read_text("utf-8"))

@@ -13,7 +13,10 @@ from pydantic import Field
 
 from langraft.core.settings import Count, Settings
 
-FaultKind = Literal["rate_limited", "server_error", "timeout", "unreachable", "malformed", "usage"]
+FaultKind = Literal[
+    "rate_limited", "server_error", "timeout", "unreachable", "refused", "malformed", "usage"
+]
+BYTES_PER_TOKEN = 4  # of a text whose tokens nobody has counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class Answer:
     """What a teacher wrote.
 
     Attributes:
-        text: As it came; empty when a server never gave one.
+        text: As it came; empty when a server never gave one, or refused the prompt.
         is_truncated: Whether it stopped at the largest number of tokens.
         prompt_tokens: Tokens read, as the teacher counts them.
         answer_tokens: Tokens written.
@@ -61,7 +64,7 @@ class Listener(Protocol):
         ...
 
     def failed(self, question: Question, kind: FaultKind, detail: str) -> None:
-        """Count a fault; the question is asked again."""
+        """Count a fault; the question is asked again, or answered with nothing."""
         ...
 
 

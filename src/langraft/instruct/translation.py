@@ -29,12 +29,13 @@ from langraft.instruct.generation import LANGUAGE, Generation
 from langraft.instruct.instruction import Instruction, clean_input
 from langraft.instruct.journal import Journal
 from langraft.instruct.prompt import show_task
+from langraft.instruct.records import DROPPED, TASKS, lines, read_tasks
 from langraft.instruct.right_language import part_in_another_language
 from langraft.instruct.screen import ScreenSettings
 from langraft.instruct.seeds import SEED_LANGUAGE, seed_tasks
 from langraft.instruct.teacher import Answer, Question
 
-SEEDS, TASKS, DROPPED = "seeds.jsonl", "tasks.jsonl", "dropped.jsonl"
+SEEDS = "seeds.jsonl"
 
 _PROMPT = """\
 Translate this task from English to {language}. It teaches a language model to follow instructions.
@@ -178,8 +179,7 @@ async def _translate(
             f"least_seeds is {generation.least_seeds}. Take a teacher that writes "
             f"{language_name(language)}, give own seeds (key `seeds`), or lower least_seeds."
         )
-    text = (folder / TASKS).read_text(encoding="utf-8")
-    return [Instruction.from_json(json.loads(line)) for line in text.splitlines()]
+    return read_tasks(folder)
 
 
 def _write_translations(
@@ -244,8 +244,3 @@ class _Checker:
             if wrong:
                 return Dropped.piece(f"wrong_language_{wrong}", shown)
         return task
-
-
-def lines(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return records as JSONL."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)

@@ -54,7 +54,7 @@ class StageLog:
             self._file.close()
         if self._path.exists():
             kept: list[str] = []
-            for line in self._path.read_text(encoding="utf-8").splitlines():
+            for line in self._path.read_text(encoding="utf-8").split("\n"):
                 try:
                     is_kept = json.loads(line)["step"] <= step
                 except (json.JSONDecodeError, KeyError):
@@ -108,8 +108,8 @@ class StageLog:
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the records of a stage's log."""
-    lines = (folder / LOG).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    lines = (folder / LOG).read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
 
 
 def _flatten(record: Mapping[str, Any]) -> dict[str, float]:

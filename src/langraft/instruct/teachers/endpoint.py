@@ -1,7 +1,8 @@
 """Any address that speaks OpenAI's chat completions: a hosted service, vLLM, transformers serve.
 
-A fault that may pass is counted and the request made again, later and later; a wrong key or model
-stops at once. The key is read from the environment and written nowhere.
+A fault that may pass is counted and the request made again, later and later; a prompt that is
+refused counts as answered with nothing; a wrong key or model stops at once. The key is read from
+the environment and written nowhere.
 """
 
 from __future__ import annotations
@@ -21,12 +22,22 @@ from pydantic import Field, model_validator
 from langraft.core.errors import MissingExtraError, TeacherError
 from langraft.core.settings import Count
 from langraft.instruct.pace import Pace
-from langraft.instruct.teacher import AbstractTeacher, Answer, FaultKind, Listener, Question
+from langraft.instruct.refusals import Refusals
+from langraft.instruct.teacher import (
+    BYTES_PER_TOKEN,
+    AbstractTeacher,
+    Answer,
+    FaultKind,
+    Listener,
+    Question,
+)
 
 LONGEST_WAIT_SECONDS = 60.0  # between two tries, where the server names no time
 LONGEST_PAUSE_SECONDS = 600.0  # that a server may ask for; beyond it the run stops
-_BYTES_PER_TOKEN = 4
 _TRY_AGAIN: Mapping[int, FaultKind] = {408: "timeout", 409: "server_error", 429: "rate_limited"}
+_REFUSED = (400, 413, 422)  # the prompt, mostly: too long, or not to a content filter's liking
+_NOT_READ: Collection[FaultKind] = ("refused", "rate_limited", "unreachable")
+_EMPTY = Answer(text="", is_truncated=False, prompt_tokens=0, answer_tokens=0)
 
 
 class Endpoint(AbstractTeacher):
@@ -111,7 +122,7 @@ class Endpoint(AbstractTeacher):
 
 
 class _Fault(Exception):
-    """Something that may pass."""
+    """Something that may pass, or is this one prompt's."""
 
     def __init__(self, kind: FaultKind, detail: str, wait_seconds: float | None = None) -> None:
         super().__init__(detail)
@@ -127,30 +138,43 @@ class _EndpointSession:
         self._key = key
         self._pace = Pace(settings.requests_per_minute, settings.tokens_per_minute)
         self._slots = asyncio.Semaphore(settings.concurrency)
+        self._refusals = Refusals()
+        self._length_key = "max_tokens"
 
     async def ask(
         self, questions: Sequence[Question], done: Collection[int], listener: Listener
     ) -> None:
         """Ask all at once, as far as the limits allow."""
+        wanted = [question for question in questions if question.number not in done]
+        self._refusals.expect(len(wanted), was_answered_before=bool(done))
         async with asyncio.TaskGroup() as group:
-            for question in questions:
-                if question.number not in done:
-                    group.create_task(self._answer(question, listener))
+            for question in wanted:
+                group.create_task(self._answer(question, listener))
 
     async def _answer(self, question: Question, listener: Listener) -> None:
         async with self._slots:
-            for attempt in range(self._settings.retries + 1):
-                try:
-                    answer = await self._try(question, listener)
-                except _Fault as fault:
-                    listener.failed(question, fault.kind, fault.detail)
-                    if attempt == self._settings.retries:
-                        answer = self._give_up(fault)
-                    else:
-                        await self._wait(fault, attempt)
-                        continue
-                listener.answered(question, answer)
-                return
+            found = await self._try_again_and_again(question, listener)
+        if isinstance(found, _Fault) and not await self._refusals.is_of_prompt():
+            raise TeacherError(
+                f"{self._place()} refuses the very first requests ({found.detail}). Change the "
+                "teacher's settings or the prompt. Nothing was answered."
+            )
+        listener.answered(question, _EMPTY if isinstance(found, _Fault) else found)
+
+    async def _try_again_and_again(self, question: Question, listener: Listener) -> Answer | _Fault:
+        """Return an answer, or the fault of a prompt that is refused."""
+        attempt = 0
+        while True:
+            try:
+                return await self._try(question, listener)
+            except _Fault as fault:
+                listener.failed(question, fault.kind, fault.detail)
+                if fault.kind == "refused":
+                    return fault
+                if attempt == self._settings.retries:
+                    return self._give_up(fault)
+                await self._wait(fault, attempt)
+            attempt += 1
 
     def _give_up(self, fault: _Fault) -> Answer:
         """Return an empty answer where only this request fails; otherwise stop.
@@ -159,7 +183,7 @@ class _EndpointSession:
             TeacherError: when the server is the trouble and not this one prompt.
         """
         if fault.kind == "malformed":
-            return Answer(text="", is_truncated=False, prompt_tokens=0, answer_tokens=0)
+            return _EMPTY
         raise TeacherError(
             f"{self._place()} gave no answer in {self._settings.retries + 1} tries; the last one: "
             f"{fault.detail}. What was answered is kept. Run the same command again when the "
@@ -182,7 +206,13 @@ class _EndpointSession:
         prompt_tokens = estimate_tokens(question.text)
         reserved = prompt_tokens + self._settings.max_tokens
         await self._pace.turn(reserved)
-        data = await self._request(question.text)
+        try:
+            data = await self._request(question.text)
+        except _Fault as fault:
+            if fault.kind in _NOT_READ:
+                self._pace.settle(reserved, 0)
+            raise
+        self._refusals.answered()
         text, is_truncated = _read_choice(data)
         usage = data.get("usage")
         counts = usage if isinstance(usage, Mapping) else {}
@@ -198,10 +228,32 @@ class _EndpointSession:
     async def _request(self, text: str) -> dict[str, Any]:
         """Return the body of one response.
 
+        OpenAI's newer models refuse ``max_tokens`` and want ``max_completion_tokens``, which many
+        servers do not know. So the first is sent until it is refused and the second is not.
+
         Raises:
-            _Fault: for what may pass.
+            _Fault: for what may pass, or is this one prompt's.
             TeacherError: for what will not.
         """
+        key = self._length_key
+        try:
+            return await self._send(text, key)
+        except _Fault as fault:
+            if fault.kind != "refused" or key != "max_tokens" or key not in fault.detail:
+                raise
+            refused = fault
+        await self._pace.turn(0)
+        newer = "max_completion_tokens"
+        try:
+            data = await self._send(text, newer)
+        except _Fault as fault:
+            detail = f"{refused.detail}; with {newer}: {fault.detail}"
+            raise _Fault(fault.kind, detail, fault.wait_seconds) from None
+        self._length_key = newer
+        return data
+
+    async def _send(self, text: str, length_key: str) -> dict[str, Any]:
+        """Return the body of one response, the longest answer given under one of its two names."""
         import openai
 
         settings = self._settings
@@ -212,7 +264,7 @@ class _EndpointSession:
                     messages=[{"role": "user", "content": text}],
                     temperature=settings.temperature,
                     top_p=settings.top_p,
-                    max_tokens=settings.max_tokens,
+                    extra_body={length_key: settings.max_tokens},
                 )
         except (TimeoutError, openai.APITimeoutError):
             raise _Fault("timeout", f"no answer within {settings.timeout:g} seconds") from None
@@ -230,11 +282,13 @@ class _EndpointSession:
         return data
 
     def _judge(self, error: Any) -> _Fault | TeacherError:
-        """Tell a refusal that may pass from one that will not."""
+        """Tell what may pass, or is one prompt's, from what will not."""
         status, settings = int(error.status_code), self._settings
         if status in _TRY_AGAIN or status >= 500:
             kind = _TRY_AGAIN.get(status, "server_error")
             return _Fault(kind, f"status {status}", _retry_after(error.response.headers))
+        if status in _REFUSED:
+            return _Fault("refused", f"status {status}: {self._hide(error.message)}")
         variable = settings.key_env or "none, key_env is empty"
         if status in (401, 403):
             return TeacherError(
@@ -264,7 +318,7 @@ class _EndpointSession:
 
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text is: a token for four bytes."""
-    return -(-len(text.encode(errors="replace")) // _BYTES_PER_TOKEN)
+    return -(-len(text.encode(errors="replace")) // BYTES_PER_TOKEN)
 
 
 def _read_choice(data: Mapping[str, Any]) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from langraft.core.artifacts import file_sha256
+from langraft.core.artifacts import file_sha256, read_json
 from langraft.core.errors import TeacherError
 from langraft.instruct.teacher import AbstractTeacher, Answer, Listener, Question
 
@@ -45,14 +45,20 @@ class Local(AbstractTeacher):
         return Path(self.folder).resolve().name
 
     def identity(self) -> Mapping[str, Any]:
-        """Return the fingerprints of weights and tokenizer with batch, precision and sampling."""
-        from langraft.graft.store import fingerprint_base, tokenizer_folder
+        """Return the fingerprints of weights and tokenizer with batch, precision and sampling.
+
+        Of the model's ``generation_config.json`` only the ends of an answer count, as only they
+        are used.
+        """
+        from langraft.graft.store import base_model_folder, fingerprint_base, tokenizer_folder
 
         folder = _model_folder(Path(self.folder))
         words = tokenizer_folder(folder)
         files = [path for path in sorted(words.iterdir()) if path.name in _FILES_OF_TOKENIZER]
+        generation = base_model_folder(folder) / "generation_config.json"
         return self.model_dump(exclude={"folder", "device"}) | {
             "weights": fingerprint_base(folder),
+            "ends": read_json(generation).get("eos_token_id") if generation.is_file() else None,
             "tokenizer": {path.name: file_sha256(path) for path in files},
         }
 
@@ -69,6 +75,7 @@ class Local(AbstractTeacher):
             TeacherError: when the folder holds none, or CUDA is asked for and not there.
             ModelError: when it cannot be loaded.
             ArtifactError: when a graft is damaged.
+            RecipeError: when the chat template cannot write a question and its answer.
         """
         model, tokenizer = await asyncio.to_thread(self._load)
         yield _LocalSession(self, model, tokenizer)
@@ -112,9 +119,13 @@ def _model_folder(given: Path) -> Path:
 
 class _LocalSession:
     def __init__(self, settings: Local, model: Any, tokenizer: Any) -> None:
+        from transformers import GenerationConfig
+
         self._settings = settings
         self._model = model
         self._tokenizer = tokenizer
+        self._ends = _ends(model, tokenizer)
+        model.generation_config = GenerationConfig()  # what its folder says would add to ours
         self._turn = asyncio.Lock()  # one batch at a time, whichever language asks
         self._is_stopped = threading.Event()
 
@@ -149,6 +160,7 @@ class _LocalSession:
                 "do_sample": True,
                 "temperature": settings.temperature,
                 "top_p": settings.top_p,
+                "top_k": 0,  # all; the library's default is 50
             }
 
         def is_stopped(ids: torch.Tensor, scores: object) -> torch.Tensor:
@@ -161,6 +173,7 @@ class _LocalSession:
                 **inputs,
                 max_new_tokens=self._room(num_prompt_tokens),
                 pad_token_id=self._tokenizer.pad_token_id,
+                eos_token_id=self._ends or None,
                 stopping_criteria=StoppingCriteriaList([is_stopped]),
                 **sampling,
             )
@@ -206,12 +219,21 @@ class _LocalSession:
         return min(room, self._settings.max_tokens)
 
     def _read(self, ids: list[int], num_prompt_tokens: int) -> Answer:
-        end = self._model.generation_config.eos_token_id
-        ends = set(end) if isinstance(end, list) else {end}
-        length = next((place for place, token in enumerate(ids) if token in ends), None)
+        length = next((place for place, token in enumerate(ids) if token in self._ends), None)
         return Answer(
             text=self._tokenizer.decode(ids[:length], skip_special_tokens=True),
             is_truncated=length is None,
             prompt_tokens=num_prompt_tokens,
             answer_tokens=len(ids) if length is None else length + 1,
         )
+
+
+def _ends(model: Any, tokenizer: Any) -> list[int]:
+    """Return the tokens that end an answer: what the model says, and what its template adds."""
+    from langraft.instruct.chat_template import ChatFormat, template_text
+
+    said: int | list[int] | None = model.generation_config.eos_token_id
+    ends = set(said if isinstance(said, list) else [] if said is None else [said])
+    if getattr(tokenizer, "chat_template", None):
+        ends |= set(ChatFormat(tokenizer, template_text("base", tokenizer)).stop_ids)
+    return sorted(ends)
