@@ -152,6 +152,15 @@ def test_a_plan_knows_how_often_conversations_are_read_once_they_are_packed(
     assert of_el.epochs == pytest.approx(of_el.tokens / 64 / rows)
 
 
+def test_a_plan_notes_once_for_each_method_that_conversations_are_not_packed(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    chat_recipe["baselines"] = ["full", {"name": "lora", "rank": 2}]
+    plans = plan_text(parse_recipe(chat_recipe, REGISTRIES), tmp_path / "run")
+    found = [sum("conversations" in note for note in plan.notes) for plan in plans.values()]
+    assert found == [1, 1, 1]
+
+
 def test_a_plan_of_a_recipe_with_a_chat_stage_is_shown(
     chat_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
