@@ -19,14 +19,21 @@ _OURS = "langraft"
 
 @functools.cache
 def _manager(folders: tuple[str, ...]) -> Any:
-    """Return the harness's index of some of its folders, or of all (seconds) for none."""
+    """Return the harness's index of some of its folders; of none for a task that is ours."""
     require_harness()
     import lm_eval.tasks as harness
 
-    if not folders:
-        return harness.TaskManager()
     places: list[str | Path] = [str(Path(harness.__file__).parent / folder) for folder in folders]
     return harness.TaskManager(include_defaults=False, include_path=places)
+
+
+@functools.cache
+def _whole_manager() -> Any:
+    """Return the harness's index of all that it has, which takes seconds."""
+    require_harness()
+    import lm_eval.tasks as harness
+
+    return harness.TaskManager()
 
 
 def require_harness() -> None:
@@ -46,12 +53,7 @@ def harness_names() -> list[str]:
     Raises:
         MissingExtraError: when it is not installed.
     """
-    return list(_manager(()).all_tasks)
-
-
-def harness_tasks_in(folders: tuple[str, ...]) -> list[str]:
-    """Return the names of the harness's tasks in some of its folders."""
-    return list(_manager(folders).all_subtasks)
+    return list(_whole_manager().all_tasks)
 
 
 def harness_config(folder: str, name: str) -> Mapping[str, Any]:
@@ -66,7 +68,7 @@ def load_named(name: str) -> dict[str, Any]:
         EvaluationError: when its data cannot be had.
     """
     try:
-        return dict(_manager(()).load([name])["tasks"])
+        return dict(_whole_manager().load([name])["tasks"])
     except Exception as error:
         raise _no_data(name, error) from error
 
@@ -104,7 +106,7 @@ def build_task(
             "test_split": "test",
             "fewshot_split": "shots" if data.shots else "test",
         }
-    manager = _manager(benchmark.harness_folders or ("xcopa",))
+    manager = _manager(benchmark.harness_folders)
     spec = {"group": _OURS, "task": [config]} if benchmark.harness_folders else config
     try:
         task: Any = next(iter(manager.load([spec])["tasks"].values()))
