@@ -50,9 +50,11 @@ def score_one(wrapped: Any, planned: PlannedTask, limit: int | None = None) -> T
     return score
 
 
-def requests(wrapped: Any, planned: PlannedTask, *, is_tuned: bool = False) -> list[Any]:
+def requests(
+    wrapped: Any, planned: PlannedTask, *, is_tuned: bool = False, stop_ids: Sequence[int] = ()
+) -> list[Any]:
     """The first item's prompts and continuations, or its prompt and settings of generation."""
-    tasks, _ = make_tasks(planned, wrapped, is_tuned=is_tuned)
+    tasks, _ = make_tasks(planned, wrapped, is_tuned=is_tuned, stop_ids=stop_ids)
     (task,) = tasks.values()
     task.build_all_requests(limit=1)
     return [instance.args for instance in task.instances]

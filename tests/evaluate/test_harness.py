@@ -400,6 +400,22 @@ def test_a_tuned_model_is_asked_through_its_chat_template(
     assert found["True True"] != found["False True"]
 
 
+def test_scores_under_another_template_are_computed_again(
+    small_recipe: dict[str, Any], bench: Path, tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    plans = plan_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
+    tokenizer = load_tokenizer(tokenizer_folder)
+    kept: list[int] = []
+    for word in ("house", "river", "house"):
+        tokenizer.chat_template = f"{{% for m in messages %}}{word} {{{{ m.content }}}}{{% endfor %}}"
+        cache = TaskCache(folder=tmp_path / "cache", model="m", report=lambda line: None)
+        score_plans(
+            tiny_model(**LONG), tokenizer, plans, batch_size=4, limit=2, is_tuned=True, cache=cache
+        )
+        kept.append(len(list((tmp_path / "cache").iterdir())))
+    assert kept == [1, 2, 2]
+
+
 def test_a_model_in_bfloat16_is_scored_in_it(
     small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
 ) -> None:

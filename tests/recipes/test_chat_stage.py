@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from harness_setup import write_lines
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
@@ -20,6 +21,10 @@ from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.parse import parse_recipe
 from langraft.corpus.shards import open_stream
+from langraft.evaluate.evaluation import Evaluation
+from langraft.evaluate.harness import score_plans
+from langraft.evaluate.task_plan import plan_tasks
+from langraft.families.load import load_tokenizer
 from langraft.graft.store import load
 from langraft.instruct.chat_template import ChatFormat, template_text
 from langraft.instruct.kept_apart import read_kept_apart
@@ -98,6 +103,29 @@ def test_a_run_with_a_chat_stage_ends_in_a_model_that_stops_at_the_end_of_its_tu
     )
     assert said.exit_code == 0, said.output
     assert "original expert" in said.stderr
+
+
+def test_benchmarks_are_put_to_a_tuned_model_through_the_template_that_it_learned(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    pairs = [{"en": f"the house {n}", "el": f"το σπίτι {n}"} for n in range(10)]
+    write_lines(tmp_path / "bench/flores/en-el.devtest.jsonl", pairs)
+    chat_recipe["baselines"] = []
+    chat_recipe["evaluate"] |= {"tasks": ["flores"], "data_dir": str(tmp_path / "bench")}
+    carry_out(chat_recipe, tmp_path / "run", until="evaluate")
+    tokenizer: Any = load_tokenizer(tmp_path / "run/graft/tokenizer")
+    assert tokenizer.chat_template is not None
+    recipe = parse_recipe(chat_recipe, REGISTRIES)
+    expected = score_plans(
+        load(tmp_path / "run/graft"),
+        tokenizer,
+        plan_tasks(recipe.evaluate, recipe.languages.all),
+        batch_size=recipe.evaluate.batch_size,
+        limit=None,
+        is_tuned=True,
+    )
+    assert Evaluation.read(tmp_path / "run/evaluate-talk").tasks == expected
+    assert Evaluation.read(tmp_path / "run/evaluate-extend").tasks != expected
 
 
 def test_a_chat_stage_reads_conversations_and_learns_answers_alone(

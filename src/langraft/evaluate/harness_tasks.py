@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def build_task(
         part: One of its parts.
         shots: Examples before an item.
         data: From local files; None lets the harness fetch them.
-        is_tuned: Whether generation goes on beyond a newline, as that of a tuned model does.
+        is_tuned: Whether generation goes on beyond what ends a base's answer, as a newline.
 
     Raises:
         EvaluationError: when the data cannot be had.
@@ -117,6 +117,26 @@ def build_task(
         limits = {**GREEDY, "until": list(dict.fromkeys(stops))}
         task.set_config("generation_kwargs", limits)
     return task
+
+
+def stop_at_turns(task: Any, stop_ids: Sequence[int], tokenizer: Any) -> None:
+    """Let generation end where a chat template ends a turn.
+
+    The tokens are named twice: as texts, as the harness wants it, and as ids for the model itself.
+    The harness leaves special tokens out of an answer before it looks for the texts, so where other
+    answers of a batch are longer it would take for part of an answer what comes after its turn.
+
+    Args:
+        task: Of the harness; one that generates nothing stays as it is.
+        stop_ids: Tokens that end a turn; none changes nothing.
+        tokenizer: Of transformers.
+    """
+    if task.OUTPUT_TYPE != "generate_until" or not stop_ids:
+        return
+    given = task.config.generation_kwargs.get("until", [])
+    until = [*([given] if isinstance(given, str) else given), *map(tokenizer.decode, stop_ids)]
+    stops = {"until": list(dict.fromkeys(until)), "eos_token_id": list(stop_ids)}
+    task.set_config("generation_kwargs", stops, update=True)
 
 
 def fit_generation(task: Any, max_length: int) -> None:
