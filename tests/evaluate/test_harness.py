@@ -407,7 +407,9 @@ def test_scores_under_another_template_are_computed_again(
     tokenizer = load_tokenizer(tokenizer_folder)
     kept: list[int] = []
     for word in ("house", "river", "house"):
-        tokenizer.chat_template = f"{{% for m in messages %}}{word} {{{{ m.content }}}}{{% endfor %}}"
+        tokenizer.chat_template = (
+            f"{{% for m in messages %}}{word} {{{{ m.content }}}}{{% endfor %}}"
+        )
         cache = TaskCache(folder=tmp_path / "cache", model="m", report=lambda line: None)
         score_plans(
             tiny_model(**LONG), tokenizer, plans, batch_size=4, limit=2, is_tuned=True, cache=cache

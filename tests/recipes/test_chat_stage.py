@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from chat_templates import PLAIN
 from langraft.cli.main import app
+from langraft.cli.show import benchmark_table
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.parse import parse_recipe
@@ -34,6 +36,7 @@ from langraft.recipes.run import run
 from langraft.recipes.text_plan import plan_text
 from tiny import VOCAB_SIZE
 
+SUITES_SCRIPT = Path(__file__).parents[2] / "benchmarks" / "suites.py"
 CHAT = {"name": "talk", "kind": "chat", "tokens": 512, "mixture": {"en": 1, "el": 2}, "lr": 1e-2}
 WORDS = {"en": "the house stands by the river", "el": "το σπίτι είναι δίπλα στο ποτάμι"}
 
@@ -126,6 +129,27 @@ def test_benchmarks_are_put_to_a_tuned_model_through_the_template_that_it_learne
     )
     assert Evaluation.read(tmp_path / "run/evaluate-talk").tasks == expected
     assert Evaluation.read(tmp_path / "run/evaluate-extend").tasks != expected
+
+
+def test_the_script_of_suites_scores_a_tuned_graft_as_its_run_does(
+    chat_recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pairs = [{"en": f"the house {n}", "el": f"το σπίτι {n}"} for n in range(10)]
+    bench, folder = tmp_path / "bench", tmp_path / "run"
+    write_lines(bench / "flores/en-el.devtest.jsonl", pairs)
+    chat_recipe["baselines"] = []
+    chat_recipe["evaluate"] |= {"suites": ["moe_lpr"], "data_dir": str(bench)}
+    card = carry_out(chat_recipe, folder).scorecards["moe_lpr"]
+    chosen = ["--suite", "moe_lpr", "--data-dir", bench, "--cache", tmp_path / "cache"]
+    monkeypatch.setattr("sys.argv", ["suites.py", *map(str, [folder, *chosen])])
+    runpy.run_path(str(SUITES_SCRIPT), run_name="__main__")
+    assert card.tasks["moe_lpr"][0].shots_after == 0
+    assert benchmark_table({"run": [card.task_means]}) in capsys.readouterr().out
+    written = [json.loads(path.read_text()) for path in (tmp_path / "cache").iterdir()]
+    assert sorted(score["shots"] for (score,) in written) == [0, 0, 8, 8]
 
 
 def test_a_chat_stage_reads_conversations_and_learns_answers_alone(
