@@ -27,7 +27,13 @@ from langraft.core.parse import parse_recipe
 from langraft.core.recipe import Recipe
 from langraft.evaluate.harness import harness_model, make_tasks, score_plans
 from langraft.evaluate.task_cache import TaskCache
-from langraft.evaluate.task_plan import PlannedTask, check_tasks, data_fingerprints, plan_tasks
+from langraft.evaluate.task_plan import (
+    PlannedTask,
+    check_tasks,
+    data_fingerprints,
+    plan_tasks,
+    read_task,
+)
 from langraft.evaluate.tasks import BENCHMARKS
 from langraft.families.load import load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
@@ -283,6 +289,59 @@ def test_a_broken_line_is_one_error_with_file_and_line(
     with pytest.raises(EvaluationError) as caught:
         check_before_running(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench)))
     assert str(caught.value).startswith(f"{path}, line 3: {reason}")
+
+
+HELLASWAG = {
+    "ctx_a": "A",
+    "ctx_b": "",
+    "activity_label": "C",
+    "endings": ["d", "e", "f", "g"],
+    "label": "2",
+}
+XQUAD = {"id": "1", "context": "A.", "question": "B?", "answers": {"text": ["C"]}}
+ARC: dict[str, Any] = {
+    "id": "1",
+    "question": "A?",
+    "choices": {"text": ["b", "c"], "label": ["A", "B"]},
+    "answerKey": "B",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "whole", "change", "reason"),
+    [
+        ("hellaswag", "hu", HELLASWAG, {"ctx_b": None}, "the value of 'ctx_b' is not a text"),
+        ("hellaswag", "hu", HELLASWAG, {"endings": [1, 2, 3, 4]}, "not every ending is a text"),
+        ("hellaswag", "hu", HELLASWAG, {"endings": "abcd"}, "not four endings"),
+        ("xquad", "el", XQUAD, {"answers": {"text": "abc"}}, "the answers are not a list of texts"),
+        ("xquad", "el", XQUAD, {"answers": {"text": [7]}}, "not every answer is a text"),
+        ("xquad", "el", XQUAD, {"answers": []}, "no answer"),
+        (
+            "arc_challenge",
+            "en",
+            ARC,
+            {"choices": ARC["choices"] | {"text": ["b", 3]}},
+            "not every choice is a text",
+        ),
+    ],
+)
+def test_broken_parts_of_a_list_are_one_error_with_file_and_line(
+    tmp_path: Path,
+    name: str,
+    language: str,
+    whole: dict[str, Any],
+    change: dict[str, Any],
+    reason: str,
+) -> None:
+    path = write_lines(tmp_path / f"{name}/{language}.jsonl", [whole])
+    planned = plan_one(name, tmp_path, language)
+    data = read_task(planned, shots=0)
+    assert data is not None
+    assert len(data.test) == 1
+    write_lines(path, [whole, whole | change])
+    with pytest.raises(EvaluationError) as caught:
+        read_task(planned, shots=0)
+    assert str(caught.value).startswith(f"{path}, line 2: {reason}")
 
 
 def test_too_few_records_for_the_examples_are_refused(
