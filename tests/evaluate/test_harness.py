@@ -25,7 +25,7 @@ from lm_eval.tasks import TaskManager
 from langraft.core.errors import EvaluationError, MissingExtraError, RecipeError
 from langraft.core.parse import parse_recipe
 from langraft.core.recipe import Recipe
-from langraft.evaluate.harness import harness_model, make_tasks, score_plans
+from langraft.evaluate.harness import harness_model, make_tasks, score_plans, score_tasks
 from langraft.evaluate.task_cache import TaskCache
 from langraft.evaluate.task_plan import (
     PlannedTask,
@@ -363,6 +363,26 @@ def test_unknown_names_are_refused_with_what_was_probably_meant(
 ) -> None:
     with pytest.raises(EvaluationError, match=r"given 'xcoba'.*Did you mean 'xcopa'"):
         check_before_running(recipe(small_recipe, tasks=("xcoba",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"), [("humaneval", "humaneval"), ("humaneval_infilling", "single_line_infilling")]
+)
+def test_tasks_that_run_what_a_model_writes_are_refused_before_anything_runs(
+    small_recipe: dict[str, Any], name: str, runs: str
+) -> None:
+    with pytest.raises(EvaluationError, match=rf"given '{name}', which runs programs .*{runs}"):
+        check_before_running(recipe(small_recipe, tasks=(name,)))
+
+
+def test_what_fails_in_the_harness_is_one_error_with_the_name_of_the_task(
+    wrapped: Any, bench: Path
+) -> None:
+    planned = plan_one("xcopa", bench, "tr")
+    tasks, _ = make_tasks(planned, wrapped, is_tuned=False)
+    tasks["xcopa_tr"].UNSAFE_CODE = True
+    with pytest.raises(EvaluationError, match=r"cannot score the benchmark xcopa tr \(ValueError"):
+        score_tasks(planned, tasks, wrapped, num_dropped=0, limit=2, has_chat=False)
 
 
 def test_without_the_harness_the_command_that_installs_it_is_named(

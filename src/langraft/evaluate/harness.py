@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from langraft.core.errors import EvaluationError
 from langraft.evaluate.harness_tasks import (
     build_task,
     config_hash,
@@ -55,7 +56,7 @@ def score_plans(
         cache: Of this model; None computes all.
 
     Raises:
-        EvaluationError: when the data of a task cannot be had.
+        EvaluationError: when the data of a task cannot be had, or it cannot be scored.
     """
     if not plans:
         return {}
@@ -187,6 +188,9 @@ def score_tasks(
         num_dropped: From ``make_tasks``.
         limit: First items of each task; None for all.
         has_chat: Whether prompts go through the tokenizer's chat template.
+
+    Raises:
+        EvaluationError: when the harness cannot score them.
     """
     from lm_eval.evaluator import evaluate
 
@@ -194,14 +198,23 @@ def score_tasks(
     np.random.seed(_EXAMPLES_SEED)
     torch.manual_seed(_EXAMPLES_SEED)
     with _alone_and_quiet():
-        found = evaluate(
-            lm=wrapped,
-            task_dict={"tasks": dict(tasks)},
-            limit=limit,
-            bootstrap_iters=_BOOTSTRAPS,
-            apply_chat_template=has_chat,
-            fewshot_as_multiturn=True,
-        )
+        try:
+            found = evaluate(
+                lm=wrapped,
+                task_dict={"tasks": dict(tasks)},
+                limit=limit,
+                bootstrap_iters=_BOOTSTRAPS,
+                apply_chat_template=has_chat,
+                fewshot_as_multiturn=True,
+            )
+        except Exception as error:
+            what = " ".join(filter(None, (planned.name, planned.part, planned.language)))
+            raise EvaluationError(
+                f"lm-evaluation-harness cannot score the benchmark {what} "
+                f"({type(error).__name__}: {str(error)[:300]}). Where memory is short lower "
+                "evaluate.batch_size; otherwise leave the benchmark out. Run the recipe again: "
+                "what is trained and scored is kept."
+            ) from error
         assert found is not None  # only further processes get nothing
         return [
             _task_score(planned, name, task, found, wrapped, num_dropped)

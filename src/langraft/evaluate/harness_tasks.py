@@ -56,6 +56,34 @@ def harness_names() -> list[str]:
     return list(_whole_manager().all_tasks)
 
 
+def tasks_that_run_code(name: str) -> list[str]:
+    """Return which tasks behind a task, group or tag of the harness run what a model writes."""
+    index = _whole_manager().task_index
+    found: list[str] = []
+    waiting = [name]
+    while waiting:
+        entry = index.get(waiting.pop(0))
+        if entry is None:  # of its group alone
+            continue
+        if entry.kind.name == "TAG":
+            waiting += sorted(entry.tags)
+        elif entry.kind.name == "GROUP":
+            waiting += _members(entry.cfg["task"])
+        elif entry.cfg.get("unsafe_code", False) is not False:
+            found.append(entry.name)
+    return list(dict.fromkeys(found))
+
+
+def _members(described: Any) -> list[str]:
+    """Return the names in what a group says of its tasks: a name, one with settings, or a list."""
+    if isinstance(described, str):
+        return [described]
+    if isinstance(described, Mapping):
+        found: Mapping[str, Any] = described
+        return _members(found["task"] if "task" in found else found["group"])
+    return [name for member in described for name in _members(member)]
+
+
 def harness_config(folder: str, name: str) -> Mapping[str, Any]:
     """Return what the file of one of the harness's tasks says, its functions as names."""
     return _manager((folder,)).task_index[name].cfg
