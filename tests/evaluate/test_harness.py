@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +40,7 @@ from langraft.families.load import load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.steps import check_before_running
+from langraft.recipes.steps import check_before_running, plan_recipe
 from tiny import tiny_model
 
 HARNESS = Path(lm_eval.tasks.__file__).parent
@@ -391,6 +392,23 @@ def test_without_the_harness_the_command_that_installs_it_is_named(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "langraft\[eval\]"'):
         check_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
+
+
+def test_a_plan_needs_no_harness_and_notes_what_it_did_not_check(
+    small_recipe: dict[str, Any], bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+
+    def find_all_but_the_harness(name: str, *package: str) -> Any:
+        return None if name == "lm_eval" else find(name, *package)
+
+    monkeypatch.setattr("importlib.util.find_spec", find_all_but_the_harness)
+    asked = recipe(small_recipe, suites=("polylm",), data_dir=str(bench))
+    notes = [note for plan in plan_recipe(asked) for note in plan.notes if "benchmarks" in note]
+    assert len(notes) == 1
+    assert 'pip install "langraft[eval]"' in notes[0]
+    with pytest.raises(MissingExtraError, match=r'pip install "langraft\[eval\]"'):
+        check_before_running(asked)
 
 
 def test_changed_files_change_what_an_evaluation_depends_on(

@@ -60,18 +60,19 @@ def tasks_that_run_code(name: str) -> list[str]:
     """Return which tasks behind a task, group or tag of the harness run what a model writes."""
     index = _whole_manager().task_index
     found: list[str] = []
-    waiting = [name]
+    waiting, seen = [name], set[str]()
     while waiting:
         entry = index.get(waiting.pop(0))
-        if entry is None:  # of its group alone
+        if entry is None or entry.name in seen:  # what is not in the index is of its group alone
             continue
+        seen.add(entry.name)
         if entry.kind.name == "TAG":
             waiting += sorted(entry.tags)
         elif entry.kind.name == "GROUP":
             waiting += _members(entry.cfg["task"])
         elif entry.cfg.get("unsafe_code", False) is not False:
             found.append(entry.name)
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _members(described: Any) -> list[str]:
@@ -80,7 +81,7 @@ def _members(described: Any) -> list[str]:
         return [described]
     if isinstance(described, Mapping):
         found: Mapping[str, Any] = described
-        return _members(found["task"] if "task" in found else found["group"])
+        return _members(found.get("task", found.get("group", ())))
     return [name for member in described for name in _members(member)]
 
 
