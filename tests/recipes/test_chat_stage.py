@@ -285,6 +285,25 @@ def test_a_run_adds_tokens_and_talks_with_them(
     assert batch.tokens.max() >= VOCAB_SIZE
 
 
+def test_conversations_kept_apart_fit_the_tokens_of_the_base_too(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    base = save_base("gpt2", n_positions=64)
+    chat_recipe |= {"base": str(base), "tokenizer": {"new_tokens": 150}, "baselines": []}
+    tasks = [
+        {"instruction": f"{number}?", "output": " ".join(WORDS["el"].split() * (number % 4 + 1))}
+        for number in range(200)
+    ]
+    text = "".join(json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)
+    (tmp_path / "tasks_el.jsonl").write_text(text, encoding="utf-8")
+    carry_out(chat_recipe, tmp_path / "run", until="evaluate")
+    kept = read_kept_apart(tmp_path / "run/instruct/el")
+    assert kept
+    for name in ("base", "talk"):
+        score = Evaluation.read(tmp_path / f"run/evaluate-{name}").answers["el"]
+        assert (score.num_conversations, score.num_left_out) == (len(kept), 0)
+
+
 def test_a_base_that_talks_already_lends_its_template(
     chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
 ) -> None:
