@@ -44,8 +44,8 @@ def main() -> None:
 def read_curves(folder: Path) -> dict[str, dict[str, Curve]]:
     """Return by method and language what the logs of all seeds have."""
     curves: dict[str, dict[str, Curve]] = {}
-    for log in sorted(folder.glob("*/seed-*/train-*/log.jsonl")):
-        method = log.parents[2].name
+    for log in sorted(folder.glob("seed-*/*/train-*/log.jsonl")):
+        method = log.parents[1].name
         of_method = curves.setdefault(method, defaultdict(lambda: defaultdict(list)))
         for record in read_log(log.parent):
             for code, value in record.get("heldout", {}).items():

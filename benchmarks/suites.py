@@ -54,10 +54,12 @@ def main() -> None:
     )
     plans = plan_tasks(wanted, codes)
     if not is_run:
-        print_scores(score(arguments.folder, plans, wanted, arguments.cache))
+        print_scores(score(arguments.folder, plans, wanted, arguments.cache, is_tuned=False))
         return
-    before = score(base_folder(arguments.folder), plans, wanted, arguments.cache)
-    after = score(arguments.folder / "graft", plans, wanted, arguments.cache)
+    base, graft = base_folder(arguments.folder), arguments.folder / "graft"
+    is_tuned = recipe["stages"][-1].get("kind") == "chat"
+    before = score(base, plans, wanted, arguments.cache, is_tuned=False)
+    after = score(graft, plans, wanted, arguments.cache, is_tuned=is_tuned)
     roles = {code: languages.role(code) for code in codes}
     means = {
         suite: mean_pairs(pair_scores(before[suite], found, roles))
@@ -66,8 +68,10 @@ def main() -> None:
     print(benchmark_table({arguments.folder.name: [means]}))
 
 
-def score(folder: Path, plans: dict[str, TaskPlan], wanted: Evaluation, cache: Path) -> Scores:
-    """Score a model or a graft, on a GPU where there is one."""
+def score(
+    folder: Path, plans: dict[str, TaskPlan], wanted: Evaluation, cache: Path, *, is_tuned: bool
+) -> Scores:
+    """Score a model or a graft, on a GPU where there is one; a tuned one as after a chat stage."""
     model: Any = load_base(folder)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return score_plans(
@@ -76,7 +80,7 @@ def score(folder: Path, plans: dict[str, TaskPlan], wanted: Evaluation, cache: P
         plans,
         batch_size=wanted.batch_size,
         limit=wanted.limit,
-        is_tuned=False,
+        is_tuned=is_tuned,
         cache=TaskCache(
             folder=cache, model=fingerprint_base(folder), report=Console(stderr=True).print
         ),

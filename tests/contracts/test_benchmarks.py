@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import lm_eval
 import pytest
 from harness_setup import LONG, plan_one, requests, score_one, write_lines
+from lm_eval.tasks import TaskManager
 
 from langraft.core.language import check_language
 from langraft.evaluate.benchmark import AbstractBenchmark
@@ -149,12 +151,12 @@ def test_its_languages_are_written_as_recipes_write_them(name: str) -> None:
 
 
 def test_its_name_of_each_language_is_one_the_harness_knows(name: str) -> None:
-    from langraft.evaluate.harness_tasks import harness_tasks_in
-
     benchmark = BENCHMARKS[name]()
     if not benchmark.harness_folders:
         return
-    known = harness_tasks_in(benchmark.harness_folders)
+    tasks = Path(lm_eval.tasks.__file__).parent
+    folders: list[str | Path] = [str(tasks / folder) for folder in benchmark.harness_folders]
+    known = TaskManager(include_defaults=False, include_path=folders).all_subtasks
     for code in benchmark.languages:
         for part in benchmark.parts:
             assert benchmark.config(code, part)["task"] in known

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_setup import LONG
+from harness_setup import BELEBELE, LONG, XCOPA, write_lines
 
 from langraft.evaluate.harness import harness_model
 from langraft.families.load import load_tokenizer
@@ -18,3 +18,10 @@ def wrapped(tokenizer_folder: Path) -> Generator[Any]:
     tokenizer = load_tokenizer(tokenizer_folder)
     with harness_model(tiny_model(**LONG), tokenizer, batch_size=4) as found:
         yield found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    write_lines(tmp_path / "bench/xcopa/tr.test.jsonl", XCOPA)
+    write_lines(tmp_path / "bench/belebele/el.jsonl", BELEBELE)
+    return tmp_path / "bench"

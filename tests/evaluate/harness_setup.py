@@ -8,14 +8,43 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from langraft.core.parse import parse_recipe
+from langraft.core.recipe import Recipe
 from langraft.evaluate.benchmark_data import find_files
 from langraft.evaluate.harness import make_tasks, score_tasks
 from langraft.evaluate.task_plan import PlannedTask
 from langraft.evaluate.task_score import TaskScore
 from langraft.evaluate.tasks import BENCHMARKS
+from langraft.recipes.load import REGISTRIES
 
 SHARED_BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
 LONG = {"max_position_embeddings": 2048}
+WORDS = ["house", "river", "road", "morning", "walks", "stands", "old", "man", "every", "along"]
+
+
+def turned(number: int) -> str:
+    return " ".join(WORDS[number % 10 :] + WORDS[: number % 10])
+
+
+XCOPA = [
+    {
+        "premise": f"The {turned(n)}.",
+        "choice1": f"The {turned(n + 3)}.",
+        "choice2": f"A {turned(2 * n)}.",
+        "question": "cause" if n % 3 else "effect",
+        "label": n % 2,
+    }
+    for n in range(12)
+]
+BELEBELE = [
+    {
+        "flores_passage": turned(n),
+        "question": f"{turned(n + 1)}?",
+        **{f"mc_answer{k}": WORDS[(n * k) % 10] for k in range(1, 5)},
+        "correct_answer_num": str(1 + n % 4),
+    }
+    for n in range(12)
+]
 
 
 def write_lines(path: Path, records: Sequence[Mapping[str, Any] | str]) -> Path:
@@ -50,9 +79,11 @@ def score_one(wrapped: Any, planned: PlannedTask, limit: int | None = None) -> T
     return score
 
 
-def requests(wrapped: Any, planned: PlannedTask, *, is_tuned: bool = False) -> list[Any]:
+def requests(
+    wrapped: Any, planned: PlannedTask, *, is_tuned: bool = False, stop_ids: Sequence[int] = ()
+) -> list[Any]:
     """The first item's prompts and continuations, or its prompt and settings of generation."""
-    tasks, _ = make_tasks(planned, wrapped, is_tuned=is_tuned)
+    tasks, _ = make_tasks(planned, wrapped, is_tuned=is_tuned, stop_ids=stop_ids)
     (task,) = tasks.values()
     task.build_all_requests(limit=1)
     return [instance.args for instance in task.instances]
@@ -71,3 +102,11 @@ def shared_names() -> Generator[tuple[str, str, str]]:
     ):
         for part in BENCHMARKS[name].parts:
             yield name, language, part
+
+
+def recipe(data: dict[str, Any], **evaluate: Any) -> Recipe:
+    return parse_recipe(data | {"evaluate": data["evaluate"] | evaluate}, REGISTRIES)
+
+
+def of(asked: Recipe) -> tuple[Any, tuple[str, ...]]:
+    return asked.evaluate, asked.languages.all

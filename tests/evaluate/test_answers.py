@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from langraft.evaluate.answers import score_answers
 from langraft.instruct.chat_template import ChatFormat, template_text
 from tiny import tiny_model
 
+ROW = 256
 DIALOGUE = ("where is the house", "by the river", "and the man?", "ποτάμι")
 
 
@@ -42,7 +44,7 @@ def test_answers_are_scored_after_what_was_said_before_them(chat: ChatFormat) ->
             if example.is_answer[place]:
                 nats -= of_token[0, place - 1, token].item()
     num_bytes = len("by the riverποτάμιwalks".encode())
-    found = score_answers(model, both, chat)
+    found = score_answers(model, both, chat, ROW)
     assert found is not None
     assert found.num_bytes == num_bytes
     assert found.num_conversations == 2
@@ -51,7 +53,18 @@ def test_answers_are_scored_after_what_was_said_before_them(chat: ChatFormat) ->
 
 def test_what_the_template_refuses_is_left_out(chat: ChatFormat) -> None:
     refused = conversation("say <|endoftext|>", "no")
-    assert score_answers(tiny_model(), [refused], chat) is None
-    found = score_answers(tiny_model(), [refused, conversation("old man", "walks")], chat)
+    assert score_answers(tiny_model(), [refused], chat, ROW) is None
+    found = score_answers(tiny_model(), [refused, conversation("old man", "walks")], chat, ROW)
     assert found is not None
-    assert found.num_conversations == 1
+    assert (found.num_conversations, found.num_left_out) == (1, 1)
+
+
+def test_what_is_longer_than_a_row_is_left_out_and_counted(chat: ChatFormat) -> None:
+    model: Any = tiny_model("gpt2", n_positions=48)
+    short, long = conversation("old man", "walks"), conversation("old man", "walks " * 60)
+    found = score_answers(model, [long, short], chat, 48)
+    alone = score_answers(model, [short], chat, 48)
+    assert found is not None
+    assert alone is not None
+    assert found == replace(alone, num_left_out=1)
+    assert score_answers(model, [long], chat, 48) is None

@@ -1,4 +1,4 @@
-"""Our scores are the harness's own; what is asked for and cannot be had is said in time."""
+"""Our scores are the harness's own, kept by what they depend on; a model is as before."""
 
 from __future__ import annotations
 
@@ -12,57 +12,35 @@ import lm_eval
 import pytest
 import torch
 from harness_setup import (
+    BELEBELE,
     LONG,
     SHARED_BENCH,
+    XCOPA,
+    of,
     plan_one,
+    recipe,
     score_one,
     shared_names,
+    turned,
     write_lines,
 )
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
-from langraft.core.errors import EvaluationError, MissingExtraError, RecipeError
-from langraft.core.parse import parse_recipe
-from langraft.core.recipe import Recipe
-from langraft.evaluate.harness import harness_model, make_tasks, score_plans
+from langraft.core.errors import EvaluationError
+from langraft.evaluate.harness import harness_model, make_tasks, score_plans, score_tasks
 from langraft.evaluate.task_cache import TaskCache
-from langraft.evaluate.task_plan import PlannedTask, check_tasks, data_fingerprints, plan_tasks
+from langraft.evaluate.task_plan import (
+    PlannedTask,
+    plan_tasks,
+)
 from langraft.evaluate.tasks import BENCHMARKS
 from langraft.families.load import load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
-from langraft.recipes.load import REGISTRIES
-from langraft.recipes.steps import check_before_running
 from tiny import tiny_model
 
 HARNESS = Path(lm_eval.tasks.__file__).parent
-WORDS = ["house", "river", "road", "morning", "walks", "stands", "old", "man", "every", "along"]
-
-
-def turned(number: int) -> str:
-    return " ".join(WORDS[number % 10 :] + WORDS[: number % 10])
-
-
-XCOPA = [
-    {
-        "premise": f"The {turned(n)}.",
-        "choice1": f"The {turned(n + 3)}.",
-        "choice2": f"A {turned(2 * n)}.",
-        "question": "cause" if n % 3 else "effect",
-        "label": n % 2,
-    }
-    for n in range(12)
-]
-BELEBELE = [
-    {
-        "flores_passage": turned(n),
-        "question": f"{turned(n + 1)}?",
-        **{f"mc_answer{k}": WORDS[(n * k) % 10] for k in range(1, 5)},
-        "correct_answer_num": str(1 + n % 4),
-    }
-    for n in range(12)
-]
 MGSM = [
     {"question": f"{turned(n)} {n}?", "answer": None, "answer_number": n % 10} for n in range(10)
 ]
@@ -225,103 +203,14 @@ def test_a_prompt_longer_than_the_context_is_counted(
     assert score.truncated == 3
 
 
-def recipe(data: dict[str, Any], **evaluate: Any) -> Recipe:
-    return parse_recipe(data | {"evaluate": data["evaluate"] | evaluate}, REGISTRIES)
-
-
-def of(asked: Recipe) -> tuple[Any, tuple[str, ...]]:
-    return asked.evaluate, asked.languages.all
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Path:
-    write_lines(tmp_path / "bench/xcopa/tr.test.jsonl", XCOPA)
-    write_lines(tmp_path / "bench/belebele/el.jsonl", BELEBELE)
-    return tmp_path / "bench"
-
-
-def test_a_language_without_a_file_is_left_out_and_said_so(
-    small_recipe: dict[str, Any], bench: Path
+def test_what_fails_in_the_harness_is_one_error_with_the_name_of_the_task(
+    wrapped: Any, bench: Path
 ) -> None:
-    plan = plan_tasks(*of(recipe(small_recipe, tasks=("xcopa", "belebele"), data_dir=str(bench))))
-    assert [(t.name, t.language) for t in plan["tasks"].tasks] == [
-        ("xcopa", "tr"),
-        ("belebele", "el"),
-    ]
-    reasons = {(n.benchmark, n.language): n.reason for n in plan["tasks"].not_run}
-    assert reasons["xcopa", "el"] == "not in the benchmark"
-    assert reasons["belebele", "hu"].startswith("no file hu.test.jsonl[.gz] in ")
-    assert len(reasons) == 6
-
-
-def test_a_suite_of_which_nothing_can_run_is_refused_before_training(
-    small_recipe: dict[str, Any], tmp_path: Path
-) -> None:
-    asked = recipe(small_recipe, suites=("polylm",), data_dir=str(tmp_path / "nowhere"))
-    with pytest.raises(EvaluationError, match="nothing of the suite polylm can be scored"):
-        check_before_running(asked)
-    with pytest.raises(EvaluationError, match=r"benchmark mtg.*give evaluate\.data_dir"):
-        check_before_running(recipe(small_recipe, tasks=("mtg",)))
-
-
-@pytest.mark.parametrize(
-    ("line", "reason"),
-    [
-        ("{", "invalid JSON"),
-        ("[1]", "not a JSON object"),
-        ({"premise": "A."}, "no key 'choice1'; the record has: premise"),
-        (XCOPA[0] | {"label": 2}, "the value of 'label' is '2'"),
-        (XCOPA[0] | {"label": [0]}, "the value of 'label' is"),
-        (XCOPA[0] | {"premise": " "}, "the value of 'premise' is empty"),
-        (XCOPA[0] | {"choice1": 3}, "the value of 'choice1' is not a text"),
-    ],
-)
-def test_a_broken_line_is_one_error_with_file_and_line(
-    small_recipe: dict[str, Any], bench: Path, line: Any, reason: str
-) -> None:
-    path = write_lines(bench / "xcopa/tr.test.jsonl", [*XCOPA[:2], line])
-    with pytest.raises(EvaluationError) as caught:
-        check_before_running(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench)))
-    assert str(caught.value).startswith(f"{path}, line 3: {reason}")
-
-
-def test_too_few_records_for_the_examples_are_refused(
-    small_recipe: dict[str, Any], bench: Path
-) -> None:
-    write_lines(bench / "belebele/el.jsonl", BELEBELE[:5])
-    with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
-        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
-
-
-def test_copies_of_an_item_are_no_examples_of_it(small_recipe: dict[str, Any], bench: Path) -> None:
-    write_lines(bench / "belebele/el.jsonl", [*BELEBELE[:5], BELEBELE[0], BELEBELE[0]])
-    with pytest.raises(EvaluationError, match=r"shows 5 examples .* only 4 to show"):
-        check_tasks(*of(recipe(small_recipe, tasks=("belebele",), data_dir=str(bench))))
-
-
-def test_unknown_names_are_refused_with_what_was_probably_meant(
-    small_recipe: dict[str, Any],
-) -> None:
-    with pytest.raises(EvaluationError, match=r"given 'xcoba'.*Did you mean 'xcopa'"):
-        check_before_running(recipe(small_recipe, tasks=("xcoba",)))
-
-
-def test_without_the_harness_the_command_that_installs_it_is_named(
-    small_recipe: dict[str, Any], bench: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r'pip install "langraft\[eval\]"'):
-        check_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
-
-
-def test_changed_files_change_what_an_evaluation_depends_on(
-    small_recipe: dict[str, Any], bench: Path
-) -> None:
-    asked = recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))
-    before = data_fingerprints(asked.evaluate, asked.languages.all)
-    assert data_fingerprints(asked.evaluate, asked.languages.all) == before
-    write_lines(bench / "xcopa/tr.test.jsonl", XCOPA[:-1])
-    assert data_fingerprints(asked.evaluate, asked.languages.all) != before
+    planned = plan_one("xcopa", bench, "tr")
+    tasks, _ = make_tasks(planned, wrapped, is_tuned=False)
+    tasks["xcopa_tr"].UNSAFE_CODE = True
+    with pytest.raises(EvaluationError, match=r"cannot score the benchmark xcopa tr \(ValueError"):
+        score_tasks(planned, tasks, wrapped, num_dropped=0, limit=2, has_chat=False)
 
 
 @pytest.fixture
@@ -400,6 +289,24 @@ def test_a_tuned_model_is_asked_through_its_chat_template(
     assert found["True True"] != found["False True"]
 
 
+def test_scores_under_another_template_are_computed_again(
+    small_recipe: dict[str, Any], bench: Path, tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    plans = plan_tasks(*of(recipe(small_recipe, tasks=("xcopa",), data_dir=str(bench))))
+    tokenizer = load_tokenizer(tokenizer_folder)
+    kept: list[int] = []
+    for word in ("house", "river", "house"):
+        tokenizer.chat_template = (
+            f"{{% for m in messages %}}{word} {{{{ m.content }}}}{{% endfor %}}"
+        )
+        cache = TaskCache(folder=tmp_path / "cache", model="m", report=lambda line: None)
+        score_plans(
+            tiny_model(**LONG), tokenizer, plans, batch_size=4, limit=2, is_tuned=True, cache=cache
+        )
+        kept.append(len(list((tmp_path / "cache").iterdir())))
+    assert kept == [1, 2, 2]
+
+
 def test_a_model_in_bfloat16_is_scored_in_it(
     small_recipe: dict[str, Any], bench: Path, tokenizer_folder: Path
 ) -> None:
@@ -415,11 +322,6 @@ def test_a_model_in_bfloat16_is_scored_in_it(
     )
     assert scores["tasks"][0].items == 4
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
-
-
-def test_a_task_of_the_harness_is_planned_by_its_own_name(small_recipe: dict[str, Any]) -> None:
-    (planned,) = plan_tasks(*of(recipe(small_recipe, tasks=("lambada_openai",))))["tasks"].tasks
-    assert (planned.benchmark, planned.language) == (None, "")
 
 
 def test_data_that_no_hub_gives_is_one_error(wrapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,17 +352,3 @@ def test_a_model_is_as_before(score: Callable[..., Any]) -> None:
     assert {n: p.requires_grad for n, p in names.items()} == {
         n: p.requires_grad for n, p in fresh.named_parameters()
     }
-
-
-def test_an_unknown_suite_is_refused_when_the_recipe_is_read(
-    small_recipe: dict[str, Any], tmp_path: Path
-) -> None:
-    import yaml
-
-    from langraft.recipes.load import load_recipe
-
-    small_recipe["evaluate"]["suites"] = ["polyml"]
-    path = tmp_path / "r.yaml"
-    path.write_text(yaml.safe_dump(small_recipe))
-    with pytest.raises(RecipeError, match="Did you mean 'polylm'"):
-        load_recipe(path)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness_setup import plan_one, requests, write_lines
+import torch
+from harness_setup import LONG, plan_one, requests, write_lines
+
+from langraft.evaluate.harness import harness_model, make_tasks
+from langraft.families.load import load_tokenizer
+from tiny import tiny_model
 
 NEWLINE = {"until": ["\n"], "do_sample": False, "max_gen_toks": 256}
 
@@ -174,3 +180,42 @@ def test_a_tuned_model_gets_no_example_and_may_write_lines(wrapped: Any, tmp_pat
     ((prompt, settings),) = requests(wrapped, planned, is_tuned=True)
     assert prompt == "in Translate this sentence from English to Chinese."
     assert settings == NEWLINE | {"until": []}
+
+
+def test_a_tuned_model_stops_where_its_template_ends_a_turn(wrapped: Any, tmp_path: Path) -> None:
+    write_lines(tmp_path / "wmt20/en-zh.test.jsonl", [{"en": "in", "zh": "out"}])
+    planned = plan_one("wmt20", tmp_path, "zh", "from_en")
+    stop = wrapped.tokenizer.eos_token_id
+    ((_, settings),) = requests(wrapped, planned, is_tuned=True, stop_ids=[stop])
+    assert settings["until"] == ["<|endoftext|>"]
+    assert settings["eos_token_id"] == [stop]
+
+
+def test_what_is_written_after_a_turn_while_others_go_on_is_no_answer(
+    tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    tokenizer: Any = load_tokenizer(tokenizer_folder)
+    model = tiny_model(**LONG)
+    write_lines(tmp_path / "wmt20/en-zh.test.jsonl", [{"en": e, "zh": "x"} for e in ("a", "road")])
+    planned = plan_one("wmt20", tmp_path, "zh", "from_en")
+
+    def prompts(wrapped: Any, stop_ids: Sequence[int]) -> list[Any]:
+        (task,) = make_tasks(planned, wrapped, is_tuned=True, stop_ids=stop_ids)[0].values()
+        task.build_all_requests()
+        return task.instances
+
+    with harness_model(model, tokenizer, batch_size=1) as wrapped:
+        said: list[list[int]] = []
+        for instance in prompts(wrapped, ()):
+            ids = torch.tensor([wrapped.tok_encode(instance.args[0])])
+            said.append(model.generate(ids, max_new_tokens=40, do_sample=False)[0, ids.shape[1] :])
+        first, second = (list(map(int, ids)) for ids in said)
+        words = (token for token in first[1:20] if tokenizer.decode(token).isascii())
+        stop = next(token for token in words if token not in {*second, first[0]})
+        spelled = tokenizer.convert_ids_to_tokens(stop)
+        tokenizer.add_special_tokens({"extra_special_tokens": [spelled]})
+        alone = wrapped.generate_until(prompts(wrapped, [stop]), disable_tqdm=True)
+    with harness_model(model, tokenizer, batch_size=2) as wrapped:
+        together = wrapped.generate_until(prompts(wrapped, [stop]), disable_tqdm=True)
+    said_before = tokenizer.decode(first[: first.index(stop)], skip_special_tokens=True)
+    assert (alone[0], together) == (said_before, alone)

@@ -71,6 +71,12 @@ def test_metrics_of_the_whole_have_the_error_of_two_samples() -> None:
     assert pair.stderr is None
 
 
+def test_a_pair_has_the_examples_of_both() -> None:
+    items = [1.0, 0.0]
+    (pair,) = pair_scores([score("el", items, shots=25)], [score("el", items)], ROLES)
+    assert (pair.shots_before, pair.shots_after) == (25, 0)
+
+
 def test_means_are_by_role_with_the_errors_joined() -> None:
     before = [score(code, [0.0, 0.0, 1.0, 1.0]) for code in ROLES]
     after = [

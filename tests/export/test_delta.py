@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,11 @@ import torch
 
 from langraft.core.errors import ModelError
 from langraft.export.delta import add_instruct_delta
-from langraft.families.load import load_model
+from langraft.families.load import load_model, load_tokenizer
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
-from langraft.graft.store import load, save
+from langraft.graft.store import load, save, tokenizer_folder
 from langraft.graft.surgery import graft_info, graft_model
 from tiny import VOCAB_SIZE
 
@@ -66,6 +68,21 @@ def test_every_expert_and_shared_weight_moves_by_the_difference(
             wrapped[name].copy_(parameter)
         expected = graft.eval()(input_ids=IDS).logits
         torch.testing.assert_close(found(input_ids=IDS).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_graft_that_only_learned_to_talk_takes_the_tokenizer_of_the_instruct_model(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base()
+    instruct, chat = (Path(shutil.copytree(base, tmp_path / name)) for name in ("instruct", "chat"))
+    settings = json.loads((base / "tokenizer_config.json").read_text())
+    for folder in (instruct, chat):
+        written = settings | {"chat_template": folder.name}
+        (folder / "tokenizer_config.json").write_text(json.dumps(written))
+    save(graft_model(load_model(base), MoELPR()), tmp_path / "graft", base=base, tokenizer=chat)
+    add_instruct_delta(tmp_path / "graft", instruct, tmp_path / "out")
+    tokenizer: Any = load_tokenizer(tokenizer_folder(tmp_path / "out"))
+    assert tokenizer.chat_template == "instruct"
 
 
 def test_a_model_of_another_base_and_a_trained_base_are_refused(

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import random
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from harness_setup import write_lines
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from chat_templates import PLAIN
 from langraft.cli.main import app
+from langraft.cli.show import benchmark_table
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.parse import parse_recipe
 from langraft.corpus.shards import open_stream
+from langraft.evaluate.evaluation import Evaluation
+from langraft.evaluate.harness import score_plans
+from langraft.evaluate.task_plan import plan_tasks
+from langraft.families.load import load_tokenizer
 from langraft.graft.store import load
 from langraft.instruct.chat_template import ChatFormat, template_text
 from langraft.instruct.kept_apart import read_kept_apart
@@ -29,6 +36,7 @@ from langraft.recipes.run import run
 from langraft.recipes.text_plan import plan_text
 from tiny import VOCAB_SIZE
 
+SUITES_SCRIPT = Path(__file__).parents[2] / "benchmarks" / "suites.py"
 CHAT = {"name": "talk", "kind": "chat", "tokens": 512, "mixture": {"en": 1, "el": 2}, "lr": 1e-2}
 WORDS = {"en": "the house stands by the river", "el": "το σπίτι είναι δίπλα στο ποτάμι"}
 
@@ -100,6 +108,50 @@ def test_a_run_with_a_chat_stage_ends_in_a_model_that_stops_at_the_end_of_its_tu
     assert "original expert" in said.stderr
 
 
+def test_benchmarks_are_put_to_a_tuned_model_through_the_template_that_it_learned(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    pairs = [{"en": f"the house {n}", "el": f"το σπίτι {n}"} for n in range(10)]
+    write_lines(tmp_path / "bench/flores/en-el.devtest.jsonl", pairs)
+    chat_recipe["baselines"] = []
+    chat_recipe["evaluate"] |= {"tasks": ["flores"], "data_dir": str(tmp_path / "bench")}
+    carry_out(chat_recipe, tmp_path / "run", until="evaluate")
+    tokenizer: Any = load_tokenizer(tmp_path / "run/graft/tokenizer")
+    assert tokenizer.chat_template is not None
+    recipe = parse_recipe(chat_recipe, REGISTRIES)
+    expected = score_plans(
+        load(tmp_path / "run/graft"),
+        tokenizer,
+        plan_tasks(recipe.evaluate, recipe.languages.all),
+        batch_size=recipe.evaluate.batch_size,
+        limit=None,
+        is_tuned=True,
+    )
+    assert Evaluation.read(tmp_path / "run/evaluate-talk").tasks == expected
+    assert Evaluation.read(tmp_path / "run/evaluate-extend").tasks != expected
+
+
+def test_the_script_of_suites_scores_a_tuned_graft_as_its_run_does(
+    chat_recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pairs = [{"en": f"the house {n}", "el": f"το σπίτι {n}"} for n in range(10)]
+    bench, folder = tmp_path / "bench", tmp_path / "run"
+    write_lines(bench / "flores/en-el.devtest.jsonl", pairs)
+    chat_recipe["baselines"] = []
+    chat_recipe["evaluate"] |= {"suites": ["moe_lpr"], "data_dir": str(bench)}
+    card = carry_out(chat_recipe, folder).scorecards["moe_lpr"]
+    chosen = ["--suite", "moe_lpr", "--data-dir", bench, "--cache", tmp_path / "cache"]
+    monkeypatch.setattr("sys.argv", ["suites.py", *map(str, [folder, *chosen])])
+    runpy.run_path(str(SUITES_SCRIPT), run_name="__main__")
+    assert card.tasks["moe_lpr"][0].shots_after == 0
+    assert benchmark_table({"run": [card.task_means]}) in capsys.readouterr().out
+    written = [json.loads(path.read_text()) for path in (tmp_path / "cache").iterdir()]
+    assert sorted(score["shots"] for (score,) in written) == [0, 0, 8, 8]
+
+
 def test_a_chat_stage_reads_conversations_and_learns_answers_alone(
     chat_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -150,6 +202,15 @@ def test_a_plan_knows_how_often_conversations_are_read_once_they_are_packed(
     rows = open_stream(tmp_path / "run/instruct", "el").num_tokens // 64
     of_el = next(s for s in after.streams if s.stream == "el")
     assert of_el.epochs == pytest.approx(of_el.tokens / 64 / rows)
+
+
+def test_a_plan_notes_once_for_each_method_that_conversations_are_not_packed(
+    chat_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    chat_recipe["baselines"] = ["full", {"name": "lora", "rank": 2}]
+    plans = plan_text(parse_recipe(chat_recipe, REGISTRIES), tmp_path / "run")
+    found = [sum("conversations" in note for note in plan.notes) for plan in plans.values()]
+    assert found == [1, 1, 1]
 
 
 def test_a_plan_of_a_recipe_with_a_chat_stage_is_shown(
@@ -222,6 +283,25 @@ def test_a_run_adds_tokens_and_talks_with_them(
         assert written == (tmp_path / "run/tokenizer/tokenizer.json").read_bytes()
     batch = open_stream(tmp_path / "run/instruct", "el").read(0, 10**6)
     assert batch.tokens.max() >= VOCAB_SIZE
+
+
+def test_conversations_kept_apart_fit_the_tokens_of_the_base_too(
+    chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
+) -> None:
+    base = save_base("gpt2", n_positions=64)
+    chat_recipe |= {"base": str(base), "tokenizer": {"new_tokens": 150}, "baselines": []}
+    tasks = [
+        {"instruction": f"{number}?", "output": " ".join(WORDS["el"].split() * (number % 4 + 1))}
+        for number in range(200)
+    ]
+    text = "".join(json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)
+    (tmp_path / "tasks_el.jsonl").write_text(text, encoding="utf-8")
+    carry_out(chat_recipe, tmp_path / "run", until="evaluate")
+    kept = read_kept_apart(tmp_path / "run/instruct/el")
+    assert kept
+    for name in ("base", "talk"):
+        score = Evaluation.read(tmp_path / f"run/evaluate-{name}").answers["el"]
+        assert (score.num_conversations, score.num_left_out) == (len(kept), 0)
 
 
 def test_a_base_that_talks_already_lends_its_template(

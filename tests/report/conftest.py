@@ -224,7 +224,7 @@ def _evaluation(
 
 
 def _task(code: str, progress: int) -> TaskScore:
-    """Return a score at chance in Swahili, and elsewhere one that rises with progress."""
+    """Return a score at chance in Swahili, with examples before, and a rising one elsewhere."""
     num_right = 100 if code == "sw" else min(200, 140 + 5 * progress)
     values = [1.0] * num_right + [0.0] * (200 - num_right)
     return TaskScore(
@@ -237,7 +237,7 @@ def _task(code: str, progress: int) -> TaskScore:
         items=200,
         chance=0.5,
         is_high_good=True,
-        shots=0,
+        shots=25 if code == "sw" and progress == 0 else 0,
         version="lm-eval 0.4.13, task 1.0",
         config="0",
         data="hub",

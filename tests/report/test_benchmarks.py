@@ -49,7 +49,7 @@ def test_the_page_shows_before_after_error_and_chance_by_role(make_run: MakeRun)
     assert "xcopa acc 2 new 50.0 70.0 75.0 +5.0 ± 1.1" in section
     assert "xcopa acc 1 transfer 50.0 50.0 50.0 ~ +0.0 ± 0.0 50.0 ~ +0.0 ± 0.0" in section
     assert NEAR_CHANCE_MEANING in section
-    assert "Swahili 200 0 50.0 50.0 50.0 ~ +0.0 ± 0.0" in section
+    assert "Swahili 200 25 → 0 50.0 50.0 50.0 ~ +0.0 ± 0.0" in section
     assert "polylm: mtg not scored in Greek: no file" in section
     assert 'href="#benchmarks"' in html
 

@@ -31,16 +31,18 @@ class AnswerScore:
         bits_per_byte: Of the answers' text, the token that ends each answer included.
         num_bytes: UTF-8 bytes of the answers.
         num_conversations: That were scored.
+        num_left_out: That were not: longer than a row, or refused by the template.
     """
 
     bits_per_byte: float
     num_bytes: int
     num_conversations: int
+    num_left_out: int = 0
 
 
 @torch.no_grad()
 def score_answers(
-    model: Any, conversations: Sequence[Conversation], chat: ChatFormat
+    model: Any, conversations: Sequence[Conversation], chat: ChatFormat, row_length: int
 ) -> AnswerScore | None:
     """Score the answers of conversations, each after what was said before it.
 
@@ -48,12 +50,17 @@ def score_answers(
         model: A causal language model, grafted or not.
         conversations: In one language.
         chat: The model's tokenizer with the template; a conversation it refuses is left out.
+        row_length: Tokens that a model surely reads at once; a longer conversation is left out.
 
     Returns:
         None when there is none to score.
     """
     encoded = [(each, chat.encode(each)) for each in conversations]
-    usable = [(each, found) for each, found in encoded if not isinstance(found, Wrong)]
+    usable = [
+        (each, found)
+        for each, found in encoded
+        if not isinstance(found, Wrong) and all(len(e.tokens) <= row_length for e in found)
+    ]
     if not usable:
         return None
     examples = [example for _, found in usable for example in found]
@@ -69,6 +76,7 @@ def score_answers(
         bits_per_byte=bits_per_byte([nats], [num_bytes]),
         num_bytes=num_bytes,
         num_conversations=len(usable),
+        num_left_out=len(conversations) - len(usable),
     )
 
 

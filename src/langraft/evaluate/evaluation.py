@@ -155,7 +155,9 @@ def _score_answers(
     loaded = load_tokenizer(tokenizer)
     chat = ChatFormat(loaded, template_text(recipe.instruct.template, loaded))
     scores = {
-        code: score_answers(model, read_kept_apart(instruct / code), chat)
+        code: score_answers(
+            model, read_kept_apart(instruct / code), chat, recipe.training.sequence_length
+        )
         for code in recipe.instruct.languages
     }
     return {code: score for code, score in scores.items() if score is not None}

@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from langraft.core.errors import EvaluationError
 from langraft.evaluate.harness_tasks import (
     build_task,
     config_hash,
     fit_generation,
     load_named,
+    stop_at_turns,
 )
 from langraft.evaluate.task_cache import TaskCache
 from langraft.evaluate.task_plan import PlannedTask, TaskPlan, read_task
 from langraft.evaluate.task_score import TaskScore
+from langraft.instruct.chat_template import ChatFormat, template_text
 
 PER_TOKEN = "acc_per_token"
 _SEED, _EXAMPLES_SEED = 0, 1234  # those of lm_eval.simple_evaluate
@@ -53,18 +56,26 @@ def score_plans(
         cache: Of this model; None computes all.
 
     Raises:
-        EvaluationError: when the data of a task cannot be had.
+        EvaluationError: when the data of a task cannot be had, or it cannot be scored.
     """
     if not plans:
         return {}
-    has_chat = is_tuned and tokenizer.chat_template is not None
+    chat = None
+    if is_tuned and tokenizer.chat_template is not None:
+        chat = ChatFormat(tokenizer, template_text("base", tokenizer))
     found: dict[str, list[TaskScore]] = {}
     with harness_model(model, tokenizer, batch_size=batch_size) as wrapped:
         for suite, plan in plans.items():
             found[suite] = []
             for planned in plan.tasks:
-                tasks, num_dropped = make_tasks(planned, wrapped, is_tuned=is_tuned)
-                key = cache.key(planned, tasks, limit=limit, has_chat=has_chat) if cache else ""
+                tasks, num_dropped = make_tasks(
+                    planned,
+                    wrapped,
+                    is_tuned=is_tuned,
+                    stop_ids=chat.stop_ids if chat else (),
+                )
+                template = chat.template if chat else None
+                key = cache.key(planned, tasks, limit=limit, template=template) if cache else ""
                 scores = cache.get(key) if cache else None
                 if scores is None:
                     scores = score_tasks(
@@ -73,7 +84,7 @@ def score_plans(
                         wrapped,
                         num_dropped=num_dropped,
                         limit=limit,
-                        has_chat=has_chat,
+                        has_chat=chat is not None,
                     )
                     if cache:
                         cache.put(key, scores)
@@ -117,13 +128,16 @@ def harness_model(model: Any, tokenizer: Any, *, batch_size: int) -> Generator[A
     model.eval()
 
 
-def make_tasks(planned: PlannedTask, wrapped: Any, *, is_tuned: bool) -> tuple[dict[str, Any], int]:
+def make_tasks(
+    planned: PlannedTask, wrapped: Any, *, is_tuned: bool, stop_ids: Sequence[int] = ()
+) -> tuple[dict[str, Any], int]:
     """Return the harness's tasks of a planned one by name, and how many records were dropped.
 
     Args:
         planned: A benchmark in one language, or a name of the harness, perhaps a group.
         wrapped: From ``harness_model``.
         is_tuned: Tuned models get no examples, and do not stop at a newline.
+        stop_ids: Tokens that end a turn of a chat; none for a model that is asked without one.
 
     Raises:
         EvaluationError: when the data cannot be had or is broken.
@@ -150,6 +164,7 @@ def make_tasks(planned: PlannedTask, wrapped: Any, *, is_tuned: bool) -> tuple[d
     for task in tasks.values():
         if task.get_config("num_fewshot") is None:
             task.set_config("num_fewshot", 0)
+        stop_at_turns(task, stop_ids, wrapped.tokenizer)
         fit_generation(task, wrapped.max_length)
         task.set_fewshot_seed(seed=_EXAMPLES_SEED)
     return tasks, num_dropped
@@ -173,6 +188,9 @@ def score_tasks(
         num_dropped: From ``make_tasks``.
         limit: First items of each task; None for all.
         has_chat: Whether prompts go through the tokenizer's chat template.
+
+    Raises:
+        EvaluationError: when the harness cannot score them.
     """
     from lm_eval.evaluator import evaluate
 
@@ -180,14 +198,23 @@ def score_tasks(
     np.random.seed(_EXAMPLES_SEED)
     torch.manual_seed(_EXAMPLES_SEED)
     with _alone_and_quiet():
-        found = evaluate(
-            lm=wrapped,
-            task_dict={"tasks": dict(tasks)},
-            limit=limit,
-            bootstrap_iters=_BOOTSTRAPS,
-            apply_chat_template=has_chat,
-            fewshot_as_multiturn=True,
-        )
+        try:
+            found = evaluate(
+                lm=wrapped,
+                task_dict={"tasks": dict(tasks)},
+                limit=limit,
+                bootstrap_iters=_BOOTSTRAPS,
+                apply_chat_template=has_chat,
+                fewshot_as_multiturn=True,
+            )
+        except Exception as error:
+            what = " ".join(filter(None, (planned.name, planned.part, planned.language)))
+            raise EvaluationError(
+                f"lm-evaluation-harness cannot score the benchmark {what} "
+                f"({type(error).__name__}: {str(error)[:300]}). Where memory is short lower "
+                "evaluate.batch_size; otherwise leave the benchmark out. Run the recipe again: "
+                "what is trained and scored is kept."
+            ) from error
         assert found is not None  # only further processes get nothing
         return [
             _task_score(planned, name, task, found, wrapped, num_dropped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,21 @@ _OURS = "langraft"
 
 @functools.cache
 def _manager(folders: tuple[str, ...]) -> Any:
-    """Return the harness's index of some of its folders, or of all (seconds) for none."""
+    """Return the harness's index of some of its folders; of none for a task that is ours."""
     require_harness()
     import lm_eval.tasks as harness
 
-    if not folders:
-        return harness.TaskManager()
     places: list[str | Path] = [str(Path(harness.__file__).parent / folder) for folder in folders]
     return harness.TaskManager(include_defaults=False, include_path=places)
+
+
+@functools.cache
+def _whole_manager() -> Any:
+    """Return the harness's index of all that it has, which takes seconds."""
+    require_harness()
+    import lm_eval.tasks as harness
+
+    return harness.TaskManager()
 
 
 def require_harness() -> None:
@@ -46,12 +53,36 @@ def harness_names() -> list[str]:
     Raises:
         MissingExtraError: when it is not installed.
     """
-    return list(_manager(()).all_tasks)
+    return list(_whole_manager().all_tasks)
 
 
-def harness_tasks_in(folders: tuple[str, ...]) -> list[str]:
-    """Return the names of the harness's tasks in some of its folders."""
-    return list(_manager(folders).all_subtasks)
+def tasks_that_run_code(name: str) -> list[str]:
+    """Return which tasks behind a task, group or tag of the harness run what a model writes."""
+    index = _whole_manager().task_index
+    found: list[str] = []
+    waiting, seen = [name], set[str]()
+    while waiting:
+        entry = index.get(waiting.pop(0))
+        if entry is None or entry.name in seen:  # what is not in the index is of its group alone
+            continue
+        seen.add(entry.name)
+        if entry.kind.name == "TAG":
+            waiting += sorted(entry.tags)
+        elif entry.kind.name == "GROUP":
+            waiting += _members(entry.cfg["task"])
+        elif entry.cfg.get("unsafe_code", False) is not False:
+            found.append(entry.name)
+    return found
+
+
+def _members(described: Any) -> list[str]:
+    """Return the names in what a group says of its tasks: a name, one with settings, or a list."""
+    if isinstance(described, str):
+        return [described]
+    if isinstance(described, Mapping):
+        found: Mapping[str, Any] = described
+        return _members(found.get("task", found.get("group", ())))
+    return [name for member in described for name in _members(member)]
 
 
 def harness_config(folder: str, name: str) -> Mapping[str, Any]:
@@ -66,7 +97,7 @@ def load_named(name: str) -> dict[str, Any]:
         EvaluationError: when its data cannot be had.
     """
     try:
-        return dict(_manager(()).load([name])["tasks"])
+        return dict(_whole_manager().load([name])["tasks"])
     except Exception as error:
         raise _no_data(name, error) from error
 
@@ -90,7 +121,7 @@ def build_task(
         part: One of its parts.
         shots: Examples before an item.
         data: From local files; None lets the harness fetch them.
-        is_tuned: Whether generation goes on beyond a newline, as that of a tuned model does.
+        is_tuned: Whether generation goes on beyond what ends a base's answer, as a newline.
 
     Raises:
         EvaluationError: when the data cannot be had.
@@ -104,7 +135,7 @@ def build_task(
             "test_split": "test",
             "fewshot_split": "shots" if data.shots else "test",
         }
-    manager = _manager(benchmark.harness_folders or ("xcopa",))
+    manager = _manager(benchmark.harness_folders)
     spec = {"group": _OURS, "task": [config]} if benchmark.harness_folders else config
     try:
         task: Any = next(iter(manager.load([spec])["tasks"].values()))
@@ -115,6 +146,26 @@ def build_task(
         limits = {**GREEDY, "until": list(dict.fromkeys(stops))}
         task.set_config("generation_kwargs", limits)
     return task
+
+
+def stop_at_turns(task: Any, stop_ids: Sequence[int], tokenizer: Any) -> None:
+    """Let generation end where a chat template ends a turn.
+
+    The tokens are named twice: as texts, as the harness wants it, and as ids for the model itself.
+    The harness leaves special tokens out of an answer before it looks for the texts, so where other
+    answers of a batch are longer it would take for part of an answer what comes after its turn.
+
+    Args:
+        task: Of the harness; one that generates nothing stays as it is.
+        stop_ids: Tokens that end a turn; none changes nothing.
+        tokenizer: Of transformers.
+    """
+    if task.OUTPUT_TYPE != "generate_until" or not stop_ids:
+        return
+    given = task.config.generation_kwargs.get("until", [])
+    until = [*([given] if isinstance(given, str) else given), *map(tokenizer.decode, stop_ids)]
+    stops = {"until": list(dict.fromkeys(until)), "eos_token_id": list(stop_ids)}
+    task.set_config("generation_kwargs", stops, update=True)
 
 
 def fit_generation(task: Any, max_length: int) -> None:

@@ -159,6 +159,7 @@ def compare(
             after=score.bits_per_byte,
         )
         for code, score in after.answers.items()
+        if code in before.answers
     }
     mixed_gains = [
         before.mixed[code].bits_per_byte - score.bits_per_byte

@@ -38,9 +38,9 @@ class TaskCache:
         tasks: Mapping[str, Any],
         *,
         limit: int | None,
-        has_chat: bool,
+        template: str | None,
     ) -> str:
-        """Return the name of what a score depends on: model, task, data and harness."""
+        """Return the name of what a score depends on: model, task, data, template and harness."""
         return fingerprint(
             {
                 "model": self.model,
@@ -49,7 +49,7 @@ class TaskCache:
                 "tasks": {name: config_hash(task) for name, task in tasks.items()},
                 "data": planned.files.fingerprints() if planned.files else "hub",
                 "limit": limit,
-                "has_chat": has_chat,
+                "template": template,
                 "lm-eval": importlib.metadata.version("lm-eval"),
             }
         )

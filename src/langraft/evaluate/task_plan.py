@@ -11,7 +11,11 @@ from langraft.core.errors import EvaluationError, did_you_mean
 from langraft.core.recipe import Evaluation
 from langraft.evaluate.benchmark import AbstractBenchmark
 from langraft.evaluate.benchmark_data import LocalData, LocalFiles, find_files, read_files
-from langraft.evaluate.harness_tasks import harness_names, require_harness
+from langraft.evaluate.harness_tasks import (
+    harness_names,
+    require_harness,
+    tasks_that_run_code,
+)
 from langraft.evaluate.suite import AbstractBenchmarkSuite
 from langraft.evaluate.suites import SUITES
 from langraft.evaluate.task_score import NotRun
@@ -63,7 +67,7 @@ def plan_tasks(wanted: Evaluation, languages: Sequence[str]) -> dict[str, TaskPl
 
     Raises:
         EvaluationError: when nothing of a suite or named benchmark can be scored, or a task is
-            not known.
+            not known or would run what the model writes.
         MissingExtraError: when something is to be scored and the harness is not installed.
     """
     plans: dict[str, TaskPlan] = {}
@@ -126,6 +130,13 @@ def _plan_named(name: str, wanted: Evaluation, languages: Sequence[str]) -> Task
             f"evaluate.tasks: given {name!r}; known are {', '.join(ours)} and the tasks, groups "
             f"and tags of lm-evaluation-harness (lm-eval ls tasks)."
             f"{did_you_mean(name, [*ours, *known])}"
+        )
+    dangerous = tasks_that_run_code(name)
+    if dangerous:
+        raise EvaluationError(
+            f"evaluate.tasks: given {name!r}, which runs programs that the model writes "
+            f"({', '.join(dangerous[:5])}), and langraft runs none. Leave it out, and score the "
+            "exported model with lm-evaluation-harness itself, on a machine that may be harmed."
         )
     task = PlannedTask(name=name, benchmark=None, language="", part="", shots=0, files=None)
     return TaskPlan(tasks=(task,), not_run=())

@@ -82,6 +82,9 @@ class TaskPair:
         stderr: Standard error of the difference; None where one of the two has none.
         is_paired: Whether that comes from the difference on each item. Otherwise from the two
             standard errors as if items were drawn anew, which is more than the true one.
+        shots_before: Examples before an item of the base.
+        shots_after: The same of the graft. Where they differ, as after a chat stage, both models
+            answered the same items, but not the same prompts.
     """
 
     benchmark: str
@@ -96,7 +99,8 @@ class TaskPair:
     is_paired: bool
     items: int
     chance: float | None
-    shots: int
+    shots_before: int
+    shots_after: int
 
     @property
     def is_near_chance(self) -> bool:
@@ -192,7 +196,8 @@ def _pair(before: TaskScore, after: TaskScore, role: Role | str) -> TaskPair:
         is_paired=is_paired,
         items=after.items,
         chance=after.chance,
-        shots=after.shots,
+        shots_before=before.shots,
+        shots_after=after.shots,
     )
 
 

@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from langraft.core.artifacts import explain_disk_errors, write_json
 from langraft.core.errors import ModelError
-from langraft.corpus.vocabulary.extension import copy_tokenizer
+from langraft.corpus.vocabulary.extension import copy_tokenizer, is_extended
 from langraft.export.tensors import TensorFiles, without_wrapper
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.sites import FFNSite, find_ffn_sites
@@ -84,7 +84,7 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
             "reference": reference_base(out, str(instruct)),
             "fingerprint": fingerprint_base(instruct_folder),
         }
-        if (graft / GRAFT_TOKENIZER).is_dir():
+        if is_extended(graft / GRAFT_TOKENIZER):
             (out / GRAFT_TOKENIZER).mkdir(exist_ok=True)
             copy_tokenizer(graft / GRAFT_TOKENIZER, out / GRAFT_TOKENIZER)
             for path in instruct_folder.glob("chat_template*.jinja"):

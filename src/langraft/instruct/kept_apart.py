@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from langraft.core.conversation import Conversation, Message
-from langraft.instruct.chat_template import ChatExample
+from langraft.corpus.reading.records import Wrong
+from langraft.instruct.chat_template import ChatExample, ChatFormat
 from langraft.instruct.writing import as_line
 
 _FILE = "heldout.jsonl"
@@ -23,13 +24,24 @@ class KeptApart:
     Which ones, a hash of their text decides; the first one is for training, so that there is one.
     """
 
-    def __init__(self, folder: Path, most: int, row_length: int) -> None:
-        """Write into the folder of a language; what is longer than a row is left to training."""
+    def __init__(
+        self, folder: Path, most: int, row_length: int, base: ChatFormat | None = None
+    ) -> None:
+        """Write into the folder of a language; what is longer than a row is left to training.
+
+        Args:
+            folder: Of the language.
+            most: Conversations to take.
+            row_length: Tokens of a row.
+            base: The template with the base's tokenizer, where that is another than the run's and
+                cuts text into more tokens: base and graft are to score the same conversations.
+        """
         self.num_taken = 0
         self._is_first = True
         self._path = folder / _FILE
         self._most = most
         self._row_length = row_length
+        self._base = base
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,11 +64,18 @@ class KeptApart:
         said = [turn.content for turn in conversation.messages]
         digest = blake2b(json.dumps(said).encode(), digest_size=8).digest()
         is_chosen = int.from_bytes(digest) % _ONE_IN == 0 and self.num_taken < self._most
-        if not is_chosen or any(len(each.tokens) > self._row_length for each in examples):
+        if not is_chosen or not self._fits(examples):
+            return False
+        if self._base is not None and not self._fits(self._base.encode(conversation)):
             return False
         self._file.write(as_line(conversation))
         self.num_taken += 1
         return True
+
+    def _fits(self, examples: Sequence[ChatExample] | Wrong) -> bool:
+        if isinstance(examples, Wrong):
+            return False
+        return all(len(each.tokens) <= self._row_length for each in examples)
 
 
 def read_kept_apart(folder: Path) -> list[Conversation]:

@@ -115,6 +115,9 @@ def make_conversations(
     """
     instruct, length = _instruct(recipe), recipe.training.sequence_length
     chat = _format(tokenizer, instruct.template)
+    of_base = None
+    if recipe.tokenizer is not None and not isinstance(recipe.base, ScratchBase):
+        of_base = _format(tokenizer_folder(resolve_base(recipe.base)), instruct.template)
     documents = DocumentTokenizer(tokenizer)
     packers: dict[str, RowPacker] = {}
     apart: dict[str, KeptApart] = {}
@@ -125,7 +128,7 @@ def make_conversations(
             writer = ShardWriter(folder / code, documents.vocab_size)
             packer = RowPacker(writer, length, documents.end_of_text_id)
             packers[code] = stack.enter_context(packer)
-            kept_apart = KeptApart(folder / code, instruct.heldout, length)
+            kept_apart = KeptApart(folder / code, instruct.heldout, length, of_base)
             apart[code] = stack.enter_context(kept_apart)
         for source in instruct.sources:
             counts = ImportCounts(BrokenCount(max_share=source.max_broken))

@@ -12,6 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM
 
 from langraft.core.artifacts import Manifest, read_json
+from langraft.core.errors import MissingExtraError
 from langraft.core.recipe import Recipe, ScratchBase
 from langraft.corpus.build import build_corpus, read_heldout
 from langraft.corpus.identify import Identifier, make_identifier
@@ -52,8 +53,13 @@ def check_before_running(recipe: Recipe) -> None:
         CorpusError: when aligned text or a language identifier is missing.
         RecipeError: when there is no chat template, or it cannot write a conversation.
         EvaluationError: when a benchmark cannot be scored.
+        MissingExtraError: when what scores benchmarks is not installed.
     """
     check_tasks(recipe.evaluate, recipe.languages.all)
+    _check_model_and_text(recipe)
+
+
+def _check_model_and_text(recipe: Recipe) -> None:
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = scratch_config(recipe.base, eos_token_id=0).to_dict()
@@ -194,9 +200,15 @@ def plan_recipe(recipe: Recipe) -> list[Plan]:
     A base that is trained here comes first, as a method called ``base``.
 
     Raises:
-        ModelError: when the base cannot be grafted.
+        LangraftError: as ``check_before_running``; but where what scores benchmarks is not
+            installed, a note of the plan says that they are not checked.
     """
-    check_before_running(recipe)
+    unchecked: tuple[str, ...] = ()
+    try:
+        check_tasks(recipe.evaluate, recipe.languages.all)
+    except MissingExtraError as error:
+        unchecked = (f"benchmarks are not checked here. {error}",)
+    _check_model_and_text(recipe)
     plans: list[Plan] = []
     if isinstance(recipe.base, ScratchBase):
         stage = recipe.base.stage.model_copy(update={"trains": "everything", "losses": {}})
@@ -208,7 +220,8 @@ def plan_recipe(recipe: Recipe) -> list[Plan]:
         note = (
             "which token rows are rare is known once the corpus is read; here all count as trained"
         )
-        plans.append(replace(plan, notes=(note,)) if is_rare else plan)
+        plans.append(replace(plan, notes=(*((note,) if is_rare else ()), *unchecked)))
+        unchecked = ()
     return plans
 
 

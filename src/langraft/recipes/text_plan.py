@@ -121,10 +121,10 @@ def plan_text(recipe: Recipe, run_folder: Path) -> dict[str, TextPlan]:
         assert isinstance(method, AbstractMethod)
         stages = [*before, *method_stages(recipe, method)]
         planned = tuple(_plan_stage(recipe, stage, of_kind[stage.kind]) for stage in stages)
-        if any(stage.kind == "chat" for stage in stages) and not of_kind["chat"]:
-            notes = [*notes, "how often conversations are read is known after `langraft corpus`"]
+        is_unpacked = any(stage.kind == "chat" for stage in stages) and not of_kind["chat"]
         of_method = [
             *notes,
+            *["how often conversations are read is known after `langraft corpus`"] * is_unpacked,
             *_unknown_shares(recipe, stages, of_kind),
             *_repetition(planned),
             *_untrained(recipe, stages[len(before) :]),

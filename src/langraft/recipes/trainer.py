@@ -121,8 +121,7 @@ class MethodTrainer:
 
     def evaluate(self, name: str, folder: Path, fingerprint: str) -> dict[str, Any]:
         """Evaluate the base or the model after a stage, whose step has this fingerprint."""
-        of_base = tokenizer_folder(base_folder(self._run_folder))
-        is_tuned = False
+        tokenizer, is_tuned = tokenizer_folder(base_folder(self._run_folder)), False
         if name == "base":
             model = load_base(base_folder(self._run_folder))
             model.to(self._processes.device)
@@ -130,12 +129,16 @@ class MethodTrainer:
             names = [stage.name for stage in self.stages]
             number = names.index(name)
             is_tuned = self.stages[number].kind == "chat"
+            if is_tuned:
+                tokenizer = self._chat_tokenizer
+            elif self._extension is not None:
+                tokenizer = self._extension
             model = self._model_after(number + 1)
         found = evaluate_model(
             model,
             self._recipe,
             corpus=self._run_folder / "corpus",
-            tokenizer=self._tokenizer if name != "base" and self._extension else of_base,
+            tokenizer=tokenizer,
             instruct=self._run_folder / INSTRUCT if self._recipe.instruct else None,
             is_tuned=is_tuned,
             cache=TaskCache(
@@ -158,7 +161,7 @@ class MethodTrainer:
             model,
             folder,
             base=base_folder(self._run_folder),
-            tokenizer=self._run_folder / INSTRUCT / TOKENIZER if self._has_chat else None,
+            tokenizer=self._chat_tokenizer if self._has_chat else None,
         )
         return {"is_base_changed": graft_info(model).is_base_changed}
 
@@ -201,6 +204,11 @@ class MethodTrainer:
     def _tokenizer(self) -> Path:
         """Folder of the tokenizer that the corpus was read with."""
         return self._run_folder / "tokenizer"
+
+    @property
+    def _chat_tokenizer(self) -> Path:
+        """Folder of the same tokenizer with the chat template that was trained."""
+        return self._run_folder / INSTRUCT / TOKENIZER
 
     @property
     def _extension(self) -> Path | None:

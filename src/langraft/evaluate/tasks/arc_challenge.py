@@ -36,7 +36,10 @@ class ARCChallenge(AbstractBenchmark):
         """Return the record with all keys that the harness reads; English has other ones."""
         del part
         if language == "en":
-            record["choices"]["label"].index(record["answerKey"])
+            texts, labels = record["choices"]["text"], record["choices"]["label"]
+            labels.index(record["answerKey"])
+            if len(texts) != len(labels) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("not every choice is a text")
             keys = ("id", "question", "choices", "answerKey")
             return [{key: record[key] for key in keys}]
         options = {key: record.get(key) for key in _OPTIONS}

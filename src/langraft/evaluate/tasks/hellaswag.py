@@ -42,6 +42,11 @@ class HellaSwag(AbstractBenchmark):
         """Return the keys that are read, with the label as a text."""
         del language, part
         keys = ("ctx_a", "ctx_b", "activity_label", "endings")
-        if len(record["endings"]) != 4:
+        endings = record["endings"]
+        if not isinstance(endings, list) or len(endings) != 4:
             raise ValueError("not four endings")
+        if not all(isinstance(ending, str) and ending.strip() for ending in endings):
+            raise ValueError("not every ending is a text")
+        if not isinstance(record["ctx_b"], str):  # empty in many records
+            raise ValueError("the value of 'ctx_b' is not a text")
         return [{key: record[key] for key in keys} | {"label": str(record["label"]).strip()}]

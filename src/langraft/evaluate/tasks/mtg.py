@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from langraft.core.language import language_name
 from langraft.evaluate.benchmark import GREEDY, AbstractBenchmark, Layout, Record
-from langraft.evaluate.rouge import rouge_scorer
+from langraft.evaluate.rouge_metric import rouge_scorer
 
 _INSTRUCTIONS = {
     "story": "Write an ending of the story in {language}.",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from langraft.core.language import language_name
 from langraft.evaluate.benchmark import AbstractBenchmark, Layout, Record
-from langraft.evaluate.reading import hub_answers
+from langraft.evaluate.passage_answers import hub_answers
 
 _NAMES = {
     "ar": "arabic",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from langraft.evaluate.benchmark import GREEDY, AbstractBenchmark, Layout, Record
 from langraft.evaluate.harness_tasks import harness_config
-from langraft.evaluate.reading import answer_scorer, hub_answers
+from langraft.evaluate.passage_answers import answer_scorer, hub_answers
 
 _CODES = ("ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh")
 

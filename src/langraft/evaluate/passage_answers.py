@@ -15,13 +15,16 @@ def hub_answers(answers: Any) -> dict[str, list[str]]:
         answers: So already, or a list of objects with ``text``, as SQuAD's own files have them.
 
     Raises:
-        ValueError: when there is none.
+        KeyError, TypeError, ValueError: when there is none, or one that is no text.
     """
     found = answers["text"] if isinstance(answers, Mapping) else [each["text"] for each in answers]
-    texts = [str(text) for text in found]
-    if not texts:
+    if not isinstance(found, list):
+        raise ValueError("the answers are not a list of texts")
+    if not found:
         raise ValueError("no answer")
-    return {"text": texts}
+    if not all(isinstance(text, str) and text.strip() for text in found):
+        raise ValueError("not every answer is a text")
+    return {"text": found}
 
 
 def score_answer(
