@@ -234,6 +234,13 @@ def test_what_is_no_key_is_said_before_anything_is_asked_and_not_shown(
     assert not heard.faults
 
 
+def test_a_key_in_the_place_of_its_variable_is_refused_and_not_shown(heard: Any) -> None:
+    with pytest.raises(TeacherError, match="key_env names an environment variable") as caught:
+        ask(teacher("http://127.0.0.1:9/v1", key_env="sk-abcdef123"), questions(1), heard)
+    assert "sk-" not in str(caught.value)
+    assert not heard.faults
+
+
 def test_an_endpoint_that_is_down_stops_after_the_retries(heard: Any) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -108,6 +108,11 @@ class Endpoint(AbstractTeacher):
             from openai import AsyncOpenAI
         except ImportError:
             raise MissingExtraError("openai", "instruct", "The teacher `endpoint`") from None
+        if self.key_env and not self.key_env.isidentifier():
+            raise TeacherError(
+                "teacher.key_env names an environment variable, such as OPENAI_API_KEY. What was "
+                "given is no such name; it is not repeated here, as it may be the key itself."
+            )
         key = os.environ.get(self.key_env, "").strip()
         if self.key_env and not (key.isascii() and key.isprintable() and key):
             raise TeacherError(

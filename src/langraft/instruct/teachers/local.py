@@ -82,10 +82,12 @@ class Local(AbstractTeacher):
 
     def _load(self) -> tuple[Any, Any]:
         import torch
+        import transformers
 
         from langraft.families.load import load_model, load_tokenizer
         from langraft.graft.store import is_graft, load, tokenizer_folder
 
+        transformers.logging.disable_progress_bar()  # it would stand amid ours
         has_cuda = torch.cuda.is_available()
         if self.device == "cuda" and not has_cuda:
             raise TeacherError("teacher.device is cuda and there is none here. Give cpu or auto.")
