@@ -62,10 +62,12 @@ def result_table(manifest: Mapping[str, Any]) -> str:
         table.add_row(language, "all", *_cells(counts, counts["yield"]))
     faults = {code: counts["faults"] for code, counts in manifest["languages"].items()}
     told = [f"{code}: {_counted(found)}" for code, found in faults.items() if any(found.values())]
+    short = [_shortfall(code, counts) for code, counts in manifest["languages"].items()]
     return (
         plain(table, width=200)
         + f"\ncost: {manifest['cost']:.2f}"
         + (f"\nfaults: {'; '.join(told)}" if told else "")
+        + "".join(f"\nnote: {line}" for line in short if line)
     )
 
 
@@ -84,6 +86,19 @@ def estimate_table(estimates: Sequence[Estimate]) -> str:
         )
     total = sum(one.most_cost for one in estimates)
     return plain(table, width=200) + f"\nat most, all languages: {total:.2f}"
+
+
+def _shortfall(code: str, counts: Mapping[str, Any]) -> str:
+    """Say what a language did not reach: tasks that were wanted, seeds that were translated."""
+    parts: list[str] = []
+    if counts["wanted"] is not None and counts["kept"] < counts["wanted"]:
+        parts.append(
+            f"{counts['kept']:,} of {counts['wanted']:,} tasks wanted; more rounds bring more"
+        )
+    left_out = (counts["translation"] or {}).get("left_out", 0)
+    if left_out:
+        parts.append(f"{left_out:,} seeds left out, as no translation of them was good")
+    return f"{code}: {'; '.join(parts)}" if parts else ""
 
 
 def _cells(counts: Mapping[str, Any], share: float) -> list[str]:
