@@ -6,9 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -16,30 +14,17 @@ import pytest
 from langraft.instruct.generation import generation_model
 from langraft.instruct.prompt import write_prompt
 from langraft.instruct.seeds import seed_tasks
-from langraft.instruct.teacher import AbstractTeacher, Answer, FaultKind, Question
+from langraft.instruct.teacher import AbstractTeacher, Answer, Question
 from langraft.instruct.teachers import TEACHERS
 from langraft.instruct.teachers.endpoint import Endpoint
 from langraft.instruct.teachers.local import Local
+from listeners import Heard
 
 SERVER = Path(__file__).parents[1] / "instruct" / "scripted_teacher.py"
 SEEDS = seed_tasks()
 QUESTIONS = [
     Question(number=n, text=write_prompt([SEEDS[n]], 2, "en"), seed=10 + n) for n in range(5)
 ]
-
-
-@dataclass
-class Heard:
-    answers: dict[int, Answer] = field(default_factory=dict)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def answered(self, question: Question, answer: Answer) -> None:
-        assert question.number not in self.answers
-        self.answers[question.number] = answer
-
-    def failed(self, question: Question, kind: FaultKind, detail: str) -> None:
-        del question, detail
-        self.faults[kind] += 1
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from langraft.instruct.teacher import Answer, FaultKind, Question
+from listeners import Heard
 
 
 @dataclass(frozen=True)
@@ -51,22 +50,6 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     for process in running:
         process.kill()
         process.communicate()
-
-
-@dataclass
-class Heard:
-    """A listener that remembers."""
-
-    answers: dict[int, Answer] = field(default_factory=dict)
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def answered(self, question: Question, answer: Answer) -> None:
-        assert question.number not in self.answers
-        self.answers[question.number] = answer
-
-    def failed(self, question: Question, kind: FaultKind, detail: str) -> None:
-        del question, detail
-        self.faults[kind] += 1
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from langraft.families.load import load_model, load_tokenizer
 from langraft.graft.expanded_ffn import expanded_ffns
 from langraft.graft.store import GRAFT_JSON, base_of, load, tokenizer_folder
 from langraft.graft.surgery import graft_info
-from langraft.instruct.chat_template import ChatFormat, Refusal, template_text
+from langraft.instruct.chat_template import ChatFormat, Refusal, all_stop_ids, template_text
 
 Write = Callable[[str], None]
 
@@ -205,9 +205,7 @@ class Chat:
 
     def _stop_ids(self, format: ChatFormat | None) -> list[int] | None:
         """Return where an answer ends: what the model says, and what its template adds."""
-        given: Any = self._model.generation_config.eos_token_id
-        known: list[int] = given if isinstance(given, list) else [] if given is None else [given]
-        return sorted({*known, *(format.stop_ids if format else ())}) or None
+        return all_stop_ids(self._model.generation_config.eos_token_id, format) or None
 
     def _encode(self, tokenizer: Any, format: ChatFormat | None, text: str) -> torch.Tensor:
         """Return the prompt, (1, T): the conversation so far, or the text alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -57,6 +58,18 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_sha256_once(path: Path) -> str:
+    """Return a file's SHA-256, computed once a process as long as the file stays the same."""
+    stat = path.stat()
+    return _sha256_of_version(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _sha256_of_version(path: Path, num_bytes: int, modified_ns: int) -> str:
+    del num_bytes, modified_ns  # a changed file is another key
+    return file_sha256(path)
 
 
 def write_text(path: Path, text: str) -> None:

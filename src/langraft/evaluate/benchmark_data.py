@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langraft.core.artifacts import file_sha256
+from langraft.core.artifacts import file_sha256_once
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError, EvaluationError
 from langraft.corpus.reading.records import json_records
@@ -35,7 +35,7 @@ class LocalFiles:
 
     def fingerprints(self) -> list[str]:
         """Return the SHA-256 of each file."""
-        return [file_sha256(path) for path in (self.test, self.shots) if path is not None]
+        return [file_sha256_once(path) for path in (self.test, self.shots) if path is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

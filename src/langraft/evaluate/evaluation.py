@@ -108,7 +108,7 @@ def evaluate_model(
     """
     model.eval()
     plans = plan_tasks(recipe.evaluate, recipe.languages.all)
-    documents = DocumentTokenizer(tokenizer)
+    documents, loaded = DocumentTokenizer(tokenizer), load_tokenizer(tokenizer)
     info = getattr(model, "langraft", None)
     texts = {code: read_heldout(corpus / code) for code in recipe.languages.all}
 
@@ -123,21 +123,19 @@ def evaluate_model(
     return Evaluation(
         heldout=score(texts),
         mixed=score(mixed_texts(recipe)),
-        answers=_score_answers(model, recipe, instruct, tokenizer) if instruct else {},
+        answers=_score_answers(model, recipe, instruct, loaded) if instruct else {},
         probes={
             name: _score_probes(suite, recipe.languages.all, model, documents)
             for name in recipe.evaluate.suites
             if isinstance(suite := SUITES[name](), AbstractProbeSuite)
         },
         samples={
-            code: continue_texts(
-                model, load_tokenizer(tokenizer), texts[code][: recipe.evaluate.samples]
-            )
+            code: continue_texts(model, loaded, texts[code][: recipe.evaluate.samples])
             for code in recipe.languages.all
         },
         tasks=score_plans(
             model,
-            load_tokenizer(tokenizer),
+            loaded,
             plans,
             batch_size=recipe.evaluate.batch_size,
             limit=recipe.evaluate.limit,
@@ -149,11 +147,10 @@ def evaluate_model(
 
 
 def _score_answers(
-    model: Any, recipe: Recipe, instruct: Path, tokenizer: Path
+    model: Any, recipe: Recipe, instruct: Path, tokenizer: Any
 ) -> dict[str, AnswerScore]:
     assert recipe.instruct is not None
-    loaded = load_tokenizer(tokenizer)
-    chat = ChatFormat(loaded, template_text(recipe.instruct.template, loaded))
+    chat = ChatFormat(tokenizer, template_text(recipe.instruct.template, tokenizer))
     scores = {
         code: score_answers(
             model, read_kept_apart(instruct / code), chat, recipe.training.sequence_length

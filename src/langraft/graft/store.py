@@ -10,7 +10,6 @@ the first. Such a folder may itself be the base of a run.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from langraft.core.artifacts import explain_disk_errors, file_sha256, read_json, write_json
+from langraft.core.artifacts import explain_disk_errors, file_sha256_once, read_json, write_json
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.core.recipe import Languages
 from langraft.corpus.vocabulary.extension import Extension, copy_tokenizer
@@ -55,17 +54,8 @@ def fingerprint_base(folder: Path) -> str:
     described = folder / (GRAFT_JSON if is_graft(folder) else "config.json")
     digest = hashlib.sha256(described.read_bytes())
     for path in files:
-        stat = path.stat()
-        sha256 = _sha256_once(path.resolve(), stat.st_size, stat.st_mtime_ns)
-        digest.update(f"{path.name} {sha256}\n".encode())
+        digest.update(f"{path.name} {file_sha256_once(path)}\n".encode())
     return digest.hexdigest()
-
-
-@functools.cache
-def _sha256_once(path: Path, num_bytes: int, modified_ns: int) -> str:
-    """Hash a weight file once a process: a run asks for its base's fingerprint at several steps."""
-    del num_bytes, modified_ns  # a changed file is another key
-    return file_sha256(path)
 
 
 def is_graft(folder: Path) -> bool:

@@ -221,3 +221,14 @@ class ChatFormat:
             )
         except Exception as error:  # of Jinja, or of whatever the template computes
             raise Refusal(str(error).rstrip(".")) from error
+
+
+def all_stop_ids(said: int | list[int] | None, format: ChatFormat | None) -> list[int]:
+    """Return the tokens that end an answer: what a model says, and what its template adds.
+
+    Args:
+        said: ``eos_token_id`` of a generation config.
+        format: Of the model's tokenizer; None where it has no template.
+    """
+    known = said if isinstance(said, list) else [] if said is None else [said]
+    return sorted({*known, *(format.stop_ids if format else ())})

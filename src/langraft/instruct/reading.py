@@ -87,17 +87,17 @@ def fingerprint_source(source: ConversationSource) -> str:
     Raises:
         CorpusError: when one is missing.
     """
-    files = [file for _, pattern in _patterns(source) for file in _files(source, pattern)]
+    files = source_files(source)
     return fingerprint([(file.address, file.num_bytes, file.version) for file in files])
 
 
-def source_files(source: ConversationSource) -> list[str]:
-    """Return the paths or addresses of a source's files.
+def source_files(source: ConversationSource) -> list[StoredFile]:
+    """Return a source's files.
 
     Raises:
         CorpusError: when one is missing.
     """
-    return [file.address for _, pattern in _patterns(source) for file in _files(source, pattern)]
+    return [file for _, pattern in _patterns(source) for file in _files(source, pattern)]
 
 
 def _patterns(source: ConversationSource) -> list[tuple[str | None, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from langraft.core.artifacts import read_json, write_json, write_text
 from langraft.corpus.vocabulary.extension import copy_tokenizer
 from langraft.families.load import load_tokenizer
-from langraft.instruct.chat_template import ChatFormat, template_text
+from langraft.instruct.chat_template import ChatFormat, all_stop_ids, template_text
 
 _CONFIG = "tokenizer_config.json"
 
@@ -32,9 +32,8 @@ def stop_at_turns(folder: Path, tokenizer: Path) -> None:
     loaded: Any = load_tokenizer(tokenizer)
     if not loaded.chat_template:
         return
-    stop_ids = ChatFormat(loaded, template_text("base", loaded)).stop_ids
+    format = ChatFormat(loaded, template_text("base", loaded))
     path = folder / "generation_config.json"
     settings: dict[str, Any] = read_json(path) if path.is_file() else {}
-    given = settings.get("eos_token_id")
-    known: list[int] = given if isinstance(given, list) else [] if given is None else [given]
-    write_json(path, settings | {"eos_token_id": sorted({*known, *stop_ids})})
+    stop_ids = all_stop_ids(settings.get("eos_token_id"), format)
+    write_json(path, settings | {"eos_token_id": stop_ids})

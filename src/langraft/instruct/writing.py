@@ -64,7 +64,8 @@ def _place_to_write(out: Path, sources: Sequence[ConversationSource]) -> Path:
         )
     if out.exists() and not out.is_file():
         raise ArtifactError(f"{out} is no file. Give one, such as el.jsonl.")
-    if any(Path(path).resolve() == out for source in sources for path in source_files(source)):
+    files = [file for source in sources for file in source_files(source)]
+    if any(Path(file.address).resolve() == out for file in files):
         raise ArtifactError(f"{out} is read from, so it cannot be written. Give another --out.")
     return out
 

@@ -162,9 +162,11 @@ def train_stage(
     is_original = torch.tensor([languages.role(c) == "original" for c in languages.all]).to(device)
     seconds_before = progress.get("seconds", 0.0)
     started = time.monotonic()
+    text = loader
     watch = SpikeWatch(training.spikes) if training.spikes else None
     if watch is not None:
         watch.restore(progress.get("watch"))
+        text = loader.without(watch.left_out) if watch.spikes else loader
         if step == 0:
             checkpoints.save(0, {})  # a spike may come before the first that is due
     every_steps = max(1, round(gauge.every_tokens / tokens_per_step)) if gauge else 0
@@ -181,7 +183,6 @@ def train_stage(
                 group["lr"] = rate
             samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
             meter = StepMeter(len(languages.all), device)
-            text = loader.without(watch.left_out) if watch and watch.spikes else loader
             batches = _micro_batches(text, samples, training.micro_rows, processes)
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
@@ -211,6 +212,7 @@ def train_stage(
             if watch is not None and watch.is_spike(record["loss"]):
                 optimizer.zero_grad()
                 step = _rewind(step, record["loss"], watch, checkpoints, training, stage)
+                text = loader.without(watch.left_out)
                 console.print(_told(watch.spikes[-1]), highlight=False, soft_wrap=True)
                 if writer is not None:
                     writer.rewind(step)

@@ -232,10 +232,8 @@ class _LocalSession:
 
 def _ends(model: Any, tokenizer: Any) -> list[int]:
     """Return the tokens that end an answer: what the model says, and what its template adds."""
-    from langraft.instruct.chat_template import ChatFormat, template_text
+    from langraft.instruct.chat_template import ChatFormat, all_stop_ids, template_text
 
-    said: int | list[int] | None = model.generation_config.eos_token_id
-    ends = set(said if isinstance(said, list) else [] if said is None else [said])
-    if getattr(tokenizer, "chat_template", None):
-        ends |= set(ChatFormat(tokenizer, template_text("base", tokenizer)).stop_ids)
-    return sorted(ends)
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    format = ChatFormat(tokenizer, template_text("base", tokenizer)) if has_template else None
+    return all_stop_ids(model.generation_config.eos_token_id, format)
