@@ -24,8 +24,25 @@ class Spikes(Settings):
     )
 
 
+class Mesh(Settings):
+    """How processes share the work; the rest of them hold shards of one model (FSDP)."""
+
+    replicate: int = Field(
+        default=1,
+        ge=1,
+        description="Copies of the sharded model: with 64 processes and 8 copies each is sharded "
+        "over 8, which are best in one node.",
+    )
+    expert: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that share out a layer's new experts, tokens going to where their "
+        "expert is (expert parallelism); must divide the number of new experts.",
+    )
+
+
 class Training(Settings):
-    """What all stages share: batch shape, precision, optimizer, checkpoints."""
+    """What all stages share: batch shape, precision, optimizer, checkpoints, processes."""
 
     sequence_length: int = Field(default=1024, ge=8, description="Tokens of a packed row.")
     batch_rows: int = Field(default=512, ge=1, description="Rows per step, over all processes.")
@@ -53,9 +70,33 @@ class Training(Settings):
         description="Go back to the last checkpoint when the loss spikes and leave out the text "
         "in between; {} for the defaults, left out: never.",
     )
-    activation_checkpointing: bool = Field(
-        default=False, description="Recompute each layer in the backward pass: less memory."
+    activation_checkpointing: bool | Literal["selective"] = Field(
+        default=False,
+        description="true: recompute each layer in the backward pass, for the least memory; "
+        "selective: keep its matrix products and recompute what is cheap.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile each decoder layer with torch.compile; needs a C++ compiler, or "
+        "Triton on GPUs.",
+    )
+    experts: str = Field(
+        default="auto",
+        description="What computes new experts. auto: grouped matrix products on accelerators, one "
+        "product an expert on CPUs; or a name of transformers' experts interface, such as "
+        "grouped_mm, sonicmoe, or one that a library has registered there.",
+    )
+    quantize_frozen: Literal["int8", "int4"] | None = Field(
+        default=None,
+        description="Hold the frozen matrices of the decoder layers in 8 or 4 bits while training "
+        "(extra: quantize); what trains, embeddings and output matrix stay as they are.",
+    )
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
+        default="adamw",
+        description="adamw_8bit holds the moments in 8 bits, the paged one also moves them to the "
+        "host's memory when a GPU's is full (extra: quantize).",
+    )
+    mesh: Mesh = Field(default=Mesh(), description="How processes share the work.")
     weight_decay: float = Field(
         default=0.0, ge=0, description="Of AdamW; norms and biases do not decay."
     )

@@ -261,7 +261,10 @@ def heldout_gauge(model: Any, recipe: Recipe, run_folder: Path) -> Gauge | None:
 def training_inputs(recipe: Recipe) -> dict[str, Any]:
     """Return the training settings that change weights, not those that only watch.
 
-    How often checkpoints are written changes them where a spike goes back to one.
+    How often checkpoints are written changes them where a spike goes back to one. Which kernels
+    run and how many processes share the work changes rounding alone: a run may go on elsewhere.
     """
-    watching = {"tensorboard"} if recipe.training.spikes else {"tensorboard", "checkpoint_every"}
-    return recipe.training.model_dump(mode="json", exclude=watching)
+    outside = {"tensorboard", "compile", "experts", "mesh"}
+    if recipe.training.spikes is None:
+        outside.add("checkpoint_every")
+    return recipe.training.model_dump(mode="json", exclude=outside)
