@@ -158,7 +158,7 @@ def test_few_tokens_are_computed_by_the_chosen_experts_alone(
     x = torch.randn(len(experts_TK), 16, generator=torch.Generator().manual_seed(1))
     routing = Routing(torch.zeros(len(x), num_new + has_base), experts_TK, weights_TK)
     bank = ffn.experts
-    unchosen = sorted(set(range(num_new)) - set((experts_TK - has_base).flatten().tolist()))
+    unchosen = sorted(set(range(num_new)) - set((experts_TK - int(has_base)).flatten().tolist()))
     with torch.no_grad():
         expected = plain_loop(ffn, x, routing, has_base)
         kept = bank.weight_in[unchosen].clone()
