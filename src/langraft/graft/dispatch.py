@@ -53,7 +53,8 @@ def dispatch(
     is_blind = x_TD.device.type != "cpu" or torch.compiler.is_compiling()
     if is_blind and len(banks) == 1 and (base is None or base.run_first is not None):
         return _without_looking(x_TD, routing, banks[0], base)
-    if 0 < len(x_TD) <= _FEW_TOKENS and not torch.is_grad_enabled() and not is_blind:
+    is_generating = 0 < len(x_TD) <= _FEW_TOKENS and not torch.is_grad_enabled()
+    if is_generating and not is_blind and all(bank.is_whole for bank in banks):
         return _few(x_TD, routing, banks, base)
     return _by_counts(x_TD, routing, banks, base)
 

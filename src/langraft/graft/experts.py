@@ -62,6 +62,11 @@ class ExpertBank(nn.Module):
             return _run(x_AD, _as(dtype, weights), ends_N, self.activation, self.is_gated)
         return _Experts.apply(x_AD, *weights, groups(ends_N), self.activation, self.is_gated)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all experts are here, none at another process."""
+        return type(self.weight_in) is nn.Parameter
+
     def run_one(self, x_TD: Tensor, number: int) -> Tensor:
         """Run all rows through one expert, (T, D); without the others' weights."""
         x_TD = x_TD.to(_product_dtype(x_TD))
