@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_setup import RARE, make_loader, training, write_shards
 from test_train_stage import same_weights, train
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from langraft.curriculum.loader import Batch, document_starts
 from langraft.graft.methods.moe_lpr import MoELPR
@@ -168,7 +170,7 @@ def test_a_window_that_no_document_outgrows_is_no_window(kernel_calls: list[int]
 def test_a_model_whose_layers_read_the_mask_keeps_its_attention() -> None:
     model = tiny_model()
 
-    class Reads(torch.nn.Module):
+    class Reads(nn.Module):
         def forward(self, attention_mask: Tensor) -> Tensor:
             return attention_mask[:, :1]
 
@@ -283,3 +285,74 @@ def test_the_operator_is_one_that_autograd_and_compile_can_trust() -> None:
     assert torch.autograd.gradcheck(
         lambda *parts: attention._attend_documents(*parts, starts, 0.3)[0], wide
     )
+
+
+def heads(device: str, *, num_rows: int = 2, dtype: torch.dtype = torch.bfloat16) -> list[Tensor]:
+    """Query, key and value as transformers gives them, four heads over two."""
+    return [
+        torch.randn(num_rows, num, 32, 16, device=device, dtype=dtype, requires_grad=True)
+        for num in (4, 2, 2)
+    ]
+
+
+def attend_to(mask: attention.DocumentMask, parts: list[Tensor]) -> Tensor:
+    module = nn.Module()
+    module.num_key_value_groups = 2
+    attend = attention._attention(sdpa_attention_forward, False)
+    return attend(module, *parts, mask, scaling=0.25, dropout=0.0)[0]
+
+
+def test_the_call_of_the_gpu_kernel_is_one_that_torch_takes() -> None:
+    called: list[str] = []
+    with Note(called):  # on tensors without memory, which run no kernel but the checks of one
+        parts = heads("meta")
+        starts = torch.empty(5, dtype=torch.int32, device="meta")
+        mask = attention.DocumentMask(starts, 26, 2, 32)
+        flat = [part.transpose(1, 2).flatten(0, 1) for part in parts]
+        found = attention._on_cuda(*flat, mask, 0.25)
+        found.sum().backward()
+    assert found.shape == (64, 4, 16)
+    assert [part.grad.shape for part in parts] == [part.shape for part in parts]
+    assert [name for name in called if "varlen" in name] == [
+        "torch_attn::_varlen_attn",
+        "torch_attn::_varlen_attn_backward",
+    ]
+
+
+class Note(TorchDispatchMode):
+    def __init__(self, called: list[str]) -> None:
+        super().__init__()
+        self._called = called
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._called.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_gpu_kernel_gives_what_sdpa_gives_under_the_mask() -> None:
+    parts = heads("cuda")
+    starts = torch.tensor([0, 5, 6, 32, 64], dtype=torch.int32, device="cuda")
+    mask = attention.DocumentMask(starts, 32, 2, 32)
+    found = attend_to(mask, parts)
+    expected = nn.functional.scaled_dot_product_attention(
+        parts[0].float(),
+        *(part.float().repeat_interleave(2, 1) for part in parts[1:]),
+        attn_mask=mask.dense,
+        scale=0.25,
+    )
+    torch.testing.assert_close(found.float(), expected.transpose(1, 2), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch asks itself
+def test_a_compiled_layer_attends_by_document_in_one_graph(kernel_calls: list[int]) -> None:
+    model = tiny_model()
+    losses = TokenLosses(model)
+    expected = losses_and_gradients(losses, packed())
+    for layer in model.model.layers:
+        layer.compile(backend="aot_eager", fullgraph=True)
+    with attend_by_document(losses):
+        for batch in (packed([(8, 24)] * 3, seed=1), packed()):
+            found = losses_and_gradients(losses, batch)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
