@@ -7,8 +7,8 @@ A step is one forward and one backward pass of a Llama with two new experts a la
 first stage: experts and routers train) over at least 1,024 tokens. Documents have the lengths of
 real ones, a token for every four characters of the Swahili and English text in the folder; the
 tokens are random. "Attention" is what SDPA takes of the step under a mask, forward and backward,
-"mask" what transformers takes to write the mask out. Each figure is of the
-second step; the first is not counted. Without a choice all are measured, apart from each other; results are kept in
+"mask" what transformers takes to write the mask out. Each figure is of the second step; the first
+is not counted. Without a choice all are measured, apart from each other; results are kept in
 benchmarks/results/attention.json.
 """
 
