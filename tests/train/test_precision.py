@@ -65,7 +65,7 @@ def test_attention_in_float32_rounds_its_result_alone(is_masked: bool) -> None:
     module.is_causal = True
     with torch.autocast("cpu", torch.bfloat16):
         given = mask.bfloat16()[None, None] if is_masked else None
-        found, _ = precision._attend(module, *parts, given, scaling=0.25)
+        found, _ = precision.sdpa_float32_forward(module, *parts, given, scaling=0.25)
     torch.testing.assert_close(found, exact.float().bfloat16().transpose(1, 2))
 
 

@@ -36,6 +36,9 @@ class Batch:
             transformers keeps attention inside documents.
         language_ids: Index of each token's language in the run's languages, (B, S).
         is_token: False where there is only padding, (B, S).
+        document_starts: Where each document starts in the B * S tokens of all rows, then B * S;
+            (N + 1,), int32, on the host whatever the device of the rest; None: see
+            ``position_ids``.
     """
 
     input_ids: Tensor
@@ -43,6 +46,7 @@ class Batch:
     position_ids: Tensor
     language_ids: Tensor
     is_token: Tensor
+    document_starts: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on another device."""
@@ -52,6 +56,7 @@ class Batch:
             self.position_ids.to(device),
             self.language_ids.to(device),
             self.is_token.to(device),
+            self.document_starts,
         )
 
 
@@ -90,7 +95,8 @@ class PackedLoader:
     def rows(self, samples: range) -> Batch:
         """Return the rows with these global sample numbers."""
         rows = [self._row(self.index.locate(sample)) for sample in samples]
-        return Batch(*(torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True)))
+        parts = [torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)]
+        return Batch(*parts, document_starts=document_starts(parts[2]))
 
     def documents(self, samples: range) -> list[str]:
         """Name the documents in these rows as ``stream/id``, for error messages."""
@@ -112,6 +118,18 @@ class PackedLoader:
             ids[0] if span.languages is None else ids[span.languages],
             span.parts,
         )
+
+
+def document_starts(position_ids: Tensor) -> Tensor:
+    """Return where documents start in rows (B, S) end to end, then B * S; (N + 1,), int32.
+
+    A document starts with its row, and where positions do not go on, which is what transformers
+    makes of them.
+    """
+    is_start = torch.ones_like(position_ids, dtype=torch.bool)
+    is_start[:, 1:] = position_ids.diff() != 1
+    starts = is_start.flatten().nonzero().flatten()
+    return torch.cat([starts, starts.new_tensor([position_ids.numel()])]).int()
 
 
 def pack_row(

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,8 @@ from torch import Tensor
 from langraft.corpus.tokenizer import DocumentTokenizer
 from langraft.curriculum.loader import IGNORED, Batch, pack_row
 from langraft.graft.recorder import RoutingRecorder
-from langraft.train.loss import token_losses
+from langraft.train.attention import attend_by_document
+from langraft.train.loss import TokenLosses
 
 _ROWS = 8
 
@@ -69,10 +69,10 @@ def score_heldout(
         sequence_length: Tokens of a row.
         recorders: Of the grafted model's expansions, the first one first; without any no routing
             is reported. A layer is read from the last that has experts there.
-        losses_of: Returns the losses of a batch on the model's device, as ``token_losses`` does;
+        losses_of: Returns the losses of a batch on the model's device, as ``TokenLosses`` does;
             training gives its own, which knows of shards and precision.
     """
-    losses_of = losses_of or partial(token_losses, model)
+    own_losses = TokenLosses(model)
     device = next(model.parameters()).device
     documents = tokenizer.encode(texts)
     document_of_token = np.repeat(np.arange(len(documents)), [len(d) for d in documents])
@@ -82,7 +82,11 @@ def score_heldout(
     for batch in _batches(documents, sequence_length):
         with ExitStack() as stack:
             recorded = [stack.enter_context(recorder.recording()) for recorder in recorders]
-            losses_T = losses_of(batch.to(device))
+            if losses_of is None:
+                stack.enter_context(attend_by_document(own_losses))
+                losses_T, _ = own_losses(batch.to(device))
+            else:
+                losses_T = losses_of(batch.to(device))
             routing_by_layer = {k: v for found in recorded for k, v in found.items()}
         is_scored_T = batch.labels.flatten() != IGNORED
         owner_T = document_of_token[at : at + len(is_scored_T)]

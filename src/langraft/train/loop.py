@@ -30,6 +30,7 @@ from langraft.graft.expanded_ffn import use_experts
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
+from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
@@ -178,6 +179,7 @@ def train_stage(
         stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
         stack.enter_context(fast_linears())
+        stack.enter_context(attend_by_document(token_losses))
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()

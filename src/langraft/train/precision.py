@@ -18,7 +18,7 @@ from transformers.masking_utils import sdpa_mask
 
 from langraft.core.errors import ModelError
 
-_ATTENTION = "sdpa_float32"
+SDPA_FLOAT32 = "sdpa_float32"  # a name among transformers' attention functions
 
 
 @contextlib.contextmanager
@@ -44,11 +44,11 @@ def keep_float32(model: Any, parts: Collection[str]) -> Generator[None]:
                     hook = module.register_forward_pre_hook(_as_weight)
                     stack.callback(hook.remove)
         if "attention" in parts:
-            AttentionInterface.register(_ATTENTION, _attend)
-            AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+            AttentionInterface.register(SDPA_FLOAT32, sdpa_float32_forward)
+            AttentionMaskInterface.register(SDPA_FLOAT32, sdpa_mask)
             before = model.config._attn_implementation
-            model.set_attn_implementation(_ATTENTION)
-            if model.config._attn_implementation != _ATTENTION:
+            model.set_attn_implementation(SDPA_FLOAT32)
+            if model.config._attn_implementation != SDPA_FLOAT32:
                 raise ModelError(
                     f"training.keep_float32: the attention of {type(model).__name__} cannot be "
                     "exchanged. Leave `attention` out, or train in float32."
@@ -62,7 +62,7 @@ def _as_weight(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
     return (inputs[0].to(weight.dtype), *inputs[1:]) if isinstance(weight, Tensor) else inputs
 
 
-def _attend(
+def sdpa_float32_forward(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
 ) -> tuple[Tensor, None]:
     """Attend as SDPA does, in float32."""
