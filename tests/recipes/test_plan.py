@@ -18,7 +18,7 @@ from langraft.graft.methods.moe_full import MoEFull
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.recipes.plan import plan_method
-from langraft.train.loss import token_losses
+from langraft.train.loss import summed_loss
 from tiny import tiny_model
 
 WIDE = {
@@ -82,9 +82,8 @@ def test_planned_flops_are_those_that_torch_counts(method: AbstractMethod, train
         backward: causal_attention_backward_flops,
     }
     with FlopCounterMode(display=False, custom_mapping=uncounted) as counter:
-        token_losses(
-            model, Batch(ids, ids, positions, torch.zeros_like(ids), ids >= 0)
-        ).sum().backward()
+        batch = Batch(ids, ids, positions, torch.zeros_like(ids), ids >= 0)
+        summed_loss(model, batch)[0].backward()
     counted = counter.get_total_flops() / ids.numel()
     assert plan.stages[0].flops_per_token == pytest.approx(counted, rel=0.1)
 

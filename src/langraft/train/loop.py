@@ -139,7 +139,7 @@ def train_stage(
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.activation_checkpointing:
         _recompute_layers(model)
-    token_losses = TokenLosses(model, has_z_loss=training.z_loss > 0)
+    token_losses = TokenLosses(model, z_loss=training.z_loss)
     has_float32_residual = "residual" in training.keep_float32
     shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -195,7 +195,6 @@ def train_stage(
                     is_original,
                     num_labels=num_labels / processes.world_size,
                     num_micro=len(batches),
-                    z_loss=training.z_loss,
                     dtype=dtype,
                     meter=meter,
                 )
@@ -227,7 +226,7 @@ def train_stage(
             if gauge is not None and (step % every_steps == 0 or step == total_steps):
                 model.eval()
                 with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    record["heldout"] = dict(gauge.measure(lambda batch: token_losses(batch)[0]))
+                    record["heldout"] = dict(gauge.measure(lambda batch: token_losses(batch)[1]))
                 model.train()
                 reshard_model(token_losses)
             seconds = seconds_before + time.monotonic() - started
@@ -297,7 +296,6 @@ def _micro_loss(
     *,
     num_labels: Tensor,
     num_micro: int,
-    z_loss: float,
     dtype: torch.dtype,
     meter: StepMeter,
 ) -> Tensor:
@@ -309,10 +307,8 @@ def _micro_loss(
     recorder = graft_info(token_losses.model).recorder
     autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
     with recorder.recording() as routing_by_layer, autocast:
-        nats_T, squared_log_z_T = token_losses(batch)
-        loss = nats_T.sum() / num_labels
-        if squared_log_z_T is not None:
-            loss = loss + z_loss * squared_log_z_T.sum() / num_labels
+        total, nats_T = token_losses(batch)
+        loss = total / num_labels
         languages_T = batch.language_ids.flatten()
         is_token_T = batch.is_token.flatten()
         roles = TokenRoles(
@@ -322,7 +318,7 @@ def _micro_loss(
             value = mean_over_layers(side_loss, routing_by_layer, roles)
             loss = loss + weight * value / num_micro
             meter.add_side_loss(name, value.detach(), num_micro)
-        meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
+        meter.add_tokens(nats_T, batch.labels.flatten(), languages_T)
         meter.add_routing(routing_by_layer, languages_T, is_token_T)
     return loss
 
