@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
+from langraft.train.limits import refuse_impossible
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
 from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
 from langraft.train.parallel import Processes, reshard_model, shard_model, whole
 from langraft.train.precision import keep_float32
+from langraft.train.quantize import quantize_frozen
+from langraft.train.read_ahead import ReadAhead
+from langraft.train.recompute import recompute_layers
 from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
 
@@ -125,10 +130,10 @@ def train_stage(
             f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
             f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
         )
+    refuse_impossible(training, processes)
     device, dtype = processes.device, getattr(torch, training.dtype)
     total_steps = num_steps(stage, training)
     tokens_per_step = training.batch_rows * training.sequence_length
-    model.to(device).train()
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
         raise TrainingError(
@@ -137,8 +142,11 @@ def train_stage(
         )
     info.is_base_changed |= stage.trains == "everything"
     num_trained = sum(parameter.numel() for parameter in trained.values())
+    if training.quantize_frozen:
+        quantize_frozen(model, training.quantize_frozen, device)
+    model.to(device).train()
     if training.activation_checkpointing:
-        _recompute_layers(model)
+        recompute_layers(model, training.activation_checkpointing)
     token_losses = TokenLosses(model, z_loss=training.z_loss)
     has_float32_residual = "residual" in training.keep_float32
     shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
@@ -174,6 +182,8 @@ def train_stage(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
+        read = partial(_micro_batches, training=training, processes=processes)
+        reader = stack.enter_context(ReadAhead(read, total_steps))
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()
@@ -181,9 +191,9 @@ def train_stage(
             rate = learning_rate(step, total_steps, stage)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
+            samples = _samples(step, training)
             meter = StepMeter(len(languages.all), device)
-            batches = _micro_batches(text, samples, training.micro_rows, processes)
+            batches = reader.batches(text, step)
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
             )
@@ -222,7 +232,7 @@ def train_stage(
             if watch is not None:
                 watch.add(record["loss"])
 
-            speed = tokens_per_step / (time.monotonic() - step_started)
+            step_seconds = time.monotonic() - step_started
             if gauge is not None and (step % every_steps == 0 or step == total_steps):
                 model.eval()
                 with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -236,7 +246,8 @@ def train_stage(
                     "tokens": step * tokens_per_step,
                     "lr": rate,
                     "gradient_norm": gradient_norm,
-                    "tokens_per_second": round(speed, 1),
+                    "tokens_per_second": round(tokens_per_step / step_seconds, 1),
+                    "data_share": round(reader.seconds_waited / step_seconds, 4),
                     "seconds": round(seconds, 3),
                 }
                 with explain_disk_errors(folder):
@@ -273,19 +284,18 @@ def train_stage(
     )
 
 
-def _recompute_layers(model: Any) -> None:
-    """Let transformers recompute each layer in the backward pass; 5.23 renamed the switch."""
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+def _samples(step: int, training: Training) -> range:
+    return range(step * training.batch_rows, (step + 1) * training.batch_rows)
 
 
 def _micro_batches(
-    loader: PackedLoader, samples: range, micro_rows: int, processes: Processes
+    loader: PackedLoader, step: int, *, training: Training, processes: Processes
 ) -> list[Batch]:
-    """Cut a step's samples into micro-batches and keep this process's share of them."""
-    cuts = [samples[at : at + micro_rows] for at in range(0, len(samples), micro_rows)]
-    mine = cuts[processes.rank :: processes.world_size]
-    return [loader.rows(cut) for cut in mine]
+    """Cut a step's samples into micro-batches and read this process's share of them."""
+    samples, rows = _samples(step, training), training.micro_rows
+    cuts = [samples[at : at + rows] for at in range(0, len(samples), rows)]
+    batches = [loader.rows(cut) for cut in cuts[processes.rank :: processes.world_size]]
+    return [b.pin_memory() for b in batches] if processes.device.type == "cuda" else batches
 
 
 def _micro_loss(

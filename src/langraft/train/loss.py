@@ -104,6 +104,17 @@ class SummedLoss(torch.autograd.Function):
         z_loss: float,
         *trained: Tensor,
     ) -> tuple[Tensor, Tensor]:
+        """Return the sum of losses, shape (), and the nats of each position, (T,).
+
+        Args:
+            ctx: Keeps the gradients.
+            hidden_TD: What the output matrix gets.
+            labels_T: The tokens that follow.
+            logits_of: Returns the logits of a piece of T, (C, V).
+            chunk_rows: C.
+            z_loss: Weight of the squared log of the normaliser.
+            *trained: What trains in ``logits_of``.
+        """
         wants_hidden = ctx.needs_input_grad[0]
         has_gradient = any(ctx.needs_input_grad)
         totals: list[Tensor] = []
@@ -114,7 +125,8 @@ class SummedLoss(torch.autograd.Function):
             piece = slice(at, at + chunk_rows)
             hidden_CD = hidden_TD[piece].detach().requires_grad_(wants_hidden)
             with torch.set_grad_enabled(has_gradient):
-                logits_CV = logits_of(hidden_CD, piece)
+                # A view, as hooks of what is called may not hang on what a gradient is asked for.
+                logits_CV = logits_of(hidden_CD.view_as(hidden_CD), piece)
             loss, nats_C, gradient_CV = _cross_entropy(logits_CV.detach(), labels_T[piece], z_loss)
             totals.append(loss)
             nats.append(nats_C)
@@ -133,6 +145,7 @@ class SummedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
+        """Scale the gradients."""
         scale, _ = upstream
         hidden, gradients = ctx.hidden_gradient_TD, ctx.gradients
         del ctx.hidden_gradient_TD, ctx.gradients  # scaled in place, so only once
