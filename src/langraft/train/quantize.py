@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from langraft.core.errors import MissingExtraError, RecipeError
 from langraft.families.sites import decoder_layers
+from langraft.graft.freeze import group_of
 
 _BLOCK = 256  # values that share a scale, in 8 bits
 
@@ -91,7 +92,7 @@ def quantize_frozen(
     prefix, layers = decoder_layers(model)
     for name, module in list(layers.named_modules()):
         is_frozen = not any(parameter.requires_grad for parameter in module.parameters())
-        if type(module) is nn.Linear and is_frozen:
+        if isinstance(module, nn.Linear) and is_frozen and not group_of(module):
             parent, _, attribute = name.rpartition(".")
             setattr(layers.get_submodule(parent), attribute, QuantizedLinear(module, kind, device))
             replaced.append(f"{prefix}.{name}")
