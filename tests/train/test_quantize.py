@@ -76,11 +76,10 @@ def test_a_stage_over_codes_learns_nearly_what_it_would_have(
             rare_tokens=RARE,
         )
         settings = training(quantize_frozen=coded, dtype=dtype)
-        train(model, loader, tmp_path / name, training=settings)
+        train(model, loader, tmp_path / name, stage=stage(lr=3e-3), training=settings)
         losses.append([record["loss"] for record in read_log(tmp_path / name)])
-    assert losses[1][-1] < losses[1][0]
     assert losses[1] != losses[0]
-    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,7 +101,7 @@ def test_a_resumed_stage_over_codes_equals_an_uninterrupted_one(
         (MoECT(new_experts=2), ("experts", "routers", "gates")),
         (MoELPR(new_experts=2, attention_rank=2), ("experts", "routers", "adapters")),
         (LoRA(rank=2), ("adapters",)),
-        (LlamaPro(), ("blocks",)),
+        (LlamaPro(new_blocks=1), ("blocks",)),
     ],
     ids=["moe_ct", "adapters", "lora", "llama_pro"],
 )
@@ -111,13 +110,17 @@ def test_methods_that_keep_a_base_train_over_codes(
 ) -> None:
     if isinstance(method, LoRA):
         pytest.importorskip("peft")
-    model = graft_model(tiny_model(), method)
-    its_stage = stage(trains=trains, losses={})
-    settings = training(quantize_frozen="int8")
-    train(model, loader, tmp_path / "run", stage=its_stage, training=settings)
-    assert any(isinstance(module, QuantizedLinear) for module in model.modules())
-    records = read_log(tmp_path / "run")
-    assert records[-1]["loss"] < records[0]["loss"]
+    its_stage = stage(trains=trains, losses={}, lr=3e-3)
+    losses: list[list[float]] = []
+    for kind in (None, "int8"):
+        model = graft_model(tiny_model(), method)
+        settings = training(quantize_frozen=kind)
+        train(model, loader, tmp_path / str(kind), stage=its_stage, training=settings)
+        found = [m for m in model.modules() if isinstance(m, QuantizedLinear)]
+        assert bool(found) == (kind is not None)
+        losses.append([record["loss"] for record in read_log(tmp_path / str(kind))])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
 @pytest.mark.parametrize("model_type", [name for name in DECODERS if name != "gpt2"])

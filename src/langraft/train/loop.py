@@ -31,6 +31,7 @@ from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
+from langraft.train.compiled import compile_layers
 from langraft.train.limits import refuse_impossible
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
@@ -147,6 +148,8 @@ def train_stage(
     model.to(device).train()
     if training.activation_checkpointing:
         recompute_layers(model, training.activation_checkpointing)
+    if training.compile:
+        compile_layers(model)
     token_losses = TokenLosses(model, z_loss=training.z_loss)
     has_float32_residual = "residual" in training.keep_float32
     shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
