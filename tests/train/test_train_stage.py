@@ -151,7 +151,7 @@ def test_a_signal_saves_a_checkpoint_and_the_run_goes_on_from_it(
 
     class Signalling(StopAfter):
         def rows(self, samples: range) -> Any:
-            if samples.start == 4 * 4:
+            if samples.start == 5 * 4:  # read while step 5 computes
                 os.kill(os.getpid(), number)
             return self._loader.rows(samples)
 
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_documents_and_last_checkpoint
 
     class Poisoning(StopAfter):
         def rows(self, samples: range) -> Any:
-            if samples.start >= 4 * 4:
+            if samples.start >= 5 * 4:  # read once step 4 is over
                 torch.nn.init.constant_(model.get_parameter("model.norm.weight"), float("nan"))
             return self._loader.rows(samples)
 

@@ -190,7 +190,8 @@ def train_stage(
         stack.enter_context(keep_float32(model, training.keep_float32))
         read = partial(_micro_batches, training=training, processes=processes)
         reader = stack.enter_context(ReadAhead(read, total_steps))
-        stack.enter_context(fast_linears())
+        if not training.activation_checkpointing:  # a layer is not recomputed under it
+            stack.enter_context(fast_linears())
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()

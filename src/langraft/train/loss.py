@@ -125,8 +125,7 @@ class SummedLoss(torch.autograd.Function):
             piece = slice(at, at + chunk_rows)
             hidden_CD = hidden_TD[piece].detach().requires_grad_(wants_hidden)
             with torch.set_grad_enabled(has_gradient):
-                # A view, as hooks of what is called may not hang on what a gradient is asked for.
-                logits_CV = logits_of(hidden_CD.view_as(hidden_CD), piece)
+                logits_CV = logits_of(hidden_CD, piece)
             loss, nats_C, gradient_CV = _cross_entropy(logits_CV.detach(), labels_T[piece], z_loss)
             totals.append(loss)
             nats.append(nats_C)
