@@ -83,4 +83,4 @@ def test_recomputing_changes_nothing(tmp_path: Path, how: Any, make: str) -> Non
         train(model, loader, tmp_path / name, stage=its_stage, training=settings)
     first, second = (load_file(tmp_path / name / WEIGHTS) for name in ("kept", "recomputed"))
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-6, rtol=1e-5, msg=name)
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4, msg=name)

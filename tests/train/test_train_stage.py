@@ -280,7 +280,7 @@ def test_activation_checkpointing_gives_the_same_result(
     train(grafted(), loader, tmp_path / "recomputed", training=recompute)
     first, second = (load_file(tmp_path / n / WEIGHTS) for n in ("kept", "recomputed"))
     for name, tensor in first.items():
-        torch.testing.assert_close(tensor, second[name], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-4)
 
 
 def test_gradient_accumulation_equals_one_large_batch(loader: PackedLoader, tmp_path: Path) -> None:
