@@ -19,7 +19,7 @@ from langraft.evaluate.scorecard import Cost, Parameters, compare
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.train import loss as loss_module
-from langraft.train.loss import token_losses
+from langraft.train.loss import summed_loss
 from tiny import tiny_model
 
 TEXTS = ["the house stands by the river", "το σπίτι είναι δίπλα στο ποτάμι", "a ház"]
@@ -121,8 +121,8 @@ def test_chunked_losses_equal_whole_ones_with_their_gradients(
         method = MoELPR(token_rows="rare" if is_rare else "frozen")
         model: Any = graft_model(tiny_model(), method, rare_tokens=[3, 4, 5] if is_rare else ())
         model.requires_grad_(True)
-        losses = token_losses(model, batch)
-        losses.sum().backward()
+        total, losses = summed_loss(model, batch)
+        total.backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         results.append((losses.detach(), gradients))
     torch.testing.assert_close(results[0][0], results[1][0])

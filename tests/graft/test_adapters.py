@@ -11,7 +11,7 @@ from langraft.graft.adapters import AdaptedProjection
 from langraft.graft.context import GraftContext
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
-from langraft.train.loss import token_losses
+from langraft.train.loss import summed_loss
 from tiny import VOCAB_SIZE, tiny_model
 
 ROWS, LENGTH = 3, 10
@@ -57,8 +57,8 @@ def test_the_loss_by_chunks_has_the_whole_loss_and_its_gradients(
         model = adapted()
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(".adapter_" in name)
-        losses_T = token_losses(model, batch)
-        losses_T.sum().backward()
+        total, losses_T = summed_loss(model, batch)
+        total.backward()
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         assert len(gradients) == 2 * 5  # four projections of the second layer, and the output
         found.append([losses_T, *gradients])

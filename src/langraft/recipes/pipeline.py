@@ -36,6 +36,7 @@ from langraft.recipes.base import BaseSource
 from langraft.recipes.conversations import INSTRUCT, instruct_inputs, make_conversations
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
+from langraft.train.limits import refuse_impossible
 from langraft.train.parallel import Processes, join_processes
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
@@ -67,6 +68,7 @@ def open_pipeline(
     """
     steps.check_before_running(recipe)
     processes = join_processes()
+    refuse_impossible(recipe.training, processes)
     transformers.logging.disable_progress_bar()
     console = console or Console(stderr=True, quiet=not processes.is_leader)
     pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)

@@ -101,8 +101,8 @@ class MethodTrainer:
             gauge=heldout_gauge(model, self._recipe, self._run_folder),
         )
         self._num_stages_done = number + 1
-        if self._processes.world_size > 1:
-            self._model = None  # sharded; what comes next loads the whole one
+        if self._processes.world_size > 1 or self._recipe.training.quantize_frozen:
+            self._model = None  # sharded or coded; what comes next loads the whole, exact one
         if self._processes.is_leader:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         epochs, schedule = loader.index.epochs(samples), loader.index.schedule

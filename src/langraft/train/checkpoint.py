@@ -24,7 +24,6 @@ from langraft.core.artifacts import (
 from langraft.core.errors import ArtifactError
 from langraft.train.parallel import Processes
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
 _DESCRIPTION = "checkpoint.json"
 _KEPT = 2
 
@@ -128,6 +127,10 @@ class Checkpoints:
             load_state(state, checkpoint_id=found, no_dist=self._is_alone)
         for name, parameter in self._parameters.items():
             parameter.data.copy_(state["parameters"][name])
+            of_parameter = self._optimizer.state[parameter]
+            for key, value in of_parameter.items():
+                if not isinstance(value, torch.Tensor):
+                    of_parameter[key] = type(value)(state[key][name].item())
         return description["step"], description["progress"]
 
     def _finished(self) -> list[Path]:
@@ -160,19 +163,31 @@ class Checkpoints:
             )
 
     def _state(self) -> dict[str, Any]:
-        """Return parameters, moments and step counts by name, moments made where still missing."""
-        state: dict[str, Any] = {"parameters": {}, "step": {}} | {m: {} for m in _MOMENTS}
+        """Return parameters and whatever the optimizer holds of each, by kind and name."""
+        self._begin_optimizer()
+        state: dict[str, Any] = {"parameters": {}}
         for name, parameter in self._parameters.items():
-            of_parameter = self._optimizer.state[parameter]
-            if not of_parameter:
-                of_parameter["step"] = torch.tensor(0.0)
-                for moment in _MOMENTS:
-                    of_parameter[moment] = torch.zeros_like(parameter.data)
             state["parameters"][name] = parameter.data
-            state["step"][name] = of_parameter["step"]
-            for moment in _MOMENTS:
-                state[moment][name] = of_parameter[moment]
+            for key, value in self._optimizer.state[parameter].items():
+                held = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+                state.setdefault(key, {})[name] = held
         return state
+
+    def _begin_optimizer(self) -> None:
+        """Let an optimizer that has not stepped make its state, by a step that moves nothing."""
+        if self._optimizer.state:
+            return
+        rates = [group["lr"] for group in self._optimizer.param_groups]
+        for parameter in self._parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        for group in self._optimizer.param_groups:
+            group["lr"] = 0.0
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        for of_parameter in self._optimizer.state.values():
+            of_parameter["step"] = of_parameter["step"] * 0
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ class StageLog:
     Attributes that a record may hold: ``step`` (from 1), ``tokens`` (so far), ``loss`` (nats a
     token), ``loss_by_language``, ``side_losses``, ``expert_0`` (share of routing weight that the
     frozen expert gets, by language), ``lr``, ``gradient_norm``, ``tokens_per_second``,
-    ``seconds`` (of this stage so far, over all sessions), ``heldout`` (bits per byte by language,
-    at the steps where it was measured).
+    ``data_share`` (of the step's time: waiting for its batches), ``seconds`` (of this stage so
+    far, over all sessions), ``heldout`` (bits per byte by language, at the steps where it was
+    measured).
     """
 
     def __init__(

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
+from langraft.train.compiled import compile_layers
+from langraft.train.limits import refuse_impossible
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
@@ -39,6 +42,9 @@ from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
 from langraft.train.parallel import Processes, reshard_model, shard_model, whole
 from langraft.train.precision import keep_float32
+from langraft.train.quantize import quantize_frozen
+from langraft.train.read_ahead import ReadAhead
+from langraft.train.recompute import recompute_layers
 from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
 
@@ -128,10 +134,10 @@ def train_stage(
             f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
             f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
         )
+    refuse_impossible(training, processes)
     device, dtype = processes.device, getattr(torch, training.dtype)
     total_steps = num_steps(stage, training)
     tokens_per_step = training.batch_rows * training.sequence_length
-    model.to(device).train()
     use_experts(model, training.experts)
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
@@ -141,9 +147,14 @@ def train_stage(
         )
     info.is_base_changed |= stage.trains == "everything"
     num_trained = sum(parameter.numel() for parameter in trained.values())
+    if training.quantize_frozen:
+        quantize_frozen(model, training.quantize_frozen, device)
+    model.to(device).train()
     if training.activation_checkpointing:
-        _recompute_layers(model)
-    token_losses = TokenLosses(model, has_z_loss=training.z_loss > 0)
+        recompute_layers(model, training.activation_checkpointing)
+    if training.compile:
+        compile_layers(model)
+    token_losses = TokenLosses(model, z_loss=training.z_loss)
     has_float32_residual = "residual" in training.keep_float32
     shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -178,8 +189,11 @@ def train_stage(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
-        stack.enter_context(fast_linears())
         stack.enter_context(attend_by_document(token_losses))
+        read = partial(_micro_batches, training=training, processes=processes)
+        reader = stack.enter_context(ReadAhead(read, total_steps))
+        if not training.activation_checkpointing:  # a layer is not recomputed under it
+            stack.enter_context(fast_linears())
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()
@@ -187,9 +201,9 @@ def train_stage(
             rate = learning_rate(step, total_steps, stage)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            samples = range(step * training.batch_rows, (step + 1) * training.batch_rows)
+            samples = _samples(step, training)
             meter = StepMeter(len(languages.all), device)
-            batches = _micro_batches(text, samples, training.micro_rows, processes)
+            batches = reader.batches(text, step)
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
             )
@@ -201,7 +215,6 @@ def train_stage(
                     is_original,
                     num_labels=num_labels / processes.world_size,
                     num_micro=len(batches),
-                    z_loss=training.z_loss,
                     dtype=dtype,
                     meter=meter,
                 )
@@ -229,11 +242,11 @@ def train_stage(
             if watch is not None:
                 watch.add(record["loss"])
 
-            speed = tokens_per_step / (time.monotonic() - step_started)
+            step_seconds = time.monotonic() - step_started
             if gauge is not None and (step % every_steps == 0 or step == total_steps):
                 model.eval()
                 with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    record["heldout"] = dict(gauge.measure(lambda batch: token_losses(batch)[0]))
+                    record["heldout"] = dict(gauge.measure(lambda batch: token_losses(batch)[1]))
                 model.train()
                 reshard_model(token_losses)
             seconds = seconds_before + time.monotonic() - started
@@ -243,7 +256,8 @@ def train_stage(
                     "tokens": step * tokens_per_step,
                     "lr": rate,
                     "gradient_norm": gradient_norm,
-                    "tokens_per_second": round(speed, 1),
+                    "tokens_per_second": round(tokens_per_step / step_seconds, 1),
+                    "data_share": round(reader.seconds_waited / step_seconds, 4),
                     "seconds": round(seconds, 3),
                 }
                 with explain_disk_errors(folder):
@@ -280,19 +294,18 @@ def train_stage(
     )
 
 
-def _recompute_layers(model: Any) -> None:
-    """Let transformers recompute each layer in the backward pass; 5.23 renamed the switch."""
-    enable = getattr(model, "activation_checkpointing_enable", None)
-    (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+def _samples(step: int, training: Training) -> range:
+    return range(step * training.batch_rows, (step + 1) * training.batch_rows)
 
 
 def _micro_batches(
-    loader: PackedLoader, samples: range, micro_rows: int, processes: Processes
+    loader: PackedLoader, step: int, *, training: Training, processes: Processes
 ) -> list[Batch]:
-    """Cut a step's samples into micro-batches and keep this process's share of them."""
-    cuts = [samples[at : at + micro_rows] for at in range(0, len(samples), micro_rows)]
-    mine = cuts[processes.rank :: processes.world_size]
-    return [loader.rows(cut) for cut in mine]
+    """Cut a step's samples into micro-batches and read this process's share of them."""
+    samples, rows = _samples(step, training), training.micro_rows
+    cuts = [samples[at : at + rows] for at in range(0, len(samples), rows)]
+    batches = [loader.rows(cut) for cut in cuts[processes.rank :: processes.world_size]]
+    return [b.pin_memory() for b in batches] if processes.device.type == "cuda" else batches
 
 
 def _micro_loss(
@@ -303,7 +316,6 @@ def _micro_loss(
     *,
     num_labels: Tensor,
     num_micro: int,
-    z_loss: float,
     dtype: torch.dtype,
     meter: StepMeter,
 ) -> Tensor:
@@ -315,10 +327,8 @@ def _micro_loss(
     recorder = graft_info(token_losses.model).recorder
     autocast = torch.autocast(batch.input_ids.device.type, dtype, enabled=dtype != torch.float32)
     with recorder.recording() as routing_by_layer, autocast:
-        nats_T, squared_log_z_T = token_losses(batch)
-        loss = nats_T.sum() / num_labels
-        if squared_log_z_T is not None:
-            loss = loss + z_loss * squared_log_z_T.sum() / num_labels
+        total, nats_T = token_losses(batch)
+        loss = total / num_labels
         languages_T = batch.language_ids.flatten()
         is_token_T = batch.is_token.flatten()
         roles = TokenRoles(
@@ -328,7 +338,7 @@ def _micro_loss(
             value = mean_over_layers(side_loss, routing_by_layer, roles)
             loss = loss + weight * value / num_micro
             meter.add_side_loss(name, value.detach(), num_micro)
-        meter.add_tokens(nats_T.detach(), batch.labels.flatten(), languages_T)
+        meter.add_tokens(nats_T, batch.labels.flatten(), languages_T)
         meter.add_routing(routing_by_layer, languages_T, is_token_T)
     return loss
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from langraft.core.stage import Stage
 from langraft.core.training import Training
+from langraft.train.quantize import bitsandbytes
 
 
 def make_optimizer(
     parameters: Mapping[str, nn.Parameter], stage: Stage, training: Training
-) -> torch.optim.AdamW:
-    """Return AdamW over the trained parameters alone; norms and biases do not decay."""
+) -> torch.optim.Optimizer:
+    """Return AdamW over the trained parameters alone; norms and biases do not decay.
+
+    With moments in 8 bits (Dettmers et al., arXiv:2110.02861), small parameters keep theirs in 32.
+
+    Raises:
+        MissingExtraError: when the optimizer's library is not installed.
+    """
     matrices: list[nn.Parameter] = []
     vectors: list[nn.Parameter] = []
     for name, parameter in parameters.items():
@@ -25,12 +33,13 @@ def make_optimizer(
         {"params": matrices, "weight_decay": training.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=stage.lr,
-        betas=training.betas,
-        foreach=True,
-    )
+    groups = [group for group in groups if group["params"]]
+    options: dict[str, Any] = {"lr": stage.lr, "betas": training.betas}
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, fused=True, **options)
+    library = bitsandbytes(f"training.optimizer: {training.optimizer}").optim
+    make = library.AdamW8bit if training.optimizer == "adamw_8bit" else library.PagedAdamW8bit
+    return make(groups, **options)
 
 
 def learning_rate(step: int, num_steps: int, stage: Stage) -> float:

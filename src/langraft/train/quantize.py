@@ -1,0 +1,119 @@
+"""Frozen matrices held in 8 or 4 bits while something else trains.
+
+The codes are those of bitsandbytes: 8 bits by block (Dettmers et al., arXiv:2110.02861, section
+2.1) or 4-bit NormalFloat with quantised scales (QLoRA, arXiv:2305.14314, section 3). A matrix is
+decoded for each product, forward and backward, and computed with in the precision of the rest:
+memory is saved, not time. Deviations from the library's own layers: inputs are not rounded to 8
+bits with it, and nothing of a layer is kept for the backward pass.
+
+Shape suffixes: D = width in, F = width out.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from langraft.core.errors import MissingExtraError, RecipeError
+from langraft.families.sites import decoder_layers
+from langraft.graft.freeze import group_of
+
+_BLOCK = 256  # values that share a scale, in 8 bits
+
+
+class QuantizedLinear(nn.Module):
+    """A frozen projection whose matrix is held in codes."""
+
+    def __init__(self, base: nn.Linear, kind: Literal["int8", "int4"], device: Any) -> None:
+        """Encode a projection's matrix on a device; its bias stays as it is."""
+        super().__init__()
+        functional: Any = bitsandbytes(f"training.quantize_frozen: {kind}").functional
+        weight_FD = base.weight.data.to(device)
+        if kind == "int8":
+            codes, state = functional.quantize_blockwise(weight_FD, blocksize=_BLOCK)
+            self._decode = functional.dequantize_blockwise
+        else:
+            codes, state = functional.quantize_4bit(
+                weight_FD, quant_type="nf4", compress_statistics=True
+            )
+            self._decode = functional.dequantize_4bit
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.bias = base.bias
+        self._state = state
+        self.register_buffer("codes", codes, persistent=False)
+        self.register_buffer("scales", state.absmax, persistent=False)
+        self.codes: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        """The matrix, decoded, (F, D)."""
+        return self._decode(self.codes, self._state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project (..., D) to (..., F)."""
+        return _Product.apply(x, self)
+
+
+class _Product(torch.autograd.Function):
+    """A product that keeps neither its input nor the decoded matrix."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: QuantizedLinear) -> Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return nn.functional.linear(x, layer.weight, layer.bias)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        gradient: Tensor = upstream[0]
+        return (gradient @ ctx.layer.weight.to(gradient.dtype)).to(ctx.dtype), None
+
+
+def quantize_frozen(
+    model: nn.Module, kind: Literal["int8", "int4"], device: torch.device
+) -> list[str]:
+    """Replace the frozen projections of the decoder layers, in place.
+
+    Args:
+        model: A grafted model whose trained parameters are known; its experts are copies already.
+        kind: Of code.
+        device: Where matrices are encoded and stay.
+
+    Returns:
+        Names of the replaced projections.
+
+    Raises:
+        RecipeError: when there is nothing that could be replaced.
+        MissingExtraError: when bitsandbytes is not installed.
+    """
+    replaced: list[str] = []
+    prefix, layers = decoder_layers(model)
+    for name, module in list(layers.named_modules()):
+        is_frozen = not any(parameter.requires_grad for parameter in module.parameters())
+        if isinstance(module, nn.Linear) and is_frozen and not group_of(module):
+            parent, _, attribute = name.rpartition(".")
+            setattr(layers.get_submodule(parent), attribute, QuantizedLinear(module, kind, device))
+            replaced.append(f"{prefix}.{name}")
+    if not replaced:
+        raise RecipeError(
+            f"training.quantize_frozen: given {kind}, but the decoder layers of "
+            f"{type(model).__name__} hold no frozen linear projection: the stage trains them all, "
+            "or they are of another kind (GPT-2's). Leave quantize_frozen out."
+        )
+    return replaced
+
+
+def bitsandbytes(purpose: str) -> Any:
+    """Return the library, which is told to warn of nothing that its caller cannot change.
+
+    Raises:
+        MissingExtraError: when it is not installed.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    try:
+        import bitsandbytes as library
+    except ImportError:
+        raise MissingExtraError("bitsandbytes", "quantize", purpose) from None
+    return library
