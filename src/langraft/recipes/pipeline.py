@@ -36,6 +36,7 @@ from langraft.recipes.base import BaseSource
 from langraft.recipes.conversations import INSTRUCT, instruct_inputs, make_conversations
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
+from langraft.train.lost import explain_lost_process
 from langraft.train.parallel import Processes, join_processes
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
@@ -70,12 +71,13 @@ def open_pipeline(
     transformers.logging.disable_progress_bar()
     console = console or Console(stderr=True, quiet=not processes.is_leader)
     pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
-    if is_dry or not processes.is_leader:
-        yield pipeline
-        return
-    with lock(folder):
-        write_text(folder / "recipe.yaml", dump_recipe(recipe))
-        yield pipeline
+    with explain_lost_process(folder):
+        if is_dry or not processes.is_leader:
+            yield pipeline
+            return
+        with lock(folder):
+            write_text(folder / "recipe.yaml", dump_recipe(recipe))
+            yield pipeline
 
 
 class Pipeline:
