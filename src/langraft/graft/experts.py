@@ -7,10 +7,11 @@ G = inner rows: 2F with a gate (gate first), F without.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from langraft.families.sites import FFNSite, apply_activation
 
@@ -50,9 +51,20 @@ class ExpertBank(nn.Module):
         Returns:
             One output row for each input row, (T, D).
         """
-        hidden_TG = _grouped_linear(x_TD, self.weight_in, self.bias_in, ends_N)
+        weight_in, weight_out = _own_experts(self.weight_in), _own_experts(self.weight_out)
+        bias_in, bias_out = _own_experts(self.bias_in), _own_experts(self.bias_out)
+        hidden_TG = _grouped_linear(x_TD, weight_in, bias_in, ends_N)
         hidden_TF = apply_activation(hidden_TG, self.activation, self.is_gated)
-        return _grouped_linear(hidden_TF, self.weight_out, self.bias_out, ends_N)
+        return _grouped_linear(hidden_TF, weight_out, bias_out, ends_N)
+
+
+@overload
+def _own_experts(stack: Tensor) -> Tensor: ...
+@overload
+def _own_experts(stack: None) -> None: ...
+def _own_experts(stack: Tensor | None) -> Tensor | None:
+    """Return the experts of this process, of a stack that is shared out (expert parallelism)."""
+    return stack.to_local() if isinstance(stack, DTensor) else stack
 
 
 def _stack(tensor: Tensor, num_experts: int) -> nn.Parameter:

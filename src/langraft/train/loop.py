@@ -26,16 +26,28 @@ from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
 from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
+from langraft.families.weights import Part
+from langraft.graft.experts import ExpertBank
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
+from langraft.train.fill import fill_model
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
+from langraft.train.mesh import check_mesh
 from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
-from langraft.train.parallel import Processes, reshard_model, shard_model, whole
+from langraft.train.parallel import (
+    Processes,
+    clip_gradients,
+    gather_tensors,
+    reshard_model,
+    separate_meshes,
+    shard_model,
+)
 from langraft.train.precision import keep_float32
+from langraft.train.sharing import StepSharing
 from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
 
@@ -94,6 +106,7 @@ def train_stage(
     processes: Processes,
     console: Console,
     gauge: Gauge | None = None,
+    sources: Mapping[str, Callable[[Part], Tensor]] | None = None,
 ) -> StageResult:
     """Train a grafted model for one stage, from its last checkpoint if there is one.
 
@@ -111,6 +124,8 @@ def train_stage(
         processes: All of them call this together.
         console: Where the progress bar goes.
         gauge: Measures the model on the way, into the log's ``heldout``.
+        sources: Of a model without weights, what reads a part of each parameter once it is known
+            which process needs which.
 
     Raises:
         TrainingError: when the loss is not finite or spikes too often, or a frozen tensor moved.
@@ -125,10 +140,14 @@ def train_stage(
             f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
             f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
         )
+    banks = [module for module in model.modules() if isinstance(module, ExpertBank)]
+    check_mesh(training.mesh, processes.world_size, [len(bank.weight_in) for bank in banks])
     device, dtype = processes.device, getattr(torch, training.dtype)
     total_steps = num_steps(stage, training)
     tokens_per_step = training.batch_rows * training.sequence_length
-    model.to(device).train()
+    if sources is None:
+        model.to(device)
+    model.train()
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
         raise TrainingError(
@@ -141,10 +160,20 @@ def train_stage(
         _recompute_layers(model)
     token_losses = TokenLosses(model, has_z_loss=training.z_loss > 0)
     has_float32_residual = "residual" in training.keep_float32
-    shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
+    shard_model(
+        token_losses,
+        processes,
+        dtype,
+        mesh=training.mesh,
+        has_float32_residual=has_float32_residual,
+    )
+    if sources is not None:
+        fill_model(model, sources, device)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
     optimizer = make_optimizer(trained, stage, training)
+    separate_meshes(optimizer)
+    sharing = StepSharing(token_losses, processes)
     checkpoints = Checkpoints(
         folder / "checkpoints", trained, optimizer, processes, every=training.checkpoint_every
     )
@@ -187,7 +216,8 @@ def train_stage(
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
             )
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                sharing.begin_micro_batch(is_last=number == len(batches) - 1)
                 loss = _micro_loss(
                     token_losses,
                     batch.to(device),
@@ -200,10 +230,9 @@ def train_stage(
                     meter=meter,
                 )
                 loss.backward()
-            gradient_norm = torch.nn.utils.clip_grad_norm_(
-                trained.values(), training.clip_norm, foreach=True
+            gradient_norm = clip_gradients(
+                trained.values(), training.clip_norm, processes, training.mesh.replicate
             )
-            gradient_norm = float(whole(gradient_norm))
             record = meter.record(processes, languages.all)
             if not (math.isfinite(record["loss"]) and math.isfinite(gradient_norm)):
                 raise _not_finite(
@@ -259,7 +288,7 @@ def train_stage(
             f"A frozen tensor changed during stage {stage.name!r}. This is a bug of langraft or of "
             f"a library under it; the stage's result is not used. It trained: {stage.trains}."
         )
-    tensors = {name: whole(parameter).cpu().contiguous() for name, parameter in trained.items()}
+    tensors = gather_tensors(trained, processes)
     if processes.is_leader:
         with explain_disk_errors(folder):
             save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
