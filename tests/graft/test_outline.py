@@ -70,6 +70,18 @@ def test_rows_of_new_tokens_are_those_of_the_whole_graft(
     assert_same_bits(whole, outline.model)
 
 
+@pytest.mark.parametrize("rank", [3, "full"])
+def test_adapters_begin_as_they_do_in_the_whole_graft(
+    save_base: Callable[..., Path], rank: Any
+) -> None:
+    method = MoELPR(new_experts=2, attention_rank=rank, output_rank=rank)
+    for family in ("llama", "gpt2"):
+        folder = save_base(family)
+        outline = outline_graft(folder, method, dtype=torch.float32, seed=5)
+        fill_model(outline.model, outline.sources, CPU)
+        assert_same_bits(graft_model(load_base(folder), method, seed=5), outline.model)
+
+
 @pytest.mark.parametrize("method", [Full(), MoECT(new_experts=2)])
 def test_what_a_stage_trained_takes_the_place_of_the_base(
     save_base: Callable[..., Path], tmp_path: Path, method: Any
@@ -90,10 +102,8 @@ def test_what_a_stage_trained_takes_the_place_of_the_base(
 
 def test_what_needs_a_whole_base_says_so(save_base: Callable[..., Path], tmp_path: Path) -> None:
     folder = save_base()
-    adapted = MoELPR(new_experts=2, attention_rank=2)
-    for method in (LlamaPro(new_blocks=1), adapted):
-        with pytest.raises(ModelError, match="from a whole base"):
-            outline_graft(folder, method, dtype=torch.float32)
+    with pytest.raises(ModelError, match=r"llama_pro makes .* from a whole base"):
+        outline_graft(folder, LlamaPro(new_blocks=1), dtype=torch.float32)
     with pytest.raises(ModelError, match=r"does not store lm_head\.weight"):
         outline_graft(save_base("gpt_neox"), MoELPR(new_experts=2), dtype=torch.float32)
     save(graft_model(load_base(folder), MoELPR(new_experts=2)), tmp_path / "graft", base=folder)

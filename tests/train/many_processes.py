@@ -144,7 +144,7 @@ def train(name: str, text: Path, folder: Path, processes: Processes, stop_after:
 OUTLINED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "outline-untied": ("llama", {"tie_word_embeddings": False}, {"rare_tokens": RARE}),
     "outline-tied+expert": ("llama", {"tie_word_embeddings": True}, {"rare_tokens": RARE}),
-    "outline-conv1d": ("gpt2", {}, {}),
+    "outline-conv1d-adapted": ("gpt2", {}, {}),
     "outline-extended": (
         "qwen2",
         {"vocab_size": 230, "tie_word_embeddings": True},
@@ -161,7 +161,8 @@ def fill(name: str, folder: Path, processes: Processes) -> None:
         tiny_model(family, **changes).save_pretrained(base)
     processes.barrier()
     token_rows = "rare" if "rare_tokens" in settings else "frozen"
-    method = MoELPR(new_experts=4, token_rows=token_rows)
+    rank = 2 if "adapted" in name else 0
+    method = MoELPR(new_experts=4, token_rows=token_rows, attention_rank=rank, output_rank=rank)
     whole = graft_model(load_base(base), method, **settings)
     outline = outline_graft(base, method, dtype=torch.float32, **settings)
     root = TokenLosses(outline.model)

@@ -33,15 +33,20 @@ ENVIRONMENT = os.environ | {
 ALONE = ("lpr", "odd", "review", "review-micro2", "ct", "full")
 ON_TWO = ("lpr", "lpr-chunked-recomputed", "lpr+expert", "odd", "review", "review-micro2")
 ROUNDED = "lpr-bfloat16+expert"
-OUTLINED = ("outline-untied", "outline-tied+expert", "outline-conv1d", "outline-extended")
+OUTLINED = (
+    "outline-untied",
+    "outline-tied+expert",
+    "outline-conv1d-adapted",
+    "outline-extended",
+)
 ON_FOUR = (
     *("lpr", "lpr+replicated", "lpr-chunked-recomputed+expert", "lpr+expert-replicated"),
     *("odd", "ct", "full"),
 )
 
 
-def run_processes(number: int, *arguments: object, script: str = "many_processes.py") -> None:
-    command = [sys.executable, *_torchrun(number), str(TESTS / "train" / script)]
+def run_processes(number: int, *arguments: object) -> None:
+    command = [sys.executable, *_torchrun(number), str(TESTS / "train/many_processes.py")]
     done = subprocess.run(
         [*command, *(str(a) for a in arguments)],
         capture_output=True,
@@ -136,10 +141,12 @@ def test_a_stopped_stage_goes_on_with_another_number_of_processes(
     trained: Path, tmp_path: Path
 ) -> None:
     text = trained / "text"
-    run_processes(2, text, tmp_path, "--stop-after", 3, "lpr")
-    run_processes(4, text, tmp_path, "--stop-after", 7, "lpr")
-    run_processes(1, text, tmp_path, "lpr")
-    assert_same_training(trained / "1" / "lpr", tmp_path / "lpr")
+    names = ["lpr", "lpr+expert"]  # one process alone shares nothing out
+    run_processes(2, text, tmp_path, "--stop-after", 3, *names)
+    run_processes(4, text, tmp_path, "--stop-after", 7, *names)
+    run_processes(1, text, tmp_path, *names)
+    for name in names:
+        assert_same_training(trained / "1" / "lpr", tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +163,21 @@ def test_a_mesh_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         check_mesh(Mesh.model_validate(mesh), number, experts)
+
+
+@pytest.mark.slow
+def test_a_run_whose_mesh_does_not_fit_ends_with_a_message(recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "langraft", "train", str(recipe), "--out", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--set", "training.mesh.replicate=2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == 2
+    assert "2 copies of the model (replicate)" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_only_the_leader_holds_whole_weights_at_the_end() -> None:

@@ -2,8 +2,9 @@
 
 With several processes the graft is built on the meta device and sharded, then each process reads
 its own part of every tensor: of the base from its files, of new experts from the FFN they are
-copies of, of what a stage trained from that stage's weights. The bits are those of a graft that
-was built whole. Routers, gates and token rows are small and real from the beginning.
+copies of, of what a stage trained from that stage's weights; adapters begin anew. The bits are
+those of a graft that was built whole. Routers, gates and token rows are small and real from the
+beginning.
 
 Shape suffixes: N = new experts, G = inner rows of an FFN, D = model width, V = rows of the base.
 """
@@ -22,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from langraft.core.errors import ArtifactError, ModelError
 from langraft.families.sites import FFNSite, find_ffn_sites
 from langraft.families.weights import Part, TensorParts, base_tensors, outline_model
+from langraft.graft.adapters import AdaptedProjection
 from langraft.graft.expanded_ffn import ExpandedFFN, original_ffn
 from langraft.graft.method import AbstractMethod
 from langraft.graft.new_rows import first_input_rows, first_output_rows
@@ -99,6 +101,13 @@ def outline_graft(
                 sources[f"{prefix}.{name}"] = lambda part, parts=parts: _read_stack(
                     parts, part, read_base
                 )
+    for prefix, module in model.named_modules():
+        if isinstance(module, AdaptedProjection):
+            sources[f"{prefix}.adapter_up.weight"] = _zeros
+            if module.adapter_down is not None:
+                sources[f"{prefix}.adapter_down.weight"] = lambda part, module=module: (
+                    module.first_down()[part]
+                )
     if graft_info(model).extension is not None:
         sources |= _new_row_sources(model, read_base)
     unknown = [n for n, p in model.named_parameters() if p.is_meta and n not in sources]
@@ -141,6 +150,10 @@ def _read_stack(
         start += num_rows
     whole = torch.cat(pieces)
     return whole.expand(copies.stop - copies.start, *whole.shape)
+
+
+def _zeros(part: Part) -> Tensor:
+    return torch.zeros([each.stop - each.start for each in part])
 
 
 def _new_row_sources(model: Any, read_base: Callable[[Any, Part], Tensor]) -> dict[str, ReadPart]:

@@ -64,14 +64,15 @@ def open_pipeline(
         is_dry: Write nothing, lock nothing.
 
     Raises:
-        LangraftError: when a later step would refuse the recipe, or the folder is in use.
+        LangraftError: when a later step would refuse the recipe, the folder is in use, or another
+            process of the run has ended.
     """
     steps.check_before_running(recipe)
-    processes = join_processes()
-    transformers.logging.disable_progress_bar()
-    console = console or Console(stderr=True, quiet=not processes.is_leader)
-    pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
     with explain_lost_process(folder):
+        processes = join_processes()
+        transformers.logging.disable_progress_bar()
+        console = console or Console(stderr=True, quiet=not processes.is_leader)
+        pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
         if is_dry or not processes.is_leader:
             yield pipeline
             return

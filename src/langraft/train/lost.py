@@ -33,9 +33,11 @@ def explain_lost_process(folder: Path) -> Generator[None]:
     except RuntimeError as error:
         if not _is_of_lost_process(error):
             raise
+        words = str(error).splitlines()[0]
+        words = words.partition("] ")[2] or words  # gloo begins with a line of its source
         raise TrainingError(
             f"Process {os.environ.get('RANK', '0')} stops: another process of this run has ended "
-            f"or cannot be reached ({str(error).splitlines()[0][:120]}). {_last_checkpoint(folder)}"
+            f"or cannot be reached ({words[:200]}). {_last_checkpoint(folder)}"
             " Run the same command again to go on; torchrun --max-restarts 3 does so by itself."
         ) from error
 

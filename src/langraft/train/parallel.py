@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.parallel import parallelize_module
 
@@ -69,8 +70,24 @@ def join_processes() -> Processes:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if has_gpu else "gloo")
+        _meet("nccl" if has_gpu else "gloo", world_size)
     return Processes(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _meet(backend: str, world_size: int) -> None:
+    """Find the other processes, of this start and not of an earlier one.
+
+    torchrun keeps one store over restarts (pytorch issue 135712), where the addresses of processes
+    that are gone remain. On one node the number of restarts tells them apart; several nodes may
+    count differently, and need TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 (docs/guide/distributed.md).
+    """
+    if int(os.environ.get("LOCAL_WORLD_SIZE", "0")) != world_size:
+        dist.init_process_group(backend)
+        return
+    store, rank, _ = next(rendezvous("env://"))
+    start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    store = dist.PrefixStore(start, store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 def shard_model(
