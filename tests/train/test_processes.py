@@ -21,7 +21,7 @@ from langraft.core.training import Mesh
 from langraft.train.log import read_log
 from langraft.train.loop import WEIGHTS
 from langraft.train.mesh import check_mesh
-from langraft.train.parallel import Processes, gather_tensors
+from langraft.train.parallel import Processes, _Placement, gather_tensors
 
 TESTS = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {
@@ -163,6 +163,13 @@ def test_a_mesh_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         check_mesh(Mesh.model_validate(mesh), number, experts)
+
+
+def test_a_tensor_is_sharded_along_the_first_dimension_that_divides_evenly() -> None:
+    stack = torch.nn.Parameter(torch.zeros(3, 40, 16))
+    assert [_Placement(n)(stack).dim for n in (3, 8, 16, 7)] == [0, 1, 2, 0]
+    with pytest.raises(TrainingError, match=r"no dimension of a stack \(3, 40, 16\)"):
+        _Placement(3, first=1)(stack)
 
 
 @pytest.mark.slow

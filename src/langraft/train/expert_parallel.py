@@ -74,7 +74,6 @@ class ExpertParallel(ParallelStyle):
 def _share_out(name: str, module: nn.Module, mesh: DeviceMesh) -> None:
     """Keep this process's experts of every tensor of a bank; all processes hold the same before."""
     del name
-    for name, parameter in list(module.named_parameters(recurse=False)):
-        shared = distribute_tensor(parameter.data, mesh, [Shard(0)], src_data_rank=None)
-        is_trained = parameter.requires_grad
-        setattr(module, name, nn.Parameter(shared, requires_grad=is_trained))
+    for attribute, parameter in list(module.named_parameters(recurse=False)):
+        share = distribute_tensor(parameter.data, mesh, [Shard(0)], src_data_rank=None)
+        setattr(module, attribute, nn.Parameter(share, requires_grad=parameter.requires_grad))

@@ -15,6 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.distributed.tensor import DTensor, Shard
 from torch.distributed.tensor.parallel import parallelize_module
 
+from langraft.core.errors import TrainingError
 from langraft.core.training import Mesh
 from langraft.families.sites import decoder_layers
 from langraft.graft.experts import ExpertBank
@@ -86,7 +87,7 @@ def _meet(backend: str, world_size: int) -> None:
         return
     store, rank, _ = next(rendezvous("env://"))
     start = f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    store = dist.PrefixStore(start, store)
+    store = dist.PrefixStore(start, store)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
@@ -104,6 +105,9 @@ def shard_model(
     trained parameters keep their own dtype at rest; matrix products run in ``dtype``, routers in
     float32. With ``has_float32_residual`` what passes between layers is not cast to it. Experts are
     shared out first where ``mesh`` asks for it.
+
+    Raises:
+        TrainingError: when a share of the experts does not divide evenly among its processes.
     """
     if processes.world_size == 1:
         return
@@ -143,7 +147,8 @@ class _Placement:
 
     Attributes:
         num_shards: Processes that share a parameter.
-        first: Dimension to begin with; 1 where experts are shared out along 0.
+        first: Dimension to begin with; 1 where experts are shared out along 0, and then even
+            shards are a must.
     """
 
     num_shards: int
@@ -152,6 +157,12 @@ class _Placement:
     def __call__(self, parameter: nn.Parameter) -> Shard:
         local: Any = parameter.to_local() if isinstance(parameter, DTensor) else parameter
         even = [d for d in range(self.first, local.ndim) if local.shape[d] % self.num_shards == 0]
+        if self.first and not even:
+            raise TrainingError(
+                f"training.mesh: {self.num_shards} processes hold the same experts, and no "
+                f"dimension of a stack {tuple(parameter.shape)} divides evenly among them. Raise "
+                "`expert` or `replicate`, or start fewer processes."
+            )
         return Shard(even[0] if even else 0)
 
 
