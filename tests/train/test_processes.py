@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from stage_setup import grafted, write_shards
 
 from langraft.core.errors import TrainingError
-from langraft.core.training import Mesh
+from langraft.core.training import Mesh, Training
 from langraft.train.log import read_log
 from langraft.train.loop import WEIGHTS
 from langraft.train.mesh import check_mesh
@@ -163,6 +164,12 @@ def test_a_mesh_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match=words):
         check_mesh(Mesh.model_validate(mesh), number, experts)
+
+
+def test_kernels_of_others_cannot_compute_experts_that_are_shared_out() -> None:
+    settings = {"experts": "grouped_mm", "mesh": {"expert": 2}}
+    with pytest.raises(ValidationError, match=r"with mesh\.expert 2 leave experts at auto"):
+        Training.model_validate(settings)
 
 
 def test_a_tensor_is_sharded_along_the_first_dimension_that_divides_evenly() -> None:

@@ -27,12 +27,14 @@ from langraft.core.stage import Stage
 from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
 from langraft.families.weights import Part
+from langraft.graft.expanded_ffn import use_experts
 from langraft.graft.experts import ExpertBank
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.fill import fill_model
+from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
 from langraft.train.mesh import check_mesh
@@ -148,6 +150,7 @@ def train_stage(
     if sources is None:
         model.to(device)
     model.train()
+    use_experts(model, training.experts)
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
         raise TrainingError(
@@ -203,6 +206,7 @@ def train_stage(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
+        stack.enter_context(fast_linears())
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()
