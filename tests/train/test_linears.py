@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from langraft.graft import products
-from langraft.train.linears import _ProductMode, fast_linears
+from langraft.train.linears import _exchanged, fast_linears
 
 
 @pytest.mark.parametrize("has_bias", [True, False])
@@ -18,7 +19,7 @@ def test_a_linear_layer_is_the_same_forward_and_backward(has_bias: bool, trains:
         x = torch.randn(3, 5, 24, generator=torch.Generator().manual_seed(0), requires_grad=True)
         layer.zero_grad()
         if is_fast:
-            with _ProductMode():
+            with _exchanged():
                 y = layer(x)
         else:
             y = layer(x)
@@ -28,6 +29,13 @@ def test_a_linear_layer_is_the_same_forward_and_backward(has_bias: bool, trains:
         found.append([y.detach(), x.grad, *gradients])
     for plain, fast in zip(*found, strict=True):
         torch.testing.assert_close(fast, plain, atol=1e-4, rtol=1e-5)
+
+
+def test_what_a_checkpoint_recomputes_is_computed_as_before() -> None:
+    layer, x = nn.Linear(24, 40), torch.randn(5, 24, requires_grad=True)
+    with _exchanged():
+        checkpoint(layer, x, use_reentrant=False).square().sum().backward()
+    assert x.grad is not None
 
 
 def test_other_precisions_and_empty_batches_are_left_to_torch() -> None:

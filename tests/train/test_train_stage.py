@@ -385,10 +385,11 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
 ) -> None:
     write_chats(tmp_path / "chats")
     tests = Path(__file__).parent.parent
+    path = os.pathsep.join([str(tests), str(tests / "train"), *sys.path])
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
         [*torchrun, tests / "train/two_processes.py", tmp_path / "two"],
-        env=os.environ | {"PYTHONPATH": f"{tests}{os.pathsep}{tests / 'train'}"},
+        env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         check=True,
     )

@@ -112,3 +112,12 @@ class Training(Settings):
                 f"batch_rows {self.batch_rows} is not a multiple of micro_rows {self.micro_rows}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _own_experts_are_shared_out(self) -> Training:
+        if self.mesh.expert > 1 and self.experts != "auto":
+            raise ValueError(
+                f"experts {self.experts!r} computes all experts in one process; with mesh.expert "
+                f"{self.mesh.expert} leave experts at auto"
+            )
+        return self

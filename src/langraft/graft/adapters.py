@@ -62,21 +62,30 @@ class AdaptedProjection(AbstractMatrixWrapper):
         self.shape: tuple[int, int] = base.shape if is_adapted else projection_shape(base)
         width_out, width_in = self.shape
         device = "meta" if base.weight.is_meta else None  # a plan needs no memory
+        self._seed = seed
         low_width = width_in if rank == "full" else rank
         self.adapter_up = nn.Linear(low_width, width_out, bias=False, device=device)
         nn.init.zeros_(self.adapter_up.weight)
         self.adapter_down = None
         if rank != "full":
             self.adapter_down = nn.Linear(width_in, rank, bias=False, device=device)
-            bound = 1 / math.sqrt(width_in)
-            generator = torch.Generator().manual_seed(seed) if device is None else None
-            nn.init.uniform_(self.adapter_down.weight, -bound, bound, generator=generator)
+            if device is None:
+                self.adapter_down.weight.data = self.first_down()
         for part in self.children():
             if part is not base:
                 part.langraft_group = "adapters"  # pyright: ignore[reportArgumentType]
         self.layer_below = layer_below
         self.is_output = is_output
         context.new_share.setdefault(layer_below, torch.zeros(0))
+
+    @torch.no_grad()
+    def first_down(self) -> Tensor:
+        """Return what D begins as, (rank, width in); U begins as zeros."""
+        assert self.adapter_down is not None
+        weight = torch.empty(self.adapter_down.weight.shape)
+        bound = 1 / math.sqrt(weight.shape[1])
+        generator = torch.Generator().manual_seed(self._seed)
+        return nn.init.uniform_(weight, -bound, bound, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""

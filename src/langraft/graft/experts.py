@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
 from langraft.families.sites import FFNSite, apply_activation, weight_and_bias
@@ -56,7 +57,8 @@ class ExpertBank(nn.Module):
             One output row for each input row, (A, D); anything where a row is nobody's.
         """
         dtype = _product_dtype(x_AD)
-        weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
+        stacks = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
+        weights = [_own_experts(stack) for stack in stacks]
         x_AD = x_AD.to(dtype)
         if torch.compiler.is_compiling() or self._activation_trains():
             return _run(x_AD, _as(dtype, weights), ends_N, self.activation, self.is_gated)
@@ -84,6 +86,11 @@ class ExpertBank(nn.Module):
         return isinstance(activation, nn.Module) and any(
             parameter.requires_grad for parameter in activation.parameters()
         )
+
+
+def _own_experts(stack: Tensor | None) -> Tensor | None:
+    """Return the experts of this process, of a stack that is shared out (expert parallelism)."""
+    return stack.to_local() if isinstance(stack, DTensor) else stack
 
 
 def has_plain_matrices(site: FFNSite) -> bool:
@@ -165,9 +172,8 @@ class _Experts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        saved = ctx.saved_tensors  # read once: what was recomputed is given once
-        x_AD, *given = saved[:5]
-        kept = saved[5:]
+        x_AD, *saved = ctx.saved_tensors  # once: a checkpoint lets go of what was read
+        given, kept = saved[:4], saved[4:]
         gradient_AD = gradients[0].contiguous()
         of_x, of_in, of_bias_in, of_out, of_bias_out = (
             torch.zeros_like(like) if is_wanted and like is not None else None

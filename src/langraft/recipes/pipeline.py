@@ -37,6 +37,7 @@ from langraft.recipes.conversations import INSTRUCT, instruct_inputs, make_conve
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
 from langraft.train.limits import refuse_impossible
+from langraft.train.lost import explain_lost_process
 from langraft.train.parallel import Processes, join_processes
 
 Until = Literal["corpus", "train", "evaluate", "export", "report"]
@@ -64,20 +65,22 @@ def open_pipeline(
         is_dry: Write nothing, lock nothing.
 
     Raises:
-        LangraftError: when a later step would refuse the recipe, or the folder is in use.
+        LangraftError: when a later step would refuse the recipe, the folder is in use, or another
+            process of the run has ended.
     """
     steps.check_before_running(recipe)
-    processes = join_processes()
-    refuse_impossible(recipe.training, processes)
-    transformers.logging.disable_progress_bar()
-    console = console or Console(stderr=True, quiet=not processes.is_leader)
-    pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
-    if is_dry or not processes.is_leader:
-        yield pipeline
-        return
-    with lock(folder):
-        write_text(folder / "recipe.yaml", dump_recipe(recipe))
-        yield pipeline
+    with explain_lost_process(folder):
+        processes = join_processes()
+        refuse_impossible(recipe.training, processes)
+        transformers.logging.disable_progress_bar()
+        console = console or Console(stderr=True, quiet=not processes.is_leader)
+        pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
+        if is_dry or not processes.is_leader:
+            yield pipeline
+            return
+        with lock(folder):
+            write_text(folder / "recipe.yaml", dump_recipe(recipe))
+            yield pipeline
 
 
 class Pipeline:

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from langraft.core.artifacts import Manifest, read_manifest
+from langraft.core.errors import ModelError
 from langraft.core.recipe import Recipe
 from langraft.core.stage import Stage
 from langraft.corpus.shards import open_stream
@@ -18,6 +19,7 @@ from langraft.corpus.vocabulary.extension import Extension, is_extended
 from langraft.evaluate.evaluation import evaluate_model
 from langraft.evaluate.task_cache import TaskCache
 from langraft.graft.method import AbstractMethod
+from langraft.graft.outline import Outline, outline_graft
 from langraft.graft.store import (
     empty_base,
     load_base,
@@ -39,6 +41,7 @@ from langraft.recipes.base import (
 from langraft.recipes.conversations import INSTRUCT, TOKENIZER, text_folder
 from langraft.recipes.plan import Plan, plan_method
 from langraft.train.loop import WEIGHTS, train_stage
+from langraft.train.mesh import check_mesh
 from langraft.train.parallel import Processes
 
 
@@ -84,10 +87,12 @@ class MethodTrainer:
     def train(self, number: int, folder: Path) -> dict[str, Any]:
         """Train one stage."""
         stage = self.stages[number]
+        self._check_mesh()
         loader = make_loader(self._recipe, stage, text_folder(self._run_folder, stage))
         samples = num_samples(stage, self._recipe.training)
         warn_of_repetition(loader, samples, self._console)
-        model = self._model_after(number)
+        outline = self._outline_after(number)
+        model = self._model_after(number) if outline is None else outline.model
         result = train_stage(
             model,
             stage=stage,
@@ -99,6 +104,7 @@ class MethodTrainer:
             processes=self._processes,
             console=self._console,
             gauge=heldout_gauge(model, self._recipe, self._run_folder),
+            sources=outline.sources if outline else None,
         )
         self._num_stages_done = number + 1
         if self._processes.world_size > 1 or self._recipe.training.quantize_frozen:
@@ -220,21 +226,56 @@ class MethodTrainer:
         if self._model is None or self._num_stages_done != num_stages:
             dtype = getattr(torch, self._recipe.training.dtype)
             base = load_base(base_folder(self._run_folder), dtype)
-            self._model = graft_model(
-                base,
-                self._method,
-                rare_tokens=self._rare_tokens(),
-                tokenizer=self._extension,
-                languages=self._recipe.languages,
-                seed=self._recipe.seed,
-            )
+            self._model = graft_model(base, self._method, **self._graft_settings)
             for stage in self.stages[:num_stages]:
-                path = self._folder / f"train-{stage.name}" / WEIGHTS
+                path = self._weights_of(stage)
                 load_tensors(self._model, read_tensors(path), path)
                 graft_info(self._model).is_base_changed |= stage.trains == "everything"
             self._model.to(self._processes.device)
             self._num_stages_done = num_stages
         return self._model
+
+    def _outline_after(self, num_stages: int) -> Outline | None:
+        """Return the model after so many stages without weights, for processes that share it.
+
+        None for one process alone, and with a remark where the weights must be loaded whole.
+        """
+        if self._processes.world_size == 1:
+            return None
+        dtype = getattr(torch, self._recipe.training.dtype)
+        folder = base_folder(self._run_folder)
+        try:
+            outline = outline_graft(folder, self._method, dtype=dtype, **self._graft_settings)
+        except ModelError as error:
+            self._console.print(
+                f"  Every process loads the whole model before it is sharded: {error}.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+            return None
+        for stage in self.stages[:num_stages]:
+            outline.add_trained(self._weights_of(stage))
+            graft_info(outline.model).is_base_changed |= stage.trains == "everything"
+        return outline
+
+    @property
+    def _graft_settings(self) -> dict[str, Any]:
+        return {
+            "rare_tokens": self._rare_tokens(),
+            "tokenizer": self._extension,
+            "languages": self._recipe.languages,
+            "seed": self._recipe.seed,
+        }
+
+    def _weights_of(self, stage: Stage) -> Path:
+        return self._folder / f"train-{stage.name}" / WEIGHTS
+
+    def _check_mesh(self) -> None:
+        """Refuse a mesh that does not fit before anything is loaded."""
+        counts = getattr(self._method, "new_experts", ())
+        experts = counts if isinstance(counts, tuple) else (counts,)
+        check_mesh(self._recipe.training.mesh, self._processes.world_size, experts)
 
 
 def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:

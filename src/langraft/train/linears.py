@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from langraft.graft.products import prefers_onednn, product
 
@@ -24,20 +23,29 @@ def fast_linears() -> Generator[None]:
     """
     with contextlib.ExitStack() as stack:
         if prefers_onednn():
-            stack.enter_context(_ProductMode())
+            stack.enter_context(_exchanged())
         yield
 
 
-class _ProductMode(TorchFunctionMode):
-    """Sends ``nn.functional.linear`` to ``_Linear`` where that can compute it."""
+@contextlib.contextmanager
+def _exchanged() -> Generator[None]:
+    """Exchange ``nn.functional.linear`` for ``_Linear`` inside, where that can compute it.
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        if function is nn.functional.linear and not kwargs and all(map(_is_plain, args[:2])):
-            x, weight, bias = args if len(args) == 3 else (*args, None)
-            return _Linear.apply(x, weight, bias)
-        return function(*args, **(kwargs or {}))
+    A ``TorchFunctionMode`` would be off within a backward pass, where checkpoints would recompute
+    layers otherwise than they were computed.
+    """
+    plain: Any = nn.functional.linear
+
+    def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+        if _is_plain(input) and _is_plain(weight):
+            return _Linear.apply(input, weight, bias)
+        return plain(input, weight, bias)
+
+    nn.functional.linear = linear  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        yield
+    finally:
+        nn.functional.linear = plain
 
 
 def _is_plain(tensor: Any) -> bool:

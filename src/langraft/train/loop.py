@@ -27,24 +27,36 @@ from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
 from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
+from langraft.families.weights import Part
 from langraft.graft.expanded_ffn import use_experts
+from langraft.graft.experts import ExpertBank
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.compiled import compile_layers
+from langraft.train.fill import fill_model
 from langraft.train.limits import refuse_impossible
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
+from langraft.train.mesh import check_mesh
 from langraft.train.meter import StepMeter
 from langraft.train.optimizer import learning_rate, make_optimizer
-from langraft.train.parallel import Processes, reshard_model, shard_model, whole
+from langraft.train.parallel import (
+    Processes,
+    clip_gradients,
+    gather_tensors,
+    reshard_model,
+    separate_meshes,
+    shard_model,
+)
 from langraft.train.precision import keep_float32
 from langraft.train.quantize import quantize_frozen
 from langraft.train.read_ahead import ReadAhead
 from langraft.train.recompute import recompute_layers
+from langraft.train.sharing import StepSharing
 from langraft.train.signals import note_stop_signals
 from langraft.train.spikes import Spike, SpikeWatch
 
@@ -103,6 +115,7 @@ def train_stage(
     processes: Processes,
     console: Console,
     gauge: Gauge | None = None,
+    sources: Mapping[str, Callable[[Part], Tensor]] | None = None,
 ) -> StageResult:
     """Train a grafted model for one stage, from its last checkpoint if there is one.
 
@@ -120,6 +133,8 @@ def train_stage(
         processes: All of them call this together.
         console: Where the progress bar goes.
         gauge: Measures the model on the way, into the log's ``heldout``.
+        sources: Of a model without weights, what reads a part of each parameter once it is known
+            which process needs which.
 
     Raises:
         TrainingError: when the loss is not finite or spikes too often, or a frozen tensor moved.
@@ -135,6 +150,8 @@ def train_stage(
             f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
         )
     refuse_impossible(training, processes)
+    banks = [module for module in model.modules() if isinstance(module, ExpertBank)]
+    check_mesh(training.mesh, processes.world_size, [len(bank.weight_in) for bank in banks])
     device, dtype = processes.device, getattr(torch, training.dtype)
     total_steps = num_steps(stage, training)
     tokens_per_step = training.batch_rows * training.sequence_length
@@ -149,17 +166,29 @@ def train_stage(
     num_trained = sum(parameter.numel() for parameter in trained.values())
     if training.quantize_frozen:
         quantize_frozen(model, training.quantize_frozen, device)
-    model.to(device).train()
+    if sources is None:
+        model.to(device)
+    model.train()
     if training.activation_checkpointing:
         recompute_layers(model, training.activation_checkpointing)
     if training.compile:
         compile_layers(model)
     token_losses = TokenLosses(model, z_loss=training.z_loss)
     has_float32_residual = "residual" in training.keep_float32
-    shard_model(token_losses, processes, dtype, has_float32_residual=has_float32_residual)
+    shard_model(
+        token_losses,
+        processes,
+        dtype,
+        mesh=training.mesh,
+        has_float32_residual=has_float32_residual,
+    )
+    if sources is not None:
+        fill_model(model, sources, device)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_before = fingerprint_frozen(model)
     optimizer = make_optimizer(trained, stage, training)
+    separate_meshes(optimizer)
+    sharing = StepSharing(token_losses, processes)
     checkpoints = Checkpoints(
         folder / "checkpoints", trained, optimizer, processes, every=training.checkpoint_every
     )
@@ -192,8 +221,7 @@ def train_stage(
         stack.enter_context(attend_by_document(token_losses))
         read = partial(_micro_batches, training=training, processes=processes)
         reader = stack.enter_context(ReadAhead(read, total_steps))
-        if not training.activation_checkpointing:  # a layer is not recomputed under it
-            stack.enter_context(fast_linears())
+        stack.enter_context(fast_linears())
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()
@@ -207,7 +235,8 @@ def train_stage(
             num_labels = processes.sum(
                 torch.stack([(b.labels != IGNORED).sum() for b in batches]).sum().to(device)
             )
-            for batch in batches:
+            for number, batch in enumerate(batches):
+                sharing.begin_micro_batch(is_last=number == len(batches) - 1)
                 loss = _micro_loss(
                     token_losses,
                     batch.to(device),
@@ -219,10 +248,9 @@ def train_stage(
                     meter=meter,
                 )
                 loss.backward()
-            gradient_norm = torch.nn.utils.clip_grad_norm_(
-                trained.values(), training.clip_norm, foreach=True
+            gradient_norm = clip_gradients(
+                trained.values(), training.clip_norm, processes, training.mesh.replicate
             )
-            gradient_norm = float(whole(gradient_norm))
             record = meter.record(processes, languages.all)
             if not (math.isfinite(record["loss"]) and math.isfinite(gradient_norm)):
                 raise _not_finite(
@@ -279,7 +307,7 @@ def train_stage(
             f"A frozen tensor changed during stage {stage.name!r}. This is a bug of langraft or of "
             f"a library under it; the stage's result is not used. It trained: {stage.trains}."
         )
-    tensors = {name: whole(parameter).cpu().contiguous() for name, parameter in trained.items()}
+    tensors = gather_tensors(trained, processes)
     if processes.is_leader:
         with explain_disk_errors(folder):
             save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})

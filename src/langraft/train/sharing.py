@@ -1,0 +1,73 @@
+"""When the processes of a step talk: once a step where memory allows, else once a micro-batch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
+
+from langraft.train.parallel import Processes, own_part
+
+_SHARE_OF_FREE = 0.5  # activations need the rest
+
+
+class StepSharing:
+    """Gathers parameters and sums gradients no more often than a step's memory demands.
+
+    Between the micro-batches of a step gradients can stay with each process, whole and in float32,
+    and be summed with the last; parameters can stay gathered from the first forward pass to the
+    last backward pass. Each is done where it fits into half of the memory that is free when the
+    stage begins, on every process, with gradients and moments of the optimizer deducted; gradients
+    go first. One process has nothing to share.
+
+    Attributes:
+        is_gradient_kept: Whether gradients are summed once a step.
+        are_weights_kept: Whether parameters are gathered once a step.
+    """
+
+    def __init__(self, root: nn.Module, processes: Processes) -> None:
+        """Decide for a sharded model; all processes call this together."""
+        self._root = root if isinstance(root, FSDPModule) else None
+        self.is_gradient_kept = self.are_weights_kept = False
+        if self._root is None:
+            return
+        parameters = list(root.parameters())
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        shards = sum(own_part(p).numel() for p in trained)
+        spare = _SHARE_OF_FREE * (_free_bytes(processes.device) - 12 * shards)
+        gradients = 4 * sum(_gathered_numel(p) for p in trained)
+        weights = sum(_gathered_numel(p) * p.element_size() for p in parameters)
+        self.is_gradient_kept = not processes.any(gradients > spare)
+        self.are_weights_kept = self.is_gradient_kept and not processes.any(
+            gradients + weights > spare
+        )
+        if self.are_weights_kept:
+            self._root.set_reshard_after_forward(False)
+
+    def begin_micro_batch(self, *, is_last: bool) -> None:
+        """Prepare the next forward and backward pass."""
+        if self._root is None:
+            return
+        self._root.set_is_last_backward(is_last)
+        self._root.set_requires_gradient_sync(is_last or not self.is_gradient_kept)
+        self._root.set_reshard_after_backward(is_last or not self.are_weights_kept)
+
+
+def _gathered_numel(parameter: nn.Parameter) -> int:
+    """Return the elements of a parameter that a process computes with."""
+    if not isinstance(parameter, DTensor):
+        return parameter.numel()
+    mesh = parameter.device_mesh
+    shares = mesh["expert"].size() if "expert" in (mesh.mesh_dim_names or ()) else 1
+    return parameter.numel() // shares
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Return the free memory of a device; of the host this process's share."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return pages // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -1,0 +1,199 @@
+"""Run by torchrun: trains the stages of ``test_processes`` in several settings.
+
+many_processes.py TEXT FOLDER [--stop-after STEP] NAME...
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from stage_setup import LANGUAGES, RARE, grafted, make_loader, training
+from stage_setup import stage as make_stage
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from langraft.core.errors import InterruptedRunError
+from langraft.core.stage import Stage
+from langraft.core.training import Mesh
+from langraft.corpus.vocabulary.extension import Extension
+from langraft.graft.methods.full import Full
+from langraft.graft.methods.moe_ct import MoECT
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.outline import outline_graft
+from langraft.graft.store import load_base
+from langraft.graft.surgery import graft_model
+from langraft.train import loss
+from langraft.train.fill import fill_model
+from langraft.train.loop import train_stage
+from langraft.train.loss import TokenLosses
+from langraft.train.parallel import Processes, join_processes, shard_model
+from tiny import tiny_model
+
+MESHES = {
+    "replicated": {"replicate": 2},
+    "expert": {"expert": 2},
+    "expert-recomputed": {"expert": 2},
+    "expert-replicated": {"replicate": 2, "expert": 2},
+}
+
+
+def separated(model: Any) -> Any:
+    """Make experts differ: among exact copies the routers' first gradient is rounding alone."""
+    for number, bank in enumerate(layer.mlp.experts for layer in model.model.layers):
+        noise = torch.Generator().manual_seed(number)
+        bank.weight_out.data += 0.3 * torch.randn(bank.weight_out.shape, generator=noise)
+    return model
+
+
+def stage(**changes: Any) -> Stage:
+    """Ten steps of eight rows."""
+    return make_stage(tokens=1280, **changes)
+
+
+def setting(name: str) -> tuple[Any, Stage]:
+    """Return the model and the stage of a setting."""
+    plain = ("experts", "routers", "token_rows")
+    if name.startswith("ct"):
+        model = separated(graft_model(tiny_model(), MoECT(new_experts=4)))
+        trains = ("experts", "routers", "gates")
+        return model, stage(trains=trains, losses={"balance": 0.01}, lr=1e-2)
+    if name.startswith("full"):
+        return graft_model(tiny_model(), Full()), stage(trains="everything", losses={}, lr=1e-3)
+    if name.startswith("review"):
+        return separated(grafted()), stage(trains=("routers",), losses={"prior": 0.1})
+    if name.startswith("odd"):
+        method = MoELPR(new_experts=3, token_rows="rare")
+        return separated(graft_model(tiny_model(), method, rare_tokens=RARE)), stage(trains=plain)
+    method = MoELPR(new_experts=4, token_rows="rare")
+    return separated(graft_model(tiny_model(), method, rare_tokens=RARE)), stage(trains=plain)
+
+
+class Stopping:
+    """Sends this process SIGTERM in a step, as torchrun does to all."""
+
+    def __init__(self, loader: Any, step: int, batch_rows: int) -> None:
+        self._loader, self._sample = loader, (step - 1) * batch_rows
+
+    def rows(self, samples: range) -> Any:
+        if samples.start >= self._sample:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return self._loader.rows(samples)
+
+
+class Collectives(TorchDispatchMode):
+    """Counts what the processes exchange, by kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = Counter[str]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace in ("c10d", "_c10d_functional"):
+            self.counts[func._schema.name.partition("::")[2]] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def train(name: str, text: Path, folder: Path, processes: Processes, stop_after: int) -> None:
+    """Train one setting and write what was communicated."""
+    torch.set_num_threads(1)
+    loss._CHUNK_LOGITS = 320 * 10 if "chunked" in name else 2**26
+    at = folder / name
+    if processes.is_leader:
+        at.mkdir(parents=True, exist_ok=True)
+    processes.barrier()
+    key = name.partition("+")[2]
+    changes = {
+        "batch_rows": 8,
+        "micro_rows": 2 if "micro2" in name else 1,
+        "activation_checkpointing": "recomputed" in name,
+        "mesh": MESHES.get(key, {}) if processes.world_size > 1 else {},
+    }
+    loader: Any = make_loader(text)
+    if stop_after:
+        loader = Stopping(loader, stop_after, 8)
+    model, its_stage = setting(name)
+    if "bfloat16" in name:
+        model.to(torch.bfloat16)
+        changes["dtype"] = "bfloat16"
+    with Collectives() as talk:
+        try:
+            train_stage(
+                model,
+                stage=its_stage,
+                training=training(**changes),
+                languages=LANGUAGES,
+                loader=loader,
+                seed=0,
+                folder=at,
+                processes=processes,
+                console=Console(quiet=True),
+            )
+        except InterruptedRunError:
+            assert stop_after
+    if processes.is_leader:
+        (at / "collectives.json").write_text(json.dumps(talk.counts), encoding="utf-8")
+
+
+OUTLINED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "outline-untied": ("llama", {"tie_word_embeddings": False}, {"rare_tokens": RARE}),
+    "outline-tied+expert": ("llama", {"tie_word_embeddings": True}, {"rare_tokens": RARE}),
+    "outline-conv1d-adapted": ("gpt2", {}, {}),
+    "outline-extended": (
+        "qwen2",
+        {"vocab_size": 230, "tie_word_embeddings": True},
+        {"tokenizer": Extension(first_new_id=230, pieces=((7, 8), (9, 10, 11), (12, 3)))},
+    ),
+}
+
+
+def fill(name: str, folder: Path, processes: Processes) -> None:
+    """Fill a sharded graft that was built without weights and compare it with a whole one."""
+    family, changes, settings = OUTLINED[name]
+    base = folder / name / "base"
+    if processes.is_leader:
+        tiny_model(family, **changes).save_pretrained(base)
+    processes.barrier()
+    token_rows = "rare" if "rare_tokens" in settings else "frozen"
+    rank = 2 if "adapted" in name else 0
+    method = MoELPR(new_experts=4, token_rows=token_rows, attention_rank=rank, output_rank=rank)
+    whole = graft_model(load_base(base), method, **settings)
+    outline = outline_graft(base, method, dtype=torch.float32, **settings)
+    root = TokenLosses(outline.model)
+    mesh = Mesh.model_validate(MESHES.get(name.partition("+")[2], {}))
+    shard_model(root, processes, torch.float32, mesh=mesh)
+    fill_model(outline.model, outline.sources, processes.device)
+    expected = dict(whole.named_parameters())
+    found: Any
+    for key, found in outline.model.named_parameters():
+        assert torch.equal(found.full_tensor(), expected.pop(key)), key
+    assert not expected
+    for key, buffer in whole.named_buffers():
+        assert torch.equal(outline.model.get_buffer(key), buffer), key
+    (folder / name / f"filled-{processes.rank}").touch()
+
+
+def main() -> None:
+    """Carry out all settings that are asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("text", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--stop-after", type=int, default=0)
+    asked = parser.parse_args()
+    processes = join_processes()
+    for name in asked.names:
+        if name in OUTLINED:
+            fill(name, asked.folder, processes)
+            continue
+        train(name, asked.text, asked.folder, processes, asked.stop_after)
+
+
+if __name__ == "__main__":
+    main()
