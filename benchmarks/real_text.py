@@ -21,7 +21,7 @@ from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.curriculum.resolve import resolve
 
 LANGUAGES = Languages(original=("en",), new=("el", "hu", "tr"))
-MOST_CHARACTERS = 4_000_000  # of a language
+MOST_CHARACTERS = 1_000_000  # of a language
 END = parse_count("1B")  # tokens of a stage that nobody trains to its end
 
 

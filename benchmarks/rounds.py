@@ -9,11 +9,13 @@ anything.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -28,17 +30,21 @@ NUM_CORES = len(os.sched_getaffinity(0))
 class Contender:
     """One process that builds something once and then works a round whenever it is asked."""
 
-    def __init__(self, name: str, command: Sequence[str], num_threads: int = NUM_CORES) -> None:
-        """Start it; it builds while the parent waits."""
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        """Start it; it builds while the parent does something else, or waits for ``built``."""
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, *command],
-            env=os.environ | {"OMP_NUM_THREADS": str(num_threads)},
+            env=os.environ | {"OMP_NUM_THREADS": str(NUM_CORES)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.built = self._answer()
+
+    @functools.cached_property
+    def built(self) -> Answer:
+        """What it says once it is built."""
+        return self._answer()
 
     def round(self) -> Answer:
         """Let it work one round."""
@@ -71,24 +77,31 @@ def take_turns(
         is_apart: Start each anew in every round, where they do not fit in memory side by side.
     """
     answers: dict[str, list[Answer]] = {name: [] for name in commands}
-    running: dict[str, Contender] = {}
+    if is_apart:
+        for number in range(num_rounds):
+            for name, command in commands.items():
+                contender = Contender(name, command)
+                built = contender.built
+                contender.round()
+                answers[name].append(built | contender.round())
+                contender.close()
+            _tell(number + 1, num_rounds)
+        return answers
+    running = {name: Contender(name, command) for name, command in commands.items()}
+    built = {name: contender.built for name, contender in running.items()}
     for number in range(num_rounds + 1):
-        for name, command in commands.items():
-            if name not in running:
-                running[name] = Contender(name, command)
-                if is_apart:
-                    running[name].round()
-            answer = running[name].round()
-            if number or is_apart:
-                answers[name].append(running[name].built | answer)
-            if is_apart:
-                running.pop(name).close()
-        if is_apart and number == num_rounds - 1:
-            break
-        print(f"round {number} of {num_rounds}", file=sys.stderr)
+        for name, contender in running.items():
+            answer = contender.round()
+            if number > 0:
+                answers[name].append(built[name] | answer)
+        _tell(number, num_rounds)
     for contender in running.values():
         contender.close()
     return answers
+
+
+def _tell(number: int, num_rounds: int) -> None:
+    print(f"{time.strftime('%X')} round {number} of {num_rounds}", file=sys.stderr, flush=True)
 
 
 def serve(

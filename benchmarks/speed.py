@@ -65,9 +65,9 @@ def main() -> None:
         corpus = Path(folder) / "corpus"
         prepare_text(given.text, PRESETS[given.preset].vocab_size, corpus)
         if given.profile:
-            from phases import profile
+            from phases import print_phases
 
-            profile(PRESETS[given.preset], RealText(corpus), given)
+            print_phases(PRESETS[given.preset], RealText(corpus), given)
             return
         compare(given, corpus)
 
@@ -103,7 +103,9 @@ def compare(given: argparse.Namespace, corpus: Path) -> None:
             for name, precision in [("check", dtype), *runs]
             if not given.only or name in (*given.only, "check")
         }
-        Contender("check", commands.pop(f"check, {dtype}")).close()
+        check = Contender("check", commands.pop(f"check, {dtype}"))
+        print("first losses:", check.built)
+        check.close()
         is_apart = given.apart or given.preset == "h200"
         answers = take_turns(commands, given.rounds, is_apart=is_apart)
         found[dtype] = report(shape, dtype, answers)
@@ -188,7 +190,6 @@ def check_same(shape: Shape, text: RealText) -> Answer:
         f"Mixtral {name}": contenders.mixtral(shape, name, grafted) for name in IMPLEMENTATIONS
     }
     losses = {name: next_token_loss(model, batch).item() for name, model in models.items()}
-    print("first losses:", ", ".join(f"{name} {loss:.5f}" for name, loss in losses.items()))
     if max(losses.values()) - min(losses.values()) > TOLERANCE:
         raise SystemExit(
             f"The contenders compute different things, so no ratio means anything: {losses}"
