@@ -44,7 +44,7 @@ from langraft.train.parallel import Processes, join_processes
 
 GROWING: dict[str, dict[str, dict[str, Any]]] = {
     "experts": {f"{n + 1} experts": {"num_new_experts": n} for n in (1, 3, 5, 7, 15)},
-    "length": {f"rows of {n}": {"sequence_length": n} for n in (256, 512, 1024, 2048)},
+    "length": {f"{n} rows": {"rows": n} for n in (16, 8, 4, 2, 1)},
     "languages": {f"{n} languages": {"num_languages": n} for n in (2, 4, 20, 100)},
     "position": {
         "beginning": {"position": 0.0},
@@ -157,6 +157,8 @@ def build(
             micro_rows=micro_rows,
         )
         seconds = steps(1 + given.steps)[1:]
+        if not processes.is_leader:
+            return {}
         return {"microseconds": 1e6 * sum(seconds) / len(seconds) / shape.tokens_per_step}
 
     return {}, work
@@ -165,8 +167,8 @@ def build(
 def changed(shape: Shape, changes: dict[str, Any]) -> Shape:
     """Return another shape with as many tokens a step."""
     fields = {key: value for key, value in changes.items() if hasattr(shape, key)}
-    length = fields.get("sequence_length", shape.sequence_length)
-    return replace(shape, **fields, rows=shape.tokens_per_step // length)
+    rows = fields.get("rows", shape.rows)
+    return replace(shape, **fields, sequence_length=shape.tokens_per_step // rows)
 
 
 def with_languages(text: RealText, num_languages: int) -> RealText:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
-        prepare_text(given.text, PRESETS[given.preset].vocab_size, corpus)
+        prepare_text(given.text, shape_of(given).vocab_size, corpus)
         if given.profile:
             from phases import print_phases
 
-            print_phases(PRESETS[given.preset], RealText(corpus), given)
+            print_phases(shape_of(given), RealText(corpus), given)
             return
         compare(given, corpus)
 
@@ -76,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", help="Folder of en.jsonl.gz, ...; by default the almanac.")
     parser.add_argument("--preset", choices=PRESETS, default="cpu")
+    parser.add_argument("--vocab-size", type=int, help="Another than the preset's.")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtypes", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=5)
@@ -92,8 +93,13 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def shape_of(given: argparse.Namespace) -> Shape:
+    shape = PRESETS[given.preset]
+    return replace(shape, vocab_size=given.vocab_size or shape.vocab_size)
+
+
 def compare(given: argparse.Namespace, corpus: Path) -> None:
-    shape, found = PRESETS[given.preset], {}
+    shape, found = shape_of(given), {}
     print(f"{shape}\n")
     for dtype in given.dtypes:
         runs = [(name, dtype) for name in FROZEN_BASE]
@@ -116,6 +122,8 @@ def compare(given: argparse.Namespace, corpus: Path) -> None:
 def command(given: argparse.Namespace, corpus: Path, name: str, precision: str) -> list[str]:
     """Return what starts one contender."""
     options = {"preset": given.preset, "device": given.device, "steps": given.steps}
+    if given.vocab_size:
+        options["vocab-size"] = given.vocab_size
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     words += ["--training", *given.training, "--corpus", str(corpus)]
     return [__file__, *words, "--contender", name, precision]
@@ -124,7 +132,7 @@ def command(given: argparse.Namespace, corpus: Path, name: str, precision: str) 
 def build(given: argparse.Namespace) -> tuple[Answer, Callable[[], Answer]]:
     """Build one contender, in its own process."""
     name, _ = given.contender
-    shape = PRESETS[given.preset]
+    shape = shape_of(given)
     text = RealText(given.corpus)
     if name == "check":
         return check_same(shape, text), dict
