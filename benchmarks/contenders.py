@@ -105,7 +105,8 @@ PRESETS = {
         num_heads=16,
         vocab_size=152_000,
         sequence_length=2048,
-        rows=8,
+        rows=4,
+        num_new_experts=3,
     ),
 }
 
