@@ -56,9 +56,8 @@ def print_phases(shape: Shape, text: RealText, given: argparse.Namespace) -> Non
     processes = Processes(0, 1, torch.device(given.device))
     flops = contenders.flops_per_token(shape)
     for dtype in given.dtypes:
-        ceilings = matrix_ceilings(shape, getattr(torch, dtype), given.device)
-        for label, rate in ceilings.items():
-            print(f"{dtype}: {rate:,.0f} GFLOP/s in {label}")
+        ceilings = [matrix_ceilings(shape, getattr(torch, dtype), given.device)]
+        rates: dict[str, float] = {}
         for number, stage in enumerate(STAGES, start=1):
             model = contenders.graft(shape, getattr(torch, dtype))
             loader = text.loader(contenders.training(shape, dtype))
@@ -73,12 +72,17 @@ def print_phases(shape: Shape, text: RealText, given: argparse.Namespace) -> Non
             }
             table[REST] = {"forward": seconds - sum(sum(t.values()) for t in table.values())}
             print_part_table(f"stage {number}, {dtype}", table, seconds)
-            rate = flops[f"stage {number}"] * shape.tokens_per_step / usual / 1e9
-            share = rate / max(ceilings.values())
-            print(
-                f"\n{usual:.3f} s a step unprofiled, {seconds:.3f} s profiled; "
-                f"{rate:,.0f} GFLOP/s, {share:.0%} of the ceiling"
-            )
+            print(f"\n{usual:.3f} s a step unprofiled, {seconds:.3f} s profiled")
+            name = f"stage {number}"
+            rates[name] = flops[name] * shape.tokens_per_step / usual / 1e9
+            ceilings.append(matrix_ceilings(shape, getattr(torch, dtype), given.device))
+        best = {label: max(found[label] for found in ceilings) for label in ceilings[0]}
+        rows = [(label, f"{rate:,.0f}", "") for label, rate in best.items()]
+        rows += [
+            (name, f"{rate:,.0f}", f"{rate / max(best.values()):.0%}")
+            for name, rate in rates.items()
+        ]
+        print_table(dtype, ("products of matrices and stages", "GFLOP/s", "of the best"), rows)
 
 
 def profiler(device: str) -> profile:
