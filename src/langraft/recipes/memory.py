@@ -1,0 +1,172 @@
+"""Memory of one device at the worst moment of a step, by part.
+
+That moment is one of two: in the pass over a micro-batch, when the forward pass ends and everything
+is still kept for the backward pass, or in the optimizer's update. Weights, gradients and the
+optimizer's moments are there in both.
+
+D = model width, F = FFN width, K = experts that a token meets, S = tokens of a row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from langraft.core.training import Training
+from langraft.recipes.anatomy import Anatomy, Layer, Weights
+from langraft.recipes.machine import Machine
+
+_LOGITS_AT_ONCE = 2**26
+_QUANTIZED_BYTES = {"int8": 1.0, "int4": 0.5 + 2 / 64}  # int4 has a scale for 64 weights
+_MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Bytes of one device.
+
+    Attributes:
+        frozen: Weights that do not train.
+        trained: Weights that train, float32.
+        gradients: Of these, float32.
+        optimizer: Its two moments.
+        whole_layers: Under sharding: what stands whole, two layers, and all outside the layers.
+        casts: On one device: copies of float32 weights in the precision of matrix products.
+        activations: What layers keep for the backward pass of one micro-batch.
+        working: The layer that is being computed backward: what it recomputes, its gradients.
+        logits: The chunk of logits that the loss has at once, and its gradients.
+        update: Copies that the optimizer makes while it updates.
+    """
+
+    frozen: float
+    trained: float
+    gradients: float
+    optimizer: float
+    whole_layers: float
+    casts: float
+    activations: float
+    working: float
+    logits: float
+    update: float
+
+    @property
+    def peak(self) -> int:
+        """The most that is held at once."""
+        always = self.frozen + self.trained + self.gradients + self.optimizer
+        in_pass = self.casts + self.whole_layers + self.activations + max(self.working, self.logits)
+        return round(always + max(in_pass, self.whole_layers + self.update))
+
+    def to_json(self) -> dict[str, int]:
+        """Return the parts and the peak, in bytes."""
+        return {part: round(size) for part, size in asdict(self).items()} | {"peak": self.peak}
+
+
+def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memory:
+    """Return the memory of each of a machine's devices."""
+    size = 4 if training.dtype == "float32" else 2
+    mesh, weights = training.mesh, anatomy.weights
+    shards = max(1, machine.num_devices // mesh.replicate)
+    is_sharded = machine.num_devices > 1
+    matrix = _QUANTIZED_BYTES.get(training.quantize_frozen or "", size)
+    frozen = weights.frozen * size + weights.frozen_float32 * 4
+    frozen += weights.frozen_matrices * (matrix - size) * (training.quantize_frozen is not None)
+    tokens = training.micro_rows * training.sequence_length
+    kept = [
+        tokens * saved_bytes(layer, training, machine, reaches=reaches)
+        for layer, reaches in zip(anatomy.layers, anatomy.reaches(), strict=True)
+    ]
+    recomputed, activations = 0.0, sum(kept)
+    if training.activation_checkpointing:
+        between = [tokens * anatomy.model_width * size if one else 0.0 for one in kept]
+        activations, recomputed = sum(between), max(kept)
+    last = tokens * anatomy.model_width * (4 + 2 * size)  # the last norm and its output
+    return Memory(
+        frozen=frozen / shards,
+        trained=weights.trained * 4 / shards,
+        gradients=weights.trained * 4 / shards,
+        optimizer=weights.trained * _MOMENT_BYTES[training.optimizer] / shards,
+        whole_layers=_whole_layers(anatomy, training, size) if is_sharded else 0,
+        casts=(weights.trained + weights.frozen_experts) * 2 if size == 2 and not is_sharded else 0,
+        activations=activations + last,
+        working=recomputed + _working(anatomy, training, machine, size),
+        logits=12 * min(tokens * anatomy.vocab_size, _LOGITS_AT_ONCE),
+        update=weights.trained * 4 / shards,
+    )
+
+
+def saved_bytes(layer: Layer, training: Training, machine: Machine, *, reaches: bool) -> float:
+    """Return what a layer keeps for its backward pass, in bytes a token, without checkpointing.
+
+    A frozen matrix keeps nothing: the gradient of its input needs its weights alone.
+
+    Args:
+        layer: The layer.
+        training: Precision and length of rows.
+        machine: Where it runs.
+        reaches: Whether the gradient of the layer's input is wanted.
+    """
+    size = 4 if training.dtype == "float32" else 2
+    width, ffn = layer.model_width, layer.ffn_width
+    below, behind = reaches or layer.is_norm_trained, reaches or layer.is_attention_trained
+    own_copies = size == 2  # autocast casts the input of each trained matrix by itself
+    total = 0.0
+    if below:
+        total += 4 * sum(layer.norm_widths)  # norms: their input, float32
+    if layer.is_norm_trained and not layer.has_layer_norms:
+        total += 4 * width * 2  # norms: their normalised input
+    if any(p.is_trained for p in layer.attention_in):  # projections: their input
+        count = sum(p.is_trained and p.width_in == width for p in layer.attention_in)
+        total += size * width * (count if own_copies else 1)
+    if below or any(p.is_trained for p in layer.attention_in):
+        total += 4 * size * layer.attention_width  # attention: queries, keys, values, output
+        total += size * training.sequence_length if machine.is_cpu else 0  # and its mask
+    if any(p.is_trained for p in layer.attention_out):
+        total += size * layer.attention_width  # output projection: its input
+    inner = behind or any(p.is_trained for p in layer.ffn_in)
+    around = layer.experts
+    new_rows, rows = around.rows_held(is_cpu=machine.is_cpu) if around else (0.0, 1.0)
+    if any(p.is_trained for p in layer.ffn_in):  # inner projections: their input
+        count = sum(p.is_trained and p.width_in == width for p in layer.ffn_in)
+        total += rows * size * width * (count if own_copies else 1)
+    if inner:
+        total += rows * size * ffn * layer.num_activation_inputs  # activation: its input
+        total += rows * size * 2 * ffn * layer.is_gated  # gate: both factors
+    if any(p.is_trained for p in layer.ffn_out):
+        total += rows * size * ffn  # outer projection: its input
+    if around is None:
+        return total
+    if behind or around.is_router_trained:
+        total += 4 * width  # router: its input, float32
+    if around.is_trained:
+        total += (rows + new_rows) * size * width  # experts: their input, all rows in one tensor
+    if behind or around.is_trained:
+        total += new_rows * size * layer.inner_width  # experts: the inner product
+    total += (rows + new_rows) * size * width  # sum over experts: their outputs
+    total += size * width if around.is_gate_trained else 0  # gate: what it weighs
+    return total
+
+
+def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) -> float:
+    """Return the gradients that one layer's backward pass holds at once."""
+    tokens = training.micro_rows * training.sequence_length
+    worst = 0.0
+    for layer in anatomy.layers:
+        around = layer.experts
+        rows = around.rows_held(is_cpu=machine.is_cpu)[0] if around else 1.0
+        inner = rows * size * (2 * layer.inner_width + 2 * layer.ffn_width)
+        weight = layer.weights.largest * (4 if size == 4 else 6)
+        worst = max(worst, tokens * inner + weight)
+    return worst
+
+
+def _whole_layers(anatomy: Anatomy, training: Training, size: int) -> float:
+    """Return what FSDP holds whole: a layer, the one that is fetched, and the root."""
+    num_expert = training.mesh.expert
+
+    def of(weights: Weights) -> float:
+        experts = weights.experts / num_expert
+        trained = weights.trained - weights.trained_experts
+        trained += weights.trained_experts / num_expert
+        return (weights.total - weights.experts + experts) * 2 * size + trained * (size + 4)
+
+    outside = anatomy.outside.total * size + anatomy.outside.trained * (size + 4)
+    return max(of(layer.weights) for layer in anatomy.layers) + outside
