@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from langraft.core.training import Training
 from langraft.families.sites import decoder_layers, projection_shape
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.experts import ExpertBank
@@ -211,9 +212,13 @@ class Anatomy:
         """Whether the output matrix, or an addition to it, trains."""
         return any(p.is_trained for p in self.head)
 
-    def reaches(self) -> list[bool]:
-        """Say of each layer whether the gradient of its input is wanted."""
-        wanted, found = self.is_embedding_trained, list[bool]()
+    def reaches(self, training: Training) -> list[bool]:
+        """Say of each layer whether the gradient of its input is computed.
+
+        With activation checkpointing transformers asks for it from the embeddings on.
+        """
+        is_asked = bool(training.activation_checkpointing)
+        wanted, found = self.is_embedding_trained or is_asked, list[bool]()
         for layer in self.layers:
             found.append(wanted)
             wanted = wanted or layer.is_attention_trained or layer.is_ffn_trained

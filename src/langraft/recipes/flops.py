@@ -16,13 +16,13 @@ from langraft.recipes.anatomy import Anatomy, Layer, Product
 def flops_per_token(anatomy: Anatomy, training: Training) -> float:
     """Return the operations of a token of one stage, what is recomputed among them."""
     length, total = training.sequence_length, 0.0
-    for layer, reaches in zip(anatomy.layers, anatomy.reaches(), strict=True):
+    for layer, reaches in zip(anatomy.layers, anatomy.reaches(training), strict=True):
         total += forward_flops(layer, length) + _backward(layer, length, reaches=reaches)
         is_kept_back = reaches or layer.is_attention_trained or layer.is_ffn_trained
         if is_kept_back and training.activation_checkpointing:
             is_selective = training.activation_checkpointing == "selective"
             total += 0.0 if is_selective else _recomputed(layer, length)
-    return total + _head(anatomy)
+    return total + _head(anatomy, training)
 
 
 def forward_flops(layer: Layer, length: int) -> float:
@@ -70,8 +70,8 @@ def _recomputed(layer: Layer, length: int) -> float:
     return total if layer.experts is not None else total - 2.0 * layer.ffn_out[0].num_weights
 
 
-def _head(anatomy: Anatomy) -> float:
-    reaches = anatomy.reaches()[-1]
+def _head(anatomy: Anatomy, training: Training) -> float:
+    reaches = anatomy.reaches(training)[-1]
     last = anatomy.layers[-1]
     below = reaches or last.is_attention_trained or last.is_ffn_trained
     return 2 * _weights(anatomy.head) + _gradients(anatomy.head, is_wanted_below=below)

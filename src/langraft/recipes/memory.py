@@ -72,7 +72,7 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
     tokens = training.micro_rows * training.sequence_length
     kept = [
         tokens * saved_bytes(layer, training, machine, reaches=reaches)
-        for layer, reaches in zip(anatomy.layers, anatomy.reaches(), strict=True)
+        for layer, reaches in zip(anatomy.layers, anatomy.reaches(training), strict=True)
     ]
     recomputed, activations = 0.0, sum(kept)
     if training.activation_checkpointing:
