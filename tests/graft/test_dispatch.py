@@ -6,7 +6,8 @@ from torch import nn
 
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.context import GraftContext
-from langraft.graft.expanded_ffn import ExpandedFFN, dispatch
+from langraft.graft.dispatch import dispatch
+from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.router import Routing
 from tiny import tiny_model
 
@@ -69,7 +70,7 @@ def test_dispatch_equals_a_plain_loop_forward_and_backward(kind: str, top_k: int
     gradients = []
     outputs = []
     for compute in (
-        lambda x, r: dispatch(x, r, ffn.banks, base=ffn.base),
+        lambda x, r: dispatch(x, r, ffn.banks, ffn._base()),
         lambda x, r: plain_loop(ffn, x, r),
     ):
         ffn.zero_grad()
@@ -95,7 +96,7 @@ def test_experts_without_tokens_cost_nothing_and_get_zero_gradients(
     x = torch.randn(9, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
     experts_TK = torch.tensor([chosen] * 9)
     routing = Routing(torch.zeros(9, 4), experts_TK, torch.full((9, 2), 0.5))
-    dispatch(x, routing, ffn.banks, base=ffn.base).square().sum().backward()
+    dispatch(x, routing, ffn.banks, ffn._base()).square().sum().backward()
     gradient = ffn.experts.weight_in.grad
     assert gradient is not None
     for number in range(3):

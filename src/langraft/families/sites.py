@@ -67,13 +67,13 @@ class FFNSite:
     def weights_in(self) -> tuple[Tensor, Tensor | None]:
         """Return the inner projection: weight (2F, D), gate first, or (F, D), and its bias."""
         names = [self.gate, self.up] if self.kind == "gated" else [self.up]
-        parts = [_weight_and_bias(self.module.get_submodule(name)) for name in names]
+        parts = [weight_and_bias(self.module.get_submodule(name)) for name in names]
         biases = [bias for _, bias in parts if bias is not None]
         return torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None
 
     def weights_out(self) -> tuple[Tensor, Tensor | None]:
         """Return the outer projection: weight (D, F) and its bias."""
-        return _weight_and_bias(self.module.get_submodule(self.down))
+        return weight_and_bias(self.module.get_submodule(self.down))
 
 
 def run_ffn(module: nn.Module, x_TD: Tensor, *, takes_residual: bool) -> Tensor:
@@ -146,7 +146,7 @@ def _recognise(
     layer: int, prefix: str, parent: nn.Module, name: str, module: nn.Module
 ) -> FFNSite | None:
     shapes = {
-        child_name: tuple(_weight_and_bias(child)[0].shape)
+        child_name: tuple(weight_and_bias(child)[0].shape)
         for child_name, child in module.named_children()
         if isinstance(child, nn.Linear | Conv1D)
     }
@@ -189,11 +189,11 @@ def _recognise(
 
 def projection_shape(projection: nn.Module) -> tuple[int, int]:
     """Return the output and input width of a Linear, or of GPT-2's Conv1D."""
-    width_out, width_in = _weight_and_bias(projection)[0].shape
+    width_out, width_in = weight_and_bias(projection)[0].shape
     return width_out, width_in
 
 
-def _weight_and_bias(projection: nn.Module) -> tuple[Tensor, Tensor | None]:
+def weight_and_bias(projection: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Return weight as (out, in), and bias; GPT-2's Conv1D stores it as (in, out)."""
     weight, bias = projection.weight, projection.bias
     assert isinstance(weight, Tensor)

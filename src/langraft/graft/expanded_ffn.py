@@ -1,21 +1,19 @@
 """An FFN that became a mixture of experts and kept its signature.
 
-Shape suffixes: T = tokens, D = model width, K = top-k, E = experts, A = T * K assignments of
-tokens to experts.
+Shape suffixes: T = tokens, D = model width, K = top-k, E = experts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from langraft.families.sites import FFNSite, run_ffn
 from langraft.graft.context import GraftContext
-from langraft.graft.experts import ExpertBank
+from langraft.graft.dispatch import Base, dispatch
+from langraft.graft.experts import ExpertBank, has_plain_matrices, run_first_rows
 from langraft.graft.gate import FixedGate, SigmoidGate
 from langraft.graft.router import Routing, TopKRouter, route
 
@@ -67,6 +65,7 @@ class ExpandedFFN(nn.Module):
         before = 1 if self.earlier is None else self.earlier.num_competing
         self.num_kept = before if does_original_compete else 0
         self.takes_residual = site.takes_residual
+        self._site = site
         self._context = context
 
     @property
@@ -114,7 +113,7 @@ class ExpandedFFN(nn.Module):
         self._context.recorder.write(self.layer, routing)
         self._note_shares(routing, len(hidden))
         if self.gate is None:
-            y_TD = dispatch(x_TD, routing, self.banks, base=self._run_original)
+            y_TD = dispatch(x_TD, routing, self.banks, self._base())
         else:
             y_TD = self._fuse(x_TD, routing)
         y = y_TD.reshape(hidden.shape)
@@ -138,6 +137,14 @@ class ExpandedFFN(nn.Module):
                     before_BS = shares[self.layer].view(num_sequences, -1)
                     share_BS = self._context.guard.keep(before_BS, share_BS)
                 shares[self.layer] = share_BS.flatten()
+
+    def _base(self) -> Base:
+        """Say how expert 0 is computed."""
+        is_plain = has_plain_matrices(self._site) and not self.takes_residual
+        return Base(
+            self._run_original,
+            (lambda x_TD, end_1: run_first_rows(self._site, x_TD, end_1)) if is_plain else None,
+        )
 
     def _run_original(self, x_TD: Tensor) -> Tensor:
         return run_ffn(self.original, x_TD, takes_residual=self.takes_residual)
@@ -172,83 +179,3 @@ def expanded_ffns(model: nn.Module) -> list[ExpandedFFN]:
 def original_ffn(module: nn.Module) -> nn.Module:
     """Return the base's own FFN, of a module that stands where it was."""
     return module.original if isinstance(module, ExpandedFFN) else module
-
-
-def dispatch(
-    x_TD: Tensor,
-    routing: Routing,
-    banks: Sequence[ExpertBank],
-    base: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Send each token to its K experts and sum their outputs by weight; no token is dropped.
-
-    Equals the plain loop ``y[t] = sum_k weights[t, k] * expert[experts[t, k]](x[t])``. Forward and
-    backward only gather, in a fixed order, so equal inputs give equal bits.
-
-    Args:
-        x_TD: Tokens.
-        routing: Their experts and weights.
-        banks: Serve experts 1.. beside a base, 0.. without one, one bank after the other.
-        base: Serves expert 0.
-    """
-    num_tokens, top_k = routing.experts_TK.shape
-    num_experts = routing.logits_TE.shape[1]
-    expert_A = routing.experts_TK.flatten()
-    order_A = expert_A.argsort(stable=True)  # assignments sorted by expert
-    place_A = torch.empty_like(order_A)  # where each assignment went
-    place_A[order_A] = torch.arange(len(order_A), device=order_A.device)
-    counts_E = expert_A.bincount(minlength=num_experts)
-    sorted_AD = _ToExperts.apply(x_TD, order_A, place_A, top_k)
-    if base is None:
-        out_AD = _run_banks(banks, sorted_AD, counts_E.cumsum(0).to(torch.int32))
-    else:
-        num_base = int(counts_E[0])  # the one host sync of a layer: the base needs its own slice
-        base_out = base(sorted_AD[:num_base])
-        ends_N = counts_E[1:].cumsum(0).to(torch.int32)
-        new_out = _run_banks(banks, sorted_AD[num_base:], ends_N)
-        out_AD = torch.cat([base_out, new_out.to(base_out.dtype)])
-    out_TKD = _FromExperts.apply(out_AD, order_A, place_A).view(num_tokens, top_k, x_TD.shape[1])
-    return (out_TKD * routing.weights_TK.unsqueeze(-1).to(out_TKD.dtype)).sum(dim=1)
-
-
-def _run_banks(banks: Sequence[ExpertBank], x_AD: Tensor, ends_N: Tensor) -> Tensor:
-    """Run rows that are sorted by expert through the bank that has it."""
-    if len(banks) == 1:
-        return banks[0](x_AD, ends_N)
-    parts: list[Tensor] = []
-    start = 0
-    for bank, ends in zip(banks, ends_N.split([len(b.weight_in) for b in banks]), strict=True):
-        end = int(ends[-1])
-        parts.append(bank(x_AD[start:end], ends - start))
-        start = end
-    return torch.cat(parts)
-
-
-class _ToExperts(torch.autograd.Function):
-    """Copy each token to its K places; the gradient gathers them back instead of scattering."""
-
-    @staticmethod
-    def forward(ctx: Any, x_TD: Tensor, order_A: Tensor, place_A: Tensor, top_k: int) -> Tensor:
-        ctx.save_for_backward(place_A)
-        ctx.top_k = top_k
-        return x_TD.index_select(0, order_A // top_k)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        (place_A,) = ctx.saved_tensors
-        gradient_AD = gradients[0].index_select(0, place_A)
-        return gradient_AD.view(-1, ctx.top_k, gradient_AD.shape[1]).sum(dim=1), None, None, None
-
-
-class _FromExperts(torch.autograd.Function):
-    """Put sorted rows back in the order of tokens; the gradient sorts them again."""
-
-    @staticmethod
-    def forward(ctx: Any, sorted_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
-        ctx.save_for_backward(order_A)
-        return sorted_AD.index_select(0, place_A)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        (order_A,) = ctx.saved_tensors
-        return gradients[0].index_select(0, order_A), None, None
