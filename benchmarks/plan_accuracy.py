@@ -13,7 +13,6 @@ random tokens and weights, on the CPU:
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -134,7 +133,7 @@ def make_stage(method: AbstractMethod, name: str, training: Training) -> Stage:
 
 
 def make_loader(folder: Path, stage: Stage, training: Training, vocab_size: int) -> PackedLoader:
-    """Return random text in documents of 200 tokens."""
+    """Return random text in documents of 200 tokens and less, as rows cut them."""
     generator = torch.Generator().manual_seed(0)
     writer = ShardWriter(folder / "el", vocab_size)
     for number in range(stage.tokens // 200 + 10):
@@ -197,8 +196,30 @@ def causal_attention_backward_flops(_: Any, q_shape: Any, *rest: Any, **others: 
     return causal_attention_flops(q_shape, *rest, **others) * 5 // 2
 
 
+def grouped_linear_flops(x_shape: Any, weight_shape: Any, *rest: Any, **others: Any) -> int:
+    """Rows times both widths, of the products of langraft/graft/products.py."""
+    del rest, others
+    return 2 * x_shape[0] * weight_shape[1] * weight_shape[2]
+
+
+def grouped_weights_flops(gradient_shape: Any, x_shape: Any, *rest: Any, **others: Any) -> int:
+    """Rows times both widths."""
+    del rest, others
+    return 2 * x_shape[0] * gradient_shape[1] * x_shape[1]
+
+
+def linear_flops(x_shape: Any, weight_shape: Any, *rest: Any, **others: Any) -> int:
+    """Rows times both widths, of a product that oneDNN computes."""
+    del rest, others
+    return 2 * x_shape[0] * weight_shape[0] * weight_shape[1]
+
+
 UNCOUNTED = {
     torch.ops.aten._grouped_mm: grouped_mm_flops,
+    torch.ops.mkldnn._linear_pointwise: linear_flops,
+    torch.ops.langraft.grouped_linear: grouped_linear_flops,
+    torch.ops.langraft.grouped_linear_towards_inputs: grouped_linear_flops,
+    torch.ops.langraft.grouped_linear_towards_weights: grouped_weights_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: causal_attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
         causal_attention_backward_flops
@@ -234,10 +255,15 @@ def resident_bytes(number: int) -> int:
     _, config, settings, stage_name, changes = CONFIGURATIONS[number]
     method = METHODS[settings["name"]].model_validate(dict(settings))
     training = Training.model_validate(ROWS | changes)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_resident()
     model = build(config, method, training, "cpu")
     train(model, make_stage(method, stage_name, training), training, config["vocab_size"])
-    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _peak_resident() - before
+
+
+def _peak_resident() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Plan five new experts on published models for one to 512 accelerators, as a table for the docs.
 
-python benchmarks/plan_table.py --out docs/guide/plan_table.md
+python benchmarks/plan_table.py --out docs/guide/plan_table.txt
 
 The models are built here of their public configurations, without weights; nothing is measured.
 """

@@ -23,8 +23,7 @@ _PARTS = {
     "casts": "weights in half precision",
     "activations": "activations",
     "working": "layer being computed",
-    "logits": "logits",
-    "update": "optimizer's copies",
+    "head": "logits and output matrix",
 }
 
 

@@ -1,8 +1,8 @@
 """Memory of one device at the worst moment of a step, by part.
 
-That moment is one of two: in the pass over a micro-batch, when the forward pass ends and everything
-is still kept for the backward pass, or in the optimizer's update. Weights, gradients and the
-optimizer's moments are there in both.
+That moment is in the pass over a micro-batch that is not the step's first, so gradients are there:
+when the forward pass ends, the loss is taken, and everything is still kept for the backward pass,
+or a little later, when the last layer is computed backward. The optimizer updates in place.
 
 D = model width, F = FFN width, K = experts that a token meets, S = tokens of a row.
 """
@@ -15,7 +15,7 @@ from langraft.core.training import Training
 from langraft.recipes.anatomy import Anatomy, Layer, Weights
 from langraft.recipes.machine import Machine
 
-_LOGITS_AT_ONCE = 2**26
+_LOGITS_AT_ONCE = {True: 2**24, False: 2**27}  # train/loss.py: on CPUs, on accelerators
 _QUANTIZED_BYTES = {"int8": 1.0, "int4": 0.5 + 2 / 64}  # int4 has a scale for 64 weights
 _MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
 
@@ -33,8 +33,8 @@ class Memory:
         casts: On one device: copies of float32 weights in the precision of matrix products.
         activations: What layers keep for the backward pass of one micro-batch.
         working: The layer that is being computed backward: what it recomputes, its gradients.
-        logits: The chunk of logits that the loss has at once, and its gradients.
-        update: Copies that the optimizer makes while it updates.
+        head: The chunk of logits that the loss has at once, its gradient, and those of the output
+            matrix where it trains.
     """
 
     frozen: float
@@ -45,15 +45,14 @@ class Memory:
     casts: float
     activations: float
     working: float
-    logits: float
-    update: float
+    head: float
 
     @property
     def peak(self) -> int:
         """The most that is held at once."""
         always = self.frozen + self.trained + self.gradients + self.optimizer
-        in_pass = self.casts + self.whole_layers + self.activations + max(self.working, self.logits)
-        return round(always + max(in_pass, self.whole_layers + self.update))
+        in_pass = self.casts + self.whole_layers + self.activations
+        return round(always + in_pass + max(self.working, self.head))
 
     def to_json(self) -> dict[str, int]:
         """Return the parts and the peak, in bytes."""
@@ -76,20 +75,20 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
     ]
     recomputed, activations = 0.0, sum(kept)
     if training.activation_checkpointing:
-        between = [tokens * anatomy.model_width * size if one else 0.0 for one in kept]
-        activations, recomputed = sum(between), max(kept)
+        activations, recomputed = tokens * anatomy.model_width * size * len(kept), max(kept)
+    if training.activation_checkpointing == "selective":
+        activations += tokens * size * sum(_results(layer, machine) for layer in anatomy.layers)
     last = tokens * anatomy.model_width * (4 + 2 * size)  # the last norm and its output
     return Memory(
         frozen=frozen / shards,
         trained=weights.trained * 4 / shards,
         gradients=weights.trained * 4 / shards,
         optimizer=weights.trained * _MOMENT_BYTES[training.optimizer] / shards,
-        whole_layers=_whole_layers(anatomy, training, size) if is_sharded else 0,
+        whole_layers=_whole(anatomy, training, machine, size) if is_sharded else 0,
         casts=(weights.trained + weights.frozen_experts) * 2 if size == 2 and not is_sharded else 0,
         activations=activations + last,
         working=recomputed + _working(anatomy, training, machine, size),
-        logits=12 * min(tokens * anatomy.vocab_size, _LOGITS_AT_ONCE),
-        update=weights.trained * 4 / shards,
+        head=_head(anatomy, tokens, machine, size),
     )
 
 
@@ -145,6 +144,18 @@ def saved_bytes(layer: Layer, training: Training, machine: Machine, *, reaches: 
     return total
 
 
+def _results(layer: Layer, machine: Machine) -> float:
+    """Return the width of all that products and attention of a layer write, which selective keeps.
+
+    The rest, norms and activations, is recomputed.
+    """
+    products = (*layer.attention_in, *layer.attention_out)
+    total = layer.attention_width + sum(p.width_out for p in products)
+    around = layer.experts
+    new_rows, rows = around.rows_held(is_cpu=machine.is_cpu) if around else (0.0, 1.0)
+    return total + (rows + new_rows) * (layer.inner_width + layer.model_width)
+
+
 def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) -> float:
     """Return the gradients that one layer's backward pass holds at once."""
     tokens = training.micro_rows * training.sequence_length
@@ -158,15 +169,45 @@ def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) 
     return worst
 
 
-def _whole_layers(anatomy: Anatomy, training: Training, size: int) -> float:
-    """Return what FSDP holds whole: a layer, the one that is fetched, and the root."""
-    num_expert = training.mesh.expert
+def _head(anatomy: Anatomy, tokens: int, machine: Machine, size: int) -> float:
+    """Return a chunk's logits, their softmax in float32 and its gradient, and what trains here."""
+    logits = min(tokens * anatomy.vocab_size, _LOGITS_AT_ONCE[machine.is_cpu])
+    chunk = logits * 8
+    trained = sum(p.num_weights for p in anatomy.head if p.is_trained)
+    return chunk + trained * (4 + size)
 
-    def of(weights: Weights) -> float:
-        experts = weights.experts / num_expert
-        trained = weights.trained - weights.trained_experts
-        trained += weights.trained_experts / num_expert
-        return (weights.total - weights.experts + experts) * 2 * size + trained * (size + 4)
 
-    outside = anatomy.outside.total * size + anatomy.outside.trained * (size + 4)
-    return max(of(layer.weights) for layer in anatomy.layers) + outside
+def find_sharing(anatomy: Anatomy, training: Training, machine: Machine) -> tuple[bool, bool]:
+    """Say whether gradients and weights stay whole between the micro-batches of a step.
+
+    As ``train/sharing.py`` decides: each where it fits into half of what is free, gradients first.
+    """
+    if machine.accelerator is None or machine.num_devices == 1:
+        return False, False
+    weights, size = anatomy.weights, 4 if training.dtype == "float32" else 2
+    shards = machine.num_devices // training.mesh.replicate
+    at_rest = weights.frozen * size + (weights.frozen_float32 + weights.trained) * 4
+    spare = 0.5 * (machine.room - (at_rest + 12 * weights.trained) / shards)
+    gone = 1 - 1 / training.mesh.expert  # the share of the experts that is elsewhere
+    gradients = 4 * (weights.trained - weights.trained_experts * gone)
+    whole = gradients + at_rest - 4 * weights.experts * gone
+    return gradients <= spare, whole <= spare
+
+
+def _whole(anatomy: Anatomy, training: Training, machine: Machine, size: int) -> float:
+    """Return what FSDP holds whole: all, or a layer, the next one, and what is in no layer."""
+    are_gradients_kept, are_weights_kept = find_sharing(anatomy, training, machine)
+    gone = 1 - 1 / training.mesh.expert
+
+    def weights_of(part: Weights) -> float:
+        return size * (part.total - part.experts * gone)
+
+    def trained_of(part: Weights) -> float:
+        return part.trained - part.trained_experts * gone
+
+    layer = max((layer.weights for layer in anatomy.layers), key=lambda each: each.total)
+    gathered = 2 * weights_of(layer) + weights_of(anatomy.outside)
+    if are_weights_kept:
+        gathered = weights_of(anatomy.weights)
+    summed = (size + 4) * trained_of(layer)
+    return gathered + (summed + 4 * trained_of(anatomy.weights) if are_gradients_kept else summed)

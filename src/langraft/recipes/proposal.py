@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 from langraft.core.training import Mesh, Training
 from langraft.recipes.anatomy import Anatomy
@@ -20,7 +20,13 @@ from langraft.recipes.speed import Speed, plan_speed
 _MOST_DEVICES = 4096
 _MOST_TOKENS = 65_536  # of a micro-batch: beyond, products are no faster
 _CHECKPOINTING = (False, "selective", True)
-Quantization = Literal["int8", "int4"]
+# What one process can do, the mildest first; codes of 8 and 4 bits cannot be sharded.
+_SMALLER: tuple[dict[str, str], ...] = (
+    {"quantize_frozen": "int8"},
+    {"optimizer": "adamw_8bit"},
+    {"quantize_frozen": "int8", "optimizer": "adamw_8bit"},
+    {"quantize_frozen": "int4", "optimizer": "adamw_8bit"},
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +152,9 @@ def _problem(anatomies: Sequence[Anatomy], training: Training, machine: Machine)
     )
     needed = _worst(anatomies, least, machine).peak
     ways: list[str] = []
-    for kind in get_args(Quantization):
-        smaller = training.model_copy(update={"quantize_frozen": kind})
-        if _fastest(anatomies, smaller, machine) is not None:
-            ways.append(f"training.quantize_frozen: {kind} on {num_devices}")
+    for changes in _SMALLER if num_devices == 1 else ():
+        if _fastest(anatomies, training.model_copy(update=changes), machine) is not None:
+            ways.append(" and ".join(f"training.{key}: {value}" for key, value in changes.items()))
             break
     count = 2 * num_devices
     while count <= _MOST_DEVICES and training.batch_rows % count == 0:

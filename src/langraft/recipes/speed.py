@@ -14,6 +14,7 @@ from langraft.core.training import Training
 from langraft.recipes.anatomy import Anatomy
 from langraft.recipes.flops import flops_per_token
 from langraft.recipes.machine import Machine
+from langraft.recipes.memory import find_sharing
 
 _UPDATE_BYTES = 28  # of a weight: it and both moments read and written, its gradient read
 
@@ -61,9 +62,8 @@ def plan_speed(anatomy: Anatomy, training: Training, machine: Machine, tokens: i
     shards = max(1, num_devices // training.mesh.replicate)
     step_tokens = training.batch_rows * training.sequence_length
     num_micro = max(1, training.batch_rows // (training.micro_rows * num_devices))
-    products = (
-        flops_per_token(anatomy, training) * step_tokens / (card.peak_flops * machine.share_of_peak)
-    )
+    reached = num_devices * card.peak_flops * machine.share_of_peak
+    products = flops_per_token(anatomy, training) * step_tokens / reached
     sharding = _sharding_seconds(anatomy, training, machine, num_micro)
     experts = _expert_seconds(anatomy, training, machine, num_micro)
     update = _UPDATE_BYTES * anatomy.weights.trained / shards / card.memory_bandwidth
@@ -86,25 +86,30 @@ def _sharding_seconds(
 ) -> float:
     """Return the seconds in which FSDP gathers layers and sums gradients, in one step.
 
-    A layer is gathered twice a micro-batch, forward and backward; its gradients are summed over
-    shards in float32, and over replicas once a step.
+    A layer is gathered twice a micro-batch, forward and backward, and its gradients are summed over
+    shards in float32, or each once a step where memory allows; over replicas gradients are summed
+    with those.
     """
     assert machine.accelerator is not None
     mesh, per_node = training.mesh, machine.accelerator.per_node
     shards = max(1, machine.num_devices // mesh.replicate)
     size = 4 if training.dtype == "float32" else 2
     weights = anatomy.weights
+    are_gradients_kept, are_weights_kept = find_sharing(anatomy, training, machine)
+    num_gathers = 1 if are_weights_kept else 2 * num_micro
+    num_sums = 1 if are_gradients_kept else num_micro
     total = weights.total - weights.experts * (1 - 1 / mesh.expert)
     trained = weights.trained - weights.trained_experts * (1 - 1 / mesh.expert)
     seconds = 0.0
     if shards > 1:
         bandwidth = machine.bandwidth(shards, min(shards, per_node))
-        sent = (2 * total * size + trained * 4) * (shards - 1) / shards
-        seconds += num_micro * sent / bandwidth
+        gathered = total * size * num_gathers * (shards - 1) / shards
+        summed = trained * 4 * num_sums * (shards - 1) / shards
+        seconds += (gathered + summed) / bandwidth
     if mesh.replicate > 1:
         bandwidth = machine.bandwidth(mesh.replicate, max(1, per_node // shards))
         sent = 2 * weights.trained * 4 / shards * (mesh.replicate - 1) / mesh.replicate
-        seconds += sent / bandwidth
+        seconds += num_sums * sent / bandwidth
     return seconds
 
 
