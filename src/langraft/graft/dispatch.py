@@ -60,7 +60,12 @@ def _by_counts(
     expert_A = routing.experts_TK.flatten()
     order_A = expert_A.argsort(stable=True)
     counts_E = expert_A.bincount(minlength=routing.logits_TE.shape[1])
-    layout = Layout(place_A=_inverse(order_A), assignment_R=order_A, is_nobodys_R=None)
+    layout = Layout(
+        top_k=routing.experts_TK.shape[1],
+        place_A=_inverse(order_A),
+        assignment_R=order_A,
+        is_nobodys_R=None,
+    )
     rows_AD = layout.lay_out(x_TD)
     parts: list[Tensor] = []
     counts = counts_E.tolist()
@@ -97,7 +102,7 @@ def _without_looking(x_TD: Tensor, routing: Routing, bank: ExpertBank, base: Bas
         expert_A[order_A], torch.arange(num_experts, device=x_TD.device), right=True
     ).to(torch.int32)
     if base is None:
-        layout = Layout(place_A=place_A, assignment_R=order_A, is_nobodys_R=None)
+        layout = Layout(top_k=top_k, place_A=place_A, assignment_R=order_A)
         out_AD = bank(layout.lay_out(x_TD), ends_E)
         return layout.sum_by_weight(out_AD, routing.weights_TK)
     num_assigned = num_tokens * top_k
@@ -110,7 +115,9 @@ def _without_looking(x_TD: Tensor, routing: Routing, bank: ExpertBank, base: Bas
     is_nobodys_R = torch.where(
         rows < num_assigned, rows >= num_new, rows >= 2 * num_assigned - num_new
     )
-    layout = Layout(place_A=place_A, assignment_R=assignment_R, is_nobodys_R=is_nobodys_R)
+    layout = Layout(
+        top_k=top_k, place_A=place_A, assignment_R=assignment_R, is_nobodys_R=is_nobodys_R
+    )
     rows_RD = layout.lay_out(x_TD)
     new_AD = bank(rows_RD[:num_assigned], ends_N)
     assert base.run_first is not None
@@ -124,19 +131,20 @@ class Layout:
     """Which row holds which assignment.
 
     Attributes:
+        top_k: K.
         place_A: The row of each assignment.
         assignment_R: The assignment of each row.
         is_nobodys_R: Rows that hold no assignment; None where all do.
     """
 
+    top_k: int
     place_A: Tensor
     assignment_R: Tensor
-    is_nobodys_R: Tensor | None
+    is_nobodys_R: Tensor | None = None
 
     def lay_out(self, x_TD: Tensor) -> Tensor:
         """Copy each token to the rows of its assignments, (R, D)."""
-        top_k = len(self.place_A) // max(1, len(x_TD))
-        return _LayOut.apply(x_TD, self.assignment_R // max(1, top_k), self.place_A, top_k)
+        return _LayOut.apply(x_TD, self.assignment_R // self.top_k, self.place_A, self.top_k)
 
     def sum_by_weight(self, out_RD: Tensor, weights_TK: Tensor) -> Tensor:
         """Return each token's sum over its K rows, by weight, (T, D)."""
@@ -152,16 +160,14 @@ class _LayOut(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, token_R: Tensor, place_A: Tensor, top_k: int) -> Tensor:
         ctx.save_for_backward(place_A)
-        ctx.top_k = top_k
+        ctx.shape = (len(x_TD), top_k, x_TD.shape[1])
         return x_TD.index_select(0, token_R)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (place_A,) = ctx.saved_tensors
-        gradient_RD = gradients[0]
-        gradient_AD = gradient_RD.index_select(0, place_A)
-        shape = (-1, ctx.top_k, gradient_AD.shape[1])
-        return gradient_AD.view(shape).sum(dim=1), None, None, None
+        gradient_AD = gradients[0].index_select(0, place_A)
+        return gradient_AD.view(ctx.shape).sum(dim=1), None, None, None
 
 
 class _SumByWeight(torch.autograd.Function):

@@ -15,6 +15,7 @@ from langraft.graft.context import GraftContext
 from langraft.graft.dispatch import Base, dispatch
 from langraft.graft.experts import ExpertBank, has_plain_matrices, run_first_rows
 from langraft.graft.gate import FixedGate, SigmoidGate
+from langraft.graft.interface import AUTO, check_experts, dispatch_to
 from langraft.graft.router import Routing, TopKRouter, route
 
 
@@ -65,6 +66,7 @@ class ExpandedFFN(nn.Module):
         before = 1 if self.earlier is None else self.earlier.num_competing
         self.num_kept = before if does_original_compete else 0
         self.takes_residual = site.takes_residual
+        self.implementation = AUTO
         self._site = site
         self._context = context
 
@@ -113,7 +115,7 @@ class ExpandedFFN(nn.Module):
         self._context.recorder.write(self.layer, routing)
         self._note_shares(routing, len(hidden))
         if self.gate is None:
-            y_TD = dispatch(x_TD, routing, self.banks, self._base())
+            y_TD = self._dispatch(x_TD, routing, self._base())
         else:
             y_TD = self._fuse(x_TD, routing)
         y = y_TD.reshape(hidden.shape)
@@ -138,6 +140,13 @@ class ExpandedFFN(nn.Module):
                     share_BS = self._context.guard.keep(before_BS, share_BS)
                 shares[self.layer] = share_BS.flatten()
 
+    def _dispatch(self, x_TD: Tensor, routing: Routing, base: Base | None = None) -> Tensor:
+        """Compute the experts of each token by the chosen implementation."""
+        if self.implementation == AUTO or len(self.banks) > 1:
+            return dispatch(x_TD, routing, self.banks, base)
+        run = base.run if base else None
+        return dispatch_to(self.implementation, x_TD, routing, self.experts, run)
+
     def _base(self) -> Base:
         """Say how expert 0 is computed."""
         is_plain = has_plain_matrices(self._site) and not self.takes_residual
@@ -159,13 +168,13 @@ class ExpandedFFN(nn.Module):
         base_TD = self._run_original(x_TD)
         open_T = routing.gating.open_T
         if torch.is_grad_enabled() or not getattr(self.gate, "is_hard", False):
-            branch_TD = dispatch(x_TD, routing, self.banks)
+            branch_TD = self._dispatch(x_TD, routing)
             return base_TD + open_T.unsqueeze(-1).to(base_TD.dtype) * (branch_TD - base_TD)
         rows = open_T.nonzero().squeeze(-1)
         chosen = Routing(
             routing.logits_TE[rows], routing.experts_TK[rows], routing.weights_TK[rows]
         )
-        branch_TD = dispatch(x_TD[rows], chosen, self.banks)
+        branch_TD = self._dispatch(x_TD[rows], chosen)
         return base_TD.index_copy(0, rows, branch_TD.to(base_TD.dtype))
 
 
@@ -174,6 +183,23 @@ def expanded_ffns(model: nn.Module) -> list[ExpandedFFN]:
     found = [module for module in model.modules() if isinstance(module, ExpandedFFN)]
     wrapped = {id(module.base) for module in found}
     return [module for module in found if id(module) not in wrapped]
+
+
+def use_experts(model: nn.Module, name: str) -> None:
+    """Let new experts be computed by a function of transformers' experts interface, in place.
+
+    After a second expansion, whose tokens choose among several banks, our own goes on.
+
+    Args:
+        model: A graft.
+        name: Of the function, or ``auto`` for our own.
+
+    Raises:
+        ModelError: when nothing is registered under the name.
+    """
+    check_experts(name)
+    for ffn in expanded_ffns(model):
+        ffn.implementation = name
 
 
 def original_ffn(module: nn.Module) -> nn.Module:

@@ -61,7 +61,7 @@ class ExpertBank(nn.Module):
         weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
         x_AD = x_AD.to(dtype)
         if torch.compiler.is_compiling() or self._activation_trains():
-            return _run(x_AD, *_as(dtype, weights), ends_N, self.activation, self.is_gated)
+            return _run(x_AD, _as(dtype, weights), ends_N, self.activation, self.is_gated)
         return _Experts.apply(x_AD, *weights, groups(ends_N), self.activation, self.is_gated)
 
     def _activation_trains(self) -> bool:
@@ -103,15 +103,13 @@ def run_first_rows(site: FFNSite, x_TD: Tensor, end_1: Tensor) -> Tensor:
 
 def _run(
     x_AD: Tensor,
-    weight_in: Tensor,
-    bias_in: Tensor | None,
-    weight_out: Tensor,
-    bias_out: Tensor | None,
+    weights: Sequence[Any],
     ends_N: Tensor,
     activation: Activation,
     is_gated: bool,
 ) -> Tensor:
     """Compute experts so that autograd, or the compiler, finds the backward pass."""
+    weight_in, bias_in, weight_out, bias_out = weights
     experts = AllExperts(ends_N)
     hidden_AG = experts.forward(x_AD, weight_in, bias_in)
     hidden_AF = apply_activation(hidden_AG, activation, is_gated)

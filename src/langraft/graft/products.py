@@ -33,8 +33,17 @@ def product(a_MK: Tensor, b_NK: Tensor) -> Tensor:
     """
     is_float32 = a_MK.dtype == torch.float32 and b_NK.dtype == torch.float32
     if is_float32 and a_MK.device.type == "cpu" and a_MK.numel() and prefers_onednn():
-        return torch.ops.mkldnn._linear_pointwise(a_MK, b_NK, None, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(
+            _by_rows_or_columns(a_MK), _by_rows_or_columns(b_NK), None, "none", [], ""
+        )
     return a_MK @ b_NK.T
+
+
+def _by_rows_or_columns(matrix: Tensor) -> Tensor:
+    """Return the matrix itself where it lies in memory by rows or columns, else a copy."""
+    (rows, columns), (by_row, by_column) = matrix.shape, matrix.stride()
+    is_plain = (by_column == 1 and by_row >= columns) or (by_row == 1 and by_column >= rows)
+    return matrix if is_plain else matrix.contiguous()
 
 
 @functools.cache
@@ -177,17 +186,15 @@ def _(gradient_AG: Tensor, x_AD: Tensor, ends_N: Tensor) -> Tensor:
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-    x_AD, weight, ends_N = inputs
-    wants_inputs, wants_weights, _ = ctx.needs_input_grad
-    ctx.save_for_backward(x_AD if wants_weights else None, weight if wants_inputs else None, ends_N)
+    ctx.save_for_backward(*inputs)
 
 
 def _backward(ctx: Any, gradient_AG: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
     x_AD, weight, ends_N = ctx.saved_tensors
-    gradient_AG = gradient_AG.contiguous()
+    wants_x, wants_weight = ctx.needs_input_grad[:2]
     return (
-        None if weight is None else _towards_inputs(gradient_AG, weight, ends_N),
-        None if x_AD is None else _towards_weights(gradient_AG, x_AD, ends_N),
+        _towards_inputs(gradient_AG, weight, ends_N) if wants_x else None,
+        _towards_weights(gradient_AG, x_AD, ends_N) if wants_weight else None,
         None,
     )
 

@@ -26,10 +26,12 @@ from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
 from langraft.core.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
+from langraft.graft.expanded_ffn import use_experts
 from langraft.graft.freeze import fingerprint_frozen, set_trainable
 from langraft.graft.losses import SideLoss, TokenRoles, mean_over_layers
 from langraft.graft.surgery import graft_info
 from langraft.train.checkpoint import Checkpoints
+from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
 from langraft.train.meter import StepMeter
@@ -129,6 +131,7 @@ def train_stage(
     total_steps = num_steps(stage, training)
     tokens_per_step = training.batch_rows * training.sequence_length
     model.to(device).train()
+    use_experts(model, training.experts)
     trained = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
     if stage.trains == "everything" and info.earlier is not None:
         raise TrainingError(
@@ -174,6 +177,7 @@ def train_stage(
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(note_stop_signals())
         stack.enter_context(keep_float32(model, training.keep_float32))
+        stack.enter_context(fast_linears())
         writer = stack.enter_context(log) if processes.is_leader else None
         while step < total_steps:
             step_started = time.monotonic()
