@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from langraft.core.errors import ModelError
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.context import GraftContext
-from langraft.graft.dispatch import _by_counts, _without_looking
+from langraft.graft.dispatch import _by_counts, _few, _without_looking
 from langraft.graft.expanded_ffn import ExpandedFFN, use_experts
 from langraft.graft.interface import dispatch_to
 from langraft.graft.methods.moe_ct import MoECT
@@ -145,6 +145,27 @@ def test_every_path_equals_the_plain_loop_forward_and_backward(
         else:  # sums of many products round differently
             scale = float(expected.abs().max()) if expected.numel() else 0.0
             torch.testing.assert_close(value, expected, atol=0.03 * scale + 1e-2, rtol=0.05)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=routings(), kind=st.sampled_from(list(FAMILIES)))
+def test_few_tokens_are_computed_by_the_chosen_experts_alone(
+    drawn: tuple[int, bool, Tensor, Tensor], kind: str
+) -> None:
+    num_new, has_base, experts_TK, weights_TK = drawn
+    assume(len(experts_TK) > 0)
+    ffn = layer(kind, num_new)
+    x = torch.randn(len(experts_TK), 16, generator=torch.Generator().manual_seed(1))
+    routing = Routing(torch.zeros(len(x), num_new + has_base), experts_TK, weights_TK)
+    bank = ffn.experts
+    unchosen = sorted(set(range(num_new)) - set((experts_TK - int(has_base)).flatten().tolist()))
+    with torch.no_grad():
+        expected = plain_loop(ffn, x, routing, has_base)
+        kept = bank.weight_in[unchosen].clone()
+        bank.weight_in[unchosen] = torch.nan
+        out = _few(x, routing, ffn.banks, ffn._base() if has_base else None)
+        bank.weight_in[unchosen] = kept
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.slow

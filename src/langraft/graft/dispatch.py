@@ -11,6 +11,7 @@ tokens to experts, R = rows that are laid out for experts, R >= A.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from torch import Tensor
 
 from langraft.graft.experts import ExpertBank
 from langraft.graft.router import Routing
+
+_FEW_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,47 @@ def dispatch(
     is_blind = x_TD.device.type != "cpu" or torch.compiler.is_compiling()
     if is_blind and len(banks) == 1 and (base is None or base.run_first is not None):
         return _without_looking(x_TD, routing, banks[0], base)
+    if 0 < len(x_TD) <= _FEW_TOKENS and not torch.is_grad_enabled() and not is_blind:
+        return _few(x_TD, routing, banks, base)
     return _by_counts(x_TD, routing, banks, base)
+
+
+def _few(x_TD: Tensor, routing: Routing, banks: Sequence[ExpertBank], base: Base | None) -> Tensor:
+    """Sort assignments on the host: generation runs few tokens, and a call costs more than they."""
+    num_tokens, top_k = routing.experts_TK.shape
+    expert_A = [expert for experts in routing.experts_TK.tolist() for expert in experts]
+    order_A = sorted(range(len(expert_A)), key=expert_A.__getitem__)
+    is_one = num_tokens == 1  # its rows are all the same
+    x_AD = x_TD if is_one else x_TD[torch.tensor([place // top_k for place in order_A])]
+    parts: list[Tensor] = []
+    start = 0
+    for expert, same in itertools.groupby(order_A, key=expert_A.__getitem__):
+        end = start + len(list(same))
+        rows = x_AD if is_one else x_AD[start:end]
+        parts.append(_run_one(rows, expert, banks, base))
+        start = end
+    dtype = parts[0].dtype
+    weights_TK = routing.weights_TK.to(dtype)
+    out_AD = torch.cat([part.to(dtype) for part in parts])
+    if is_one:
+        return weights_TK[:, order_A] @ out_AD
+    place_A = torch.empty(len(order_A), dtype=torch.long)
+    place_A[order_A] = torch.arange(len(order_A))
+    return torch.bmm(weights_TK.unsqueeze(1), out_AD[place_A].view(num_tokens, top_k, -1)).squeeze(
+        1
+    )
+
+
+def _run_one(x_TD: Tensor, expert: int, banks: Sequence[ExpertBank], base: Base | None) -> Tensor:
+    if base is not None:
+        if expert == 0:
+            return base.run(x_TD)
+        expert -= 1
+    for bank in banks:
+        if expert < len(bank.weight_in):
+            return bank.run_one(x_TD, expert)
+        expert -= len(bank.weight_in)
+    raise AssertionError("the router chose an expert that is not there")
 
 
 def _by_counts(

@@ -55,14 +55,23 @@ class ExpertBank(nn.Module):
         Returns:
             One output row for each input row, (A, D); anything where a row is nobody's.
         """
-        device = x_AD.device.type
-        is_auto = torch.is_autocast_enabled(device)
-        dtype = torch.get_autocast_dtype(device) if is_auto else x_AD.dtype
+        dtype = _product_dtype(x_AD)
         weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
         x_AD = x_AD.to(dtype)
         if torch.compiler.is_compiling() or self._activation_trains():
             return _run(x_AD, _as(dtype, weights), ends_N, self.activation, self.is_gated)
         return _Experts.apply(x_AD, *weights, groups(ends_N), self.activation, self.is_gated)
+
+    def run_one(self, x_TD: Tensor, number: int) -> Tensor:
+        """Run all rows through one expert, (T, D); without the others' weights."""
+        x_TD = x_TD.to(_product_dtype(x_TD))
+        weights = (self.weight_in, self.bias_in, self.weight_out, self.bias_out)
+        weight_in, bias_in, weight_out, bias_out = _as(
+            x_TD.dtype, [None if each is None else each[number] for each in weights]
+        )
+        hidden_TG = nn.functional.linear(x_TD, weight_in, bias_in)
+        hidden_TF = apply_activation(hidden_TG, self.activation, self.is_gated)
+        return nn.functional.linear(hidden_TF, weight_out, bias_out)
 
     def _activation_trains(self) -> bool:
         """Say whether the activation has weights (Apertus) and they train with the base's."""
@@ -86,9 +95,7 @@ def run_first_rows(site: FFNSite, x_TD: Tensor, end_1: Tensor) -> Tensor:
         x_TD: Rows.
         end_1: How many are meant, (1,), int32; what comes out for the others is anything.
     """
-    device = x_TD.device.type
-    if torch.is_autocast_enabled(device):
-        x_TD = x_TD.to(torch.get_autocast_dtype(device))
+    x_TD = x_TD.to(_product_dtype(x_TD))
 
     def linear(name: str, rows: Tensor) -> Tensor:
         weight, bias = weight_and_bias(site.module.get_submodule(name))
@@ -196,6 +203,12 @@ def _through_activation(
     torch.mul(gradient_AF, active_AF.detach(), out=of_up)
     of_gate.copy_(torch.autograd.grad(active_AF, gate_AF, gradient_AF * up_AF)[0])
     return active_AF.detach() * up_AF, gradient_AG
+
+
+def _product_dtype(rows: Tensor) -> torch.dtype:
+    """Return the precision that products of some rows have: that of autocast, or their own."""
+    device = rows.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else rows.dtype
 
 
 def _as(dtype: torch.dtype, weights: Sequence[Tensor | None]) -> list[Any]:
