@@ -7,7 +7,7 @@ random tokens and weights, on the CPU:
 
     memory   the most bytes that torch's allocator had given out at once, from the profiler's record
              of every allocation; beside it the growth of the process's peak resident memory
-    FLOPs    torch's FlopCounterMode, and what it leaves out on a CPU: grouped products, attention
+    FLOPs    what torch.utils.flop_counter knows, and what it leaves out on a CPU
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+from torch.utils.flop_counter import flop_registry
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from langraft.core.artifacts import write_json
@@ -69,8 +71,9 @@ ROWS = {"sequence_length": 512, "micro_rows": 4, "batch_rows": 8}
 BFLOAT16 = {"dtype": "bfloat16"}
 MOE_LPR = {"name": "moe_lpr", "new_experts": 5}
 
+Configuration = tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]
 # What is measured: a name, the base's config, the method, its stage, and of training.
-CONFIGURATIONS: tuple[tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]], ...] = (
+CONFIGURATIONS: tuple[Configuration, ...] = (
     ("llama moe_lpr extend", LLAMA, MOE_LPR, "extend", {}),
     ("llama moe_lpr extend, true", LLAMA, MOE_LPR, "extend", {"activation_checkpointing": True}),
     (
@@ -123,7 +126,8 @@ def build(config: dict[str, Any], method: AbstractMethod, training: Training, de
     given = AutoConfig.for_model(**config)
     with torch.device(device):
         model: Any = AutoModelForCausalLM.from_config(given, dtype=getattr(torch, training.dtype))
-    return graft_model(model, method)
+    rare = range(0, config["vocab_size"], 2) if method.token_rows == "rare" else ()
+    return graft_model(model, method, rare_tokens=rare)
 
 
 def make_stage(method: AbstractMethod, name: str, training: Training) -> Stage:
@@ -214,7 +218,7 @@ def linear_flops(x_shape: Any, weight_shape: Any, *rest: Any, **others: Any) -> 
     return 2 * x_shape[0] * weight_shape[0] * weight_shape[1]
 
 
-UNCOUNTED = {
+UNCOUNTED: dict[Any, Any] = {
     torch.ops.aten._grouped_mm: grouped_mm_flops,
     torch.ops.mkldnn._linear_pointwise: linear_flops,
     torch.ops.langraft.grouped_linear: grouped_linear_flops,
@@ -227,9 +231,34 @@ UNCOUNTED = {
 }
 
 
-def measure(number: int) -> dict[str, Any]:
+class FlopCount(TorchDispatchMode):
+    """Counts operations as torch's FlopCounterMode does, without its hooks on modules."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator and add its operations."""
+        result = func(*args, **(kwargs or {}))
+        name = func._overloadpacket
+        if name in UNCOUNTED:
+            self.total += UNCOUNTED[name](*tree_map(_shape, args))
+        elif name in flop_registry:
+            self.total += flop_registry[name](*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def _shape(each: Any) -> Any:
+    return each.shape if isinstance(each, torch.Tensor) else each
+
+
+def measure(configuration: Configuration) -> dict[str, Any]:
     """Predict and measure one configuration."""
-    name, config, settings, stage_name, changes = CONFIGURATIONS[number]
+    name, config, settings, stage_name, changes = configuration
     method = METHODS[settings["name"]].model_validate(dict(settings))
     training = Training.model_validate(ROWS | changes)
     stage = make_stage(method, stage_name, training)
@@ -237,12 +266,12 @@ def measure(number: int) -> dict[str, Any]:
     plan = plan_method(empty, (stage,), training, method.key, Machine(is_cpu=True)).stages[0]
     vocab_size = config["vocab_size"]
     counted = build(config, method, training, "cpu")
-    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED) as counter:
+    with FlopCount() as counter:
         train(counted, stage, training, vocab_size)
     del counted
     model = build(config, method, training, "cpu")
     peak = peak_bytes(model, lambda: train(model, stage, training, vocab_size))
-    flops = counter.get_total_flops() / plan.tokens
+    flops = counter.total / plan.tokens
     return {
         "configuration": name,
         "memory": {"planned": plan.memory.to_json(), "measured": peak},
@@ -279,7 +308,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(f"{'':38} {'planned':>8} {'measured':>8} {'error':>6} {'RSS':>6}   FLOPs: error")
     for number in range(len(CONFIGURATIONS)) if given.only is None else [given.only]:
-        row = measure(number)
+        row = measure(CONFIGURATIONS[number])
         command = [sys.executable, __file__, "--only", str(number), "--resident"]
         row["memory"]["resident"] = int(subprocess.check_output(command, text=True).split()[-1])
         rows.append(row)

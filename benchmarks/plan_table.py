@@ -98,7 +98,7 @@ def row(base: str, planned: Plan) -> str:
         shown,
         f"{proposal.memory.peak / 2**30:.0f} GiB",
         f"{speed.tokens_per_second:,.0f}",
-        f"{speed.hours:,.1f}",
+        f"{speed.hours:,.2f}",
         f"{speed.device_hours:,.0f}",
     ]
     return " | ".join([*start, *cells])

@@ -53,7 +53,7 @@ def _plan_text(plan: Plan) -> str:
             speed = stage.speed
             cells += [
                 f"{speed.tokens_per_second:,.0f}",
-                f"{speed.hours:,.1f}",
+                f"{speed.hours:,.2f}",
                 f"{speed.device_hours:,.0f}",
             ]
         table.add_row(*cells)
@@ -86,7 +86,7 @@ def _proposal_text(plan: Plan) -> str:
     if proposal.memory is None:
         return f"{_where(plan.machine)}. {proposal.problem}\n"
     times = ", ".join(
-        f"{stage.name} {speed.tokens_per_second:,.0f} tokens/s, {speed.hours:,.1f} hours"
+        f"{stage.name} {speed.tokens_per_second:,.0f} tokens/s, {speed.hours:,.2f} hours"
         for stage, speed in zip(plan.stages, proposal.speeds, strict=True)
     )
     return (

@@ -7,7 +7,7 @@ a token meets, E = experts that compete.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -19,6 +19,8 @@ from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.experts import ExpertBank
 from langraft.graft.freeze import group_of
 from langraft.graft.gate import SigmoidGate
+from langraft.graft.new_rows import ExtendedHead
+from langraft.graft.token_rows import RareRowHead
 
 _ADAPTERS = ("adapters", "earlier")
 _MANY_STEPS = {"NewGELUActivation", "FastGELUActivation", "BloomGelu"}
@@ -232,22 +234,30 @@ def read_anatomy(model: Any) -> Anatomy:
     inside = {id(p) for layer in modules for p in layer.parameters()}
     new = {id(p) for m in model.modules() if group_of(m) for p in m.parameters(recurse=False)}
     outside = [p for p in model.parameters() if id(p) not in inside]
-    head_products = _products(head) or (
-        Product(
-            width_in=head.weight.shape[1],
-            width_out=head.weight.shape[0],
-            is_trained=any(p.requires_grad for p in head.parameters()),
-        ),
-    )
     head_width = _head_width(model.config)
     return Anatomy(
         layers=tuple(_read_layer(layer, head_width, new) for layer in modules),
-        head=head_products,
+        head=_read_head(head),
         vocab_size=model.config.get_text_config().vocab_size,
         is_embedding_trained=any(p.requires_grad for p in embedding.parameters()),
         weights=_count(model, model.parameters(), new),
         outside=_count(model, outside, new),
     )
+
+
+def _read_head(head: nn.Module) -> tuple[Product, ...]:
+    """Read the output matrix; row additions are put into it, so their gradient is all of it."""
+    products = _products(head)
+    for module in head.modules():
+        if isinstance(module, RareRowHead) and module.deltas.delta.requires_grad:
+            products = tuple(p if p.is_adapter else replace(p, is_trained=True) for p in products)
+        elif isinstance(module, ExtendedHead):
+            rows = module.new_rows.weight
+            new = Product(
+                width_in=rows.shape[1], width_out=rows.shape[0], is_trained=rows.requires_grad
+            )
+            products = (*products, new)
+    return products
 
 
 def _read_layer(layer: nn.Module, head_width: int, new: set[int]) -> Layer:

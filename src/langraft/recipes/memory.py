@@ -117,7 +117,6 @@ def saved_bytes(layer: Layer, training: Training, machine: Machine, *, reaches: 
         total += size * width * (count if own_copies else 1)
     if below or any(p.is_trained for p in layer.attention_in):
         total += 4 * size * layer.attention_width  # attention: queries, keys, values, output
-        total += size * training.sequence_length if machine.is_cpu else 0  # and its mask
     if any(p.is_trained for p in layer.attention_out):
         total += size * layer.attention_width  # output projection: its input
     inner = behind or any(p.is_trained for p in layer.ffn_in)
@@ -135,11 +134,12 @@ def saved_bytes(layer: Layer, training: Training, machine: Machine, *, reaches: 
         return total
     if behind or around.is_router_trained:
         total += 4 * width  # router: its input, float32
+    sorted_rows = new_rows if around.has_gate else rows + new_rows
     if around.is_trained:
-        total += (rows + new_rows) * size * width  # experts: their input, all rows in one tensor
+        total += sorted_rows * size * width  # experts: their input, all rows in one tensor
     if behind or around.is_trained:
         total += new_rows * size * layer.inner_width  # experts: the inner product
-    total += (rows + new_rows) * size * width  # sum over experts: their outputs
+    total += sorted_rows * size * width  # sum over experts: their outputs
     total += size * width if around.is_gate_trained else 0  # gate: what it weighs
     return total
 

@@ -203,7 +203,7 @@ def train_stage(
                     dtype=dtype,
                     meter=meter,
                 )
-                loss.backward()
+                torch.autograd.backward(loss)  # the method would leave the mode of fast_linears
             gradient_norm = torch.nn.utils.clip_grad_norm_(
                 trained.values(), training.clip_norm, foreach=True
             )
