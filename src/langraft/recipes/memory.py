@@ -30,7 +30,8 @@ class Memory:
         gradients: Of these, float32.
         optimizer: Its two moments.
         whole_layers: Under sharding: what stands whole, two layers, and all outside the layers.
-        casts: On one device: copies of float32 weights in the precision of matrix products.
+        casts: On one device: copies of trained weights in the precision of matrix products, which
+            autocast keeps; those of experts are made anew for each pass.
         activations: What layers keep for the backward pass of one micro-batch.
         working: The layer that is being computed backward: what it recomputes, its gradients.
         head: The chunk of logits that the loss has at once, its gradient, and those of the output
@@ -85,7 +86,7 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
         gradients=weights.trained * 4 / shards,
         optimizer=weights.trained * _MOMENT_BYTES[training.optimizer] / shards,
         whole_layers=_whole(anatomy, training, machine, size) if is_sharded else 0,
-        casts=(weights.trained + weights.frozen_experts) * 2 if size == 2 and not is_sharded else 0,
+        casts=(weights.trained - weights.trained_experts) * 2 * (size == 2 and not is_sharded),
         activations=activations + last,
         working=recomputed + _working(anatomy, training, machine, size),
         head=_head(anatomy, tokens, machine, size),
@@ -157,7 +158,7 @@ def _results(layer: Layer, machine: Machine) -> float:
 
 
 def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) -> float:
-    """Return the gradients that one layer's backward pass holds at once."""
+    """Return what one layer's backward pass holds at once beside what was kept for it."""
     tokens = training.micro_rows * training.sequence_length
     worst = 0.0
     for layer in anatomy.layers:
@@ -165,6 +166,9 @@ def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) 
         rows = around.rows_held(is_cpu=machine.is_cpu)[0] if around else 1.0
         inner = rows * size * (2 * layer.inner_width + 2 * layer.ffn_width)
         weight = layer.weights.largest * (4 if size == 4 else 6)
+        if around:  # gradients of a whole bank, and its weights in half precision, made anew
+            experts = layer.weights
+            weight = experts.trained_experts * 4 + experts.experts * 2 * (size == 2)
         worst = max(worst, tokens * inner + weight)
     return worst
 
