@@ -29,13 +29,6 @@ CONFIGURATIONS = (
     ),
     ("moe_full", "LLAMA", {"name": "moe_full", "new_experts": 3}, "extend", {}),
     ("qwen3 full", "QWEN3", {"name": "full"}, "extend", {}),
-    (
-        "qwen3 full, all recomputed",
-        "QWEN3",
-        {"name": "full"},
-        "extend",
-        {"activation_checkpointing": True, "micro_rows": 8},
-    ),
     ("llama lora", "LLAMA", {"name": "lora"}, "extend", {"dtype": "bfloat16"}),
 )
 

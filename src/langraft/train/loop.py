@@ -203,7 +203,7 @@ def train_stage(
                     dtype=dtype,
                     meter=meter,
                 )
-                torch.autograd.backward(loss)  # the method would leave the mode of fast_linears
+                loss.backward()
             gradient_norm = torch.nn.utils.clip_grad_norm_(
                 trained.values(), training.clip_norm, foreach=True
             )
