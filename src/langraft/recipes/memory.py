@@ -169,7 +169,8 @@ def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) 
         if around:  # gradients of a whole bank, and its weights in half precision, made anew
             experts = layer.weights
             weight = experts.trained_experts * 4 + experts.experts * 2 * (size == 2)
-        worst = max(worst, tokens * inner + weight)
+        is_sharded = machine.num_devices > 1  # then they count among what stands whole
+        worst = max(worst, tokens * inner + weight * (not is_sharded))
     return worst
 
 
