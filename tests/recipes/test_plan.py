@@ -1,26 +1,24 @@
 from __future__ import annotations
 
-import contextlib
-from typing import Any, ClassVar
+import re
+from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+import yaml
+from transformers import AutoModelForCausalLM
 
+from langraft.core.errors import RecipeError
 from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
 from langraft.core.training import Training
-from langraft.curriculum.loader import Batch
-from langraft.graft.freeze import set_trainable
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods.full import Full
-from langraft.graft.methods.moe_ct import MoECT
-from langraft.graft.methods.moe_full import MoEFull
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
+from langraft.recipes.machine import Machine, find_machine
 from langraft.recipes.plan import plan_method
-from langraft.train.loss import summed_loss
-from tiny import tiny_model
+from tiny import tiny_config, tiny_model
 
 WIDE = {
     "hidden_size": 64,
@@ -29,76 +27,17 @@ WIDE = {
     "head_dim": 16,
     "num_hidden_layers": 12,
 }
-RARE = tuple(range(0, 320, 2))
 
 
-def grouped_mm_flops(a_shape: Any, b_shape: Any, *rest: Any, **others: Any) -> int:
-    """Count what torch leaves out: rows times both widths, forward and for either gradient."""
-    del rest, others
-    return 2 * a_shape[0] * a_shape[1] * b_shape[-1]
-
-
-def causal_attention_flops(q_shape: Any, *rest: Any, **others: Any) -> int:
-    """Count what torch leaves out on a CPU: two products over half of all pairs of tokens."""
-    del rest, others
-    batch, heads, length, width = q_shape
-    return 2 * batch * heads * length * length * width
-
-
-def causal_attention_backward_flops(_: Any, q_shape: Any, *rest: Any, **others: Any) -> int:
-    return 2 * causal_attention_flops(q_shape, *rest, **others)
-
-
-def planned(method: AbstractMethod, trains: Any) -> tuple[Any, Any]:
-    model = graft_model(
-        tiny_model(**WIDE), method, rare_tokens=RARE if method.token_rows == "rare" else ()
-    )
+def planned(method: AbstractMethod, trains: Any) -> Any:
+    model = graft_model(tiny_model(**WIDE), method)
     stage = Stage(name="s", tokens=1024, mixture={"en": 1}, trains=trains, losses={})
     training = Training(sequence_length=64, batch_rows=8, micro_rows=8)
-    return model, plan_method(model, (stage,), training, method.name)
-
-
-class Nowhere(contextlib.nullcontext[None]):
-    """Says of no product which module it is in: the tracker's hooks refuse ``autograd.grad``."""
-
-    parents: ClassVar[set[str]] = {"Global"}
-
-
-@pytest.mark.parametrize(
-    ("method", "trains"),
-    [
-        (Full(), "everything"),
-        (MoELPR(new_experts=3), ("experts", "routers")),
-        (MoELPR(new_experts=3), ("routers",)),
-        (MoELPR(new_experts=3, token_rows="rare"), ("experts", "routers", "token_rows")),
-        (MoEFull(new_experts=3), "everything"),
-        (MoECT(new_experts=3), ("experts", "routers", "gates")),
-    ],
-    ids=["full", "extend", "review", "rare rows", "moe_full", "moe_ct"],
-)
-def test_planned_flops_are_those_that_torch_counts(method: AbstractMethod, trains: Any) -> None:
-    model, plan = planned(method, trains)
-    set_trainable(model, trains, token_rows=method.token_rows)
-    ids = torch.randint(320, (8, 64), generator=torch.Generator().manual_seed(0))
-    positions = torch.arange(64)[None].expand(8, 64)
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-    uncounted = {
-        torch.ops.aten._grouped_mm: grouped_mm_flops,
-        attention: causal_attention_flops,
-        backward: causal_attention_backward_flops,
-    }
-    counter = FlopCounterMode(display=False, custom_mapping=uncounted)
-    counter.mod_tracker = Nowhere()
-    with counter:
-        batch = Batch(ids, ids, positions, torch.zeros_like(ids), ids >= 0)
-        summed_loss(model, batch)[0].backward()
-    counted = counter.get_total_flops() / ids.numel()
-    assert plan.stages[0].flops_per_token == pytest.approx(counted, rel=0.1)
+    return plan_method(model, (stage,), training, method.name)
 
 
 def test_a_token_meets_k_experts_and_the_rest_is_idle() -> None:
-    _, plan = planned(MoELPR(new_experts=3, experts_per_token=2), ("experts", "routers"))
+    plan = planned(MoELPR(new_experts=3, experts_per_token=2), ("experts", "routers"))
     base = sum(parameter.numel() for parameter in tiny_model(**WIDE).parameters())
     ffn = 3 * 64 * 160 * 12
     routers = 4 * 64 * 12
@@ -108,7 +47,7 @@ def test_a_token_meets_k_experts_and_the_rest_is_idle() -> None:
 
 
 def test_tokens_are_rounded_up_to_whole_steps() -> None:
-    _, plan = planned(Full(), "everything")
+    plan = planned(Full(), "everything")
     assert plan.stages[0].num_steps == 2
     assert plan.stages[0].tokens == 1024
     assert plan.stages[0].training_flops == plan.stages[0].flops_per_token * 1024
@@ -120,3 +59,99 @@ def test_paper_stages_keep_its_proportions() -> None:
     assert extend.tokens + review.tokens == 1_000_000
     assert review.tokens == 17_000
     assert review.mixture == {"en": 1.0, "el": 2.0, "hu": 2.0}
+
+
+LARGE = {
+    "hidden_size": 4096,
+    "intermediate_size": 12288,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "num_hidden_layers": 36,
+    "vocab_size": 151936,
+}
+
+
+def planned_large(machine: Machine, **changes: Any) -> Any:
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(tiny_config("qwen3", **LARGE))
+    graft_model(model, MoELPR(new_experts=4))
+    stage = Stage(
+        name="extend", tokens=10**9, mixture={"el": 1}, trains=("experts", "routers"), losses={}
+    )
+    settings = {"sequence_length": 4096, "micro_rows": 1, "dtype": "bfloat16"}
+    training = Training.model_validate(settings | changes)
+    return plan_method(model, (stage,), training, "moe_lpr", machine)
+
+
+def test_what_is_proposed_fits_and_keeps_the_batch() -> None:
+    plan = planned_large(find_machine("H100", 64))
+    training, memory = plan.proposal.training, plan.proposal.memory
+    assert memory.peak <= plan.machine.room < 80 * 2**30
+    assert training.batch_rows == 512
+    assert training.batch_rows % (training.micro_rows * 64) == 0
+    assert f"micro_rows: {training.micro_rows}" in plan.proposal.lines
+
+
+def test_what_is_proposed_is_planned_so_when_it_is_pasted() -> None:
+    machine = find_machine("H100", 64)
+    proposal = planned_large(machine).proposal
+    pasted = yaml.safe_load(proposal.lines)["training"]
+    again = planned_large(machine, **pasted)
+    assert again.stages[0].memory_bytes == proposal.memory.peak
+    assert again.stages[0].speed == proposal.speeds[0]
+    assert again.notes == ()
+
+
+def test_what_does_not_fit_is_answered_with_what_would() -> None:
+    plan = planned_large(find_machine("H100", 1))
+    assert plan.proposal.training is None
+    needed = int(re.findall(r"at least (\d+) devices", plan.proposal.problem)[0])
+    assert planned_large(find_machine("H100", needed)).proposal.training is not None
+    assert planned_large(find_machine("H100", needed // 2)).proposal.training is None
+    assert "does not fit" in plan.notes[0]
+
+
+def test_a_batch_that_devices_cannot_share_is_said_so() -> None:
+    plan = planned_large(find_machine("H100", 48))
+    assert "multiple of 48" in plan.proposal.problem
+    assert plan.stages[0].speed is None
+    assert "48 devices cannot train this" in plan.notes[0]
+
+
+def test_twice_the_devices_take_half_the_hours_where_links_keep_up() -> None:
+    speeds = [planned_large(find_machine("H200", n)).stages[0].speed for n in (8, 16)]
+    assert speeds[0].hours == pytest.approx(2 * speeds[1].hours, rel=0.1)
+    assert speeds[0].device_hours == 8 * speeds[0].hours
+
+
+def test_hours_are_those_of_the_products_at_the_share_that_is_given() -> None:
+    speeds = [planned_large(find_machine("H200", 8, share)).stages[0].speed for share in (0.2, 0.4)]
+    assert speeds[0].product_seconds == pytest.approx(2 * speeds[1].product_seconds)
+
+
+def test_experts_that_are_shared_out_take_less_room_and_travel() -> None:
+    anywhere, machine = Machine(num_devices=64), find_machine("H100", 64)
+    whole = planned_large(anywhere).stages[0].memory.whole_layers
+    assert planned_large(anywhere, mesh={"expert": 4}).stages[0].memory.whole_layers < whole
+    assert planned_large(machine).stages[0].speed.expert_seconds == 0
+    assert planned_large(machine, mesh={"expert": 4}).stages[0].speed.expert_seconds > 0
+
+
+def test_codes_of_eight_bits_halve_what_is_frozen() -> None:
+    plain = planned_large(find_machine("H200", 1)).stages[0].memory
+    coded = planned_large(find_machine("H200", 1), quantize_frozen="int8").stages[0].memory
+    assert coded.frozen < 0.7 * plain.frozen  # embeddings and output matrix stay as they are
+    assert coded.trained == plain.trained
+
+
+def test_the_processor_is_measured() -> None:
+    machine = find_machine("cpu")
+    assert machine.is_cpu
+    assert machine.accelerator is not None
+    assert machine.accelerator.peak_flops > 1e9
+
+
+def test_an_unknown_accelerator_is_answered_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="Did you mean 'H100'"):
+        find_machine("h10")

@@ -175,22 +175,40 @@ def plan(
         Path | None,
         typer.Option("--picture", metavar="FILE.png", help="Draw the shares of all text too."),
     ] = None,
+    accelerator: Annotated[
+        str | None,
+        typer.Option(
+            help="Also say how long it takes on A100-40, A100-80, H100, H200, B200, L40S, MI300X "
+            "or cpu, and which settings fit."
+        ),
+    ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Devices, one process each.")] = 1,
+    share_of_peak: Annotated[
+        float,
+        typer.Option(
+            min=0.01, max=1.0, help="Of the accelerator's peak, what matrix products reach."
+        ),
+    ] = 0.4,
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what a recipe costs and reads before anything is spent.
 
-    Parameters, FLOPs and memory; of the text tokens, shares over the run and repetition, which is
-    known once the corpus step of the run folder is done, or where sources name their tokens.
+    Parameters, FLOPs and memory, and for a named accelerator time and settings that fit; of the
+    text tokens, shares over the run and repetition, which is known once the corpus step of the run
+    folder is done, or where sources name their tokens.
     """
+    from langraft.cli.cost import cost_text
     from langraft.cli.lanes import draw_lanes
-    from langraft.cli.show import plan_table, text_table
+    from langraft.cli.show import text_table
     from langraft.recipes.load import load_recipe
+    from langraft.recipes.machine import find_machine
     from langraft.recipes.steps import plan_recipe
     from langraft.recipes.text_plan import plan_text
 
     loaded = load_recipe(recipe, changes or [])
-    plans = plan_recipe(loaded)
+    machine = find_machine(accelerator, devices, share_of_peak)
+    plans = plan_recipe(loaded, machine)
     texts = plan_text(loaded, out or Path("runs") / loaded.name)
     if picture is not None:
         from langraft.recipes.text_picture import draw_text
@@ -202,7 +220,7 @@ def plan(
             found[method]["text"] = text.to_json()
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(plan_table(plans))
+    typer.echo(cost_text(plans))
     for method in (loaded.method, *(m for m in loaded.baselines if m.stages)):
         typer.echo(f"What {method.key} reads\n")
         typer.echo(draw_lanes(texts[method.key]))

@@ -11,7 +11,6 @@ from langraft.cli.plain import plain
 from langraft.core.language import language_name
 from langraft.core.streams import stream_name
 from langraft.evaluate.scorecard import Scorecard
-from langraft.recipes.plan import Plan
 from langraft.recipes.text_plan import TextPlan
 from langraft.report.benchmarks import (
     NEAR_CHANCE,
@@ -35,7 +34,7 @@ def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:
         summary.add_row("transfer, untrained languages", *(f"{c.transfer:+.3f}" for c in cards))
     summary.add_row(
         "parameters, total / active",
-        *(f"{_short(c.parameters.total)} / {_short(c.parameters.active)}" for c in cards),
+        *(f"{short(c.parameters.total)} / {short(c.parameters.active)}" for c in cards),
     )
     summary.add_row("training FLOPs", *(f"{c.training_flops:.2e}" for c in cards))
     summary.add_row("training seconds", *(f"{c.seconds:.0f}" for c in cards))
@@ -87,32 +86,6 @@ def benchmark_table(means: Mapping[str, Sequence[Means]]) -> str:
     return text + (f"{NEAR_CHANCE_MEANING}\n" if has_near else "")
 
 
-def plan_table(plans: Sequence[Plan]) -> str:
-    """Return parameters and, for each stage, tokens, trained weights, FLOPs and memory."""
-    text = ""
-    for plan in plans:
-        sizes = plan.parameters
-        table = Table(
-            "stage", "tokens", "steps", "trained", "FLOPs/token", "FLOPs", "memory", box=SIMPLE_HEAD
-        )
-        for stage in plan.stages:
-            table.add_row(
-                stage.name,
-                _short(stage.tokens),
-                f"{stage.num_steps:,}",
-                _short(stage.trainable),
-                f"{stage.flops_per_token:.2e}",
-                f"{stage.training_flops:.2e}",
-                f"{stage.memory_bytes / 2**30:.2f} GiB",
-            )
-        text += (
-            f"{plan.method}: {_short(sizes.total)} parameters, {_short(sizes.active)} active a "
-            f"token, {_short(sizes.trainable)} trained\n{plain(table)}"
-        )
-        text += "".join(f"note: {note}\n" for note in plan.notes)
-    return text
-
-
 def text_table(plan: TextPlan) -> str:
     """Return tokens, shares and repetition of every stream in every stage, and notes."""
     table = Table("stage", "text", "tokens", "share", "times read", box=SIMPLE_HEAD)
@@ -121,7 +94,7 @@ def text_table(plan: TextPlan) -> str:
             table.add_row(
                 "" if number else stage.name,
                 f"{stream_name(stream.stream)} ({stream.stream})",
-                _short(stream.tokens),
+                short(stream.tokens),
                 share_range((stream.first_share, stream.last_share)),
                 "?" if stream.epochs is None else f"{stream.epochs:.2f}",
             )
@@ -129,7 +102,8 @@ def text_table(plan: TextPlan) -> str:
     return plain(table) + "".join(f"note: {note}\n" for note in plan.notes)
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """Return a number with its unit: 12.3M."""
     for unit in ("", "k", "M", "B", "T"):
         if number < 1000 or unit == "T":
             return f"{number:.4g}{unit}"

@@ -1,25 +1,24 @@
-"""The cost of a run before anything is spent: parameters, FLOPs, memory, tokens."""
+"""The cost of a run before anything is spent: parameters, FLOPs, memory, time, and what fits."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from langraft.core.stage import Stage
 from langraft.core.training import Training
 from langraft.evaluate.scorecard import Parameters
-from langraft.graft.expanded_ffn import ExpandedFFN, expanded_ffns
-from langraft.graft.freeze import group_of, parameter_groups
-from langraft.graft.new_rows import ExtendedHead
-from langraft.graft.token_rows import RareRowHead
+from langraft.graft.expanded_ffn import expanded_ffns
+from langraft.graft.freeze import set_trainable
+from langraft.graft.surgery import graft_info
+from langraft.recipes.anatomy import Anatomy, read_anatomy
+from langraft.recipes.flops import flops_per_token
+from langraft.recipes.machine import Machine
+from langraft.recipes.memory import Memory, plan_memory
+from langraft.recipes.proposal import Proposal, propose
+from langraft.recipes.speed import Speed, plan_speed
 from langraft.train.loop import num_steps
-
-_LOGITS_AT_ONCE = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +26,13 @@ class StagePlan:
     """One stage's cost.
 
     Attributes:
+        name: Of the stage.
         tokens: Rounded up to whole steps.
         num_steps: Optimizer steps.
         trainable: Parameters that train.
-        flops_per_token: Forward and backward.
-        memory_bytes: Estimate for one process that holds everything: weights, gradients,
-            optimizer states, activations of one micro-batch.
+        flops_per_token: Forward, backward and what is computed a second time.
+        memory: Of one device.
+        speed: Where an accelerator is named.
     """
 
     name: str
@@ -40,136 +40,153 @@ class StagePlan:
     num_steps: int
     trainable: int
     flops_per_token: float
-    memory_bytes: int
+    memory: Memory
+    speed: Speed | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """The most that one device holds at once."""
+        return self.memory.peak
 
     @property
     def training_flops(self) -> float:
         """Floating-point operations of the whole stage."""
         return self.flops_per_token * self.tokens
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "name": self.name,
+            "tokens": self.tokens,
+            "num_steps": self.num_steps,
+            "trainable": self.trainable,
+            "flops_per_token": self.flops_per_token,
+            "memory_bytes": self.memory.to_json(),
+            **({"speed": self.speed.to_json()} if self.speed else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a method costs on a base; notes say where the figures are bounds."""
+    """What a method costs on a base; notes say where the figures are bounds.
+
+    Attributes:
+        method: Its key.
+        parameters: Of the grafted model; trainable in any stage.
+        stages: In order.
+        machine: What memory and speed are for.
+        proposal: Settings that fit the machine, where an accelerator is named.
+        notes: For the reader.
+    """
 
     method: str
     parameters: Parameters
     stages: tuple[StagePlan, ...]
+    machine: Machine
+    proposal: Proposal | None = None
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data, with totals."""
-        return asdict(self) | {
+        return {
+            "method": self.method,
+            "parameters": asdict(self.parameters),
+            "stages": [stage.to_json() for stage in self.stages],
+            "machine": self.machine.to_json(),
+            **({"proposal": self.proposal.to_json()} if self.proposal else {}),
+            "notes": list(self.notes),
             "tokens": sum(stage.tokens for stage in self.stages),
             "training_flops": sum(stage.training_flops for stage in self.stages),
         }
 
 
-def plan_method(model: Any, stages: tuple[Stage, ...], training: Training, method: str) -> Plan:
+def plan_method(
+    model: Any,
+    stages: tuple[Stage, ...],
+    training: Training,
+    method: str,
+    machine: Machine | None = None,
+) -> Plan:
     """Count a grafted model, which may be without weights (on the meta device).
 
-    FLOPs of a token (a multiply and an add are two): forward 2 per weight it meets and
-    2 * S * width per layer for attention over on average S / 2 earlier tokens; backward the same
-    for the gradient of activations, attention twice, and 2 per *trained* weight it meets. What is
-    frozen costs no weight gradient. Normalisation and softmax are left out, and so is what the
-    first layer saves where nothing below its FFN trains.
+    Args:
+        model: Grafted; which of its parameters train is changed on the way.
+        stages: Complete.
+        training: Batch shape, precision, mesh.
+        method: Its key.
+        machine: What it is to run on; left out: one device, of which memory alone is planned.
     """
-    groups = parameter_groups(model)
-    ffns = expanded_ffns(model)
-    total = sum(p.numel() for parameters in groups.values() for p in parameters.values())
-    active = total - sum(_idle(ffn) for ffn in ffns)
-    met = _weights_met(model)
-    config = model.config
-    head_width = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    attention = (
-        2.0
-        * config.num_hidden_layers
-        * training.sequence_length
-        * config.num_attention_heads
-        * head_width
-    )
-    planned: list[StagePlan] = []
-    trained_groups = set[str]()
+    machine = machine or Machine()
+    anatomies: list[Anatomy] = []
+    trained = dict[str, int]()
     for stage in stages:
-        trains = tuple(groups) if stage.trains == "everything" else stage.trains or ()
-        trained_groups |= set(trains)
-        trainable = sum(p.numel() for g in trains for p in groups.get(g, {}).values())
-        forward = 2 * sum(met.values()) + attention
-        backward = 2 * sum(met.values()) + 2 * attention + 2 * sum(met.get(g, 0) for g in trains)
-        recomputed = forward if training.activation_checkpointing else 0
-        steps = num_steps(stage, training)
-        planned.append(
-            StagePlan(
-                name=stage.name,
-                tokens=steps * training.batch_rows * training.sequence_length,
-                num_steps=steps,
-                trainable=trainable,
-                flops_per_token=forward + backward + recomputed,
-                memory_bytes=_memory(config, total, trainable, ffns, training),
-            )
-        )
-    trainable = sum(p.numel() for g in trained_groups for p in groups.get(g, {}).values())
+        assert stage.trains is not None
+        rows = graft_info(model).method.token_rows
+        found = set_trainable(model, stage.trains, token_rows=rows)
+        trained |= {name: parameter.numel() for name, parameter in found.items()}
+        anatomies.append(read_anatomy(model))
+    planned = tuple(
+        _plan_stage(anatomy, stage, training, machine)
+        for anatomy, stage in zip(anatomies, stages, strict=True)
+    )
+    total = anatomies[0].weights.total
     return Plan(
         method=method,
-        parameters=Parameters(total=total, active=active, trainable=trainable),
-        stages=tuple(planned),
+        parameters=Parameters(
+            total=total, active=total - _idle(model), trainable=sum(trained.values())
+        ),
+        stages=planned,
+        machine=machine,
+        proposal=None
+        if machine.accelerator is None
+        else propose(anatomies, [stage.tokens for stage in planned], training, machine),
+        notes=_notes(planned, training, machine),
     )
 
 
-def _idle(ffn: ExpandedFFN) -> int:
+def _plan_stage(anatomy: Anatomy, stage: Stage, training: Training, machine: Machine) -> StagePlan:
+    steps = num_steps(stage, training)
+    tokens = steps * training.batch_rows * training.sequence_length
+    has_speed = machine.accelerator is not None and shares_out(training, machine)
+    return StagePlan(
+        name=stage.name,
+        tokens=tokens,
+        num_steps=steps,
+        trainable=anatomy.weights.trained,
+        flops_per_token=flops_per_token(anatomy, training),
+        memory=plan_memory(anatomy, training, machine),
+        speed=plan_speed(anatomy, training, machine, tokens) if has_speed else None,
+    )
+
+
+def shares_out(training: Training, machine: Machine) -> bool:
+    """Say whether the devices can share the batch and the mesh as they are set."""
+    mesh, num_devices = training.mesh, machine.num_devices
+    is_whole = training.batch_rows % (training.micro_rows * num_devices) == 0
+    return is_whole and num_devices % (mesh.replicate * mesh.expert) == 0
+
+
+def _notes(stages: Sequence[StagePlan], training: Training, machine: Machine) -> tuple[str, ...]:
+    if not shares_out(training, machine):
+        return (
+            f"{machine.num_devices} devices cannot train this as it is set: batch_rows "
+            f"{training.batch_rows} must be a multiple of micro_rows {training.micro_rows} x "
+            f"devices, and devices of mesh.replicate {training.mesh.replicate} x mesh.expert "
+            f"{training.mesh.expert}",
+        )
+    worst = max(stage.memory_bytes for stage in stages)
+    if machine.accelerator is not None and worst > machine.room:
+        return (
+            f"as it is set it does not fit: {worst / 2**30:.1f} GiB of the "
+            f"{machine.room / 2**30:.1f} GiB that are free",
+        )
+    return ()
+
+
+def _idle(model: Any) -> int:
     """Return the weights of the experts that a token does not meet."""
-    num_new = ffn.experts.weight_in.shape[0]
-    per_expert = sum(p.numel() for p in ffn.experts.parameters()) // num_new
-    return per_expert * (ffn.num_competing - ffn.top_k)
-
-
-def _weights_met(model: nn.Module) -> Mapping[str, float]:
-    """Return, by group, the weights that multiply a token: matrices, not embeddings.
-
-    Of the K experts that a token meets, K / E is on average the original where it competes; beside
-    a gate the original is always met.
-    """
-    met: dict[str, float] = defaultdict(float)
-    inside_ffn = set[int]()
+    idle = 0
     for ffn in expanded_ffns(model):
-        size, each = _matrix_weights(ffn.original), ffn.top_k / ffn.num_competing
-        met["base"] += size * (each if ffn.gate is None else 1)
-        for expansion in ffn.expansions:
-            met[group_of(expansion.experts)] += size * each * len(expansion.experts.weight_in)
-            met[group_of(expansion.router)] += expansion.router.weight.numel()
-        if ffn.gate is not None:
-            met["gates"] += sum(p.numel() for p in ffn.gate.parameters())
-        inside_ffn |= {id(inner) for inner in ffn.modules()}
-    for module in model.modules():
-        if isinstance(module, nn.Linear | Conv1D) and id(module) not in inside_ffn:
-            met[group_of(module) or "base"] += module.weight.numel()
-        elif isinstance(module, RareRowHead):
-            met[group_of(module.deltas)] += module.deltas.delta.numel()
-        elif isinstance(module, ExtendedHead):
-            met[group_of(module.new_rows)] += module.new_rows.weight.numel()
-    return met
-
-
-def _matrix_weights(module: nn.Module) -> int:
-    return sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Linear | Conv1D))
-
-
-def _memory(
-    config: Any, total: int, trainable: int, ffns: list[ExpandedFFN], training: Training
-) -> int:
-    """Estimate the peak of one process: every layer keeps its inputs for the backward pass."""
-    size = 4 if training.dtype == "float32" else 2
-    weights = (total - trainable) * size + trainable * 4
-    optimizer = trainable * 12  # gradient and two moments
-    tokens = training.micro_rows * training.sequence_length
-    width = config.hidden_size
-    inner = getattr(config, "intermediate_size", None) or 4 * width
-    met = ffns[0].top_k if ffns else 1
-    kept = (
-        width if training.activation_checkpointing else 10 * width + met * (2 * width + 4 * inner)
-    )
-    activations = config.num_hidden_layers * tokens * kept * size
-    logits = 3 * 4 * min(tokens * config.vocab_size, _LOGITS_AT_ONCE)
-    return weights + optimizer + activations + logits
+        per_expert = sum(p.numel() for p in ffn.experts.parameters()) // len(ffn.experts.weight_in)
+        idle += per_expert * (ffn.num_competing - ffn.top_k)
+    return idle

@@ -38,6 +38,7 @@ from langraft.graft.store import (
 from langraft.graft.surgery import graft_model
 from langraft.recipes.base import base_folder, scratch_config, text_inputs
 from langraft.recipes.conversations import check_template
+from langraft.recipes.machine import Machine
 from langraft.recipes.plan import Plan, plan_method
 from langraft.recipes.trainer import method_stages
 
@@ -194,10 +195,14 @@ def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, A
     }
 
 
-def plan_recipe(recipe: Recipe) -> list[Plan]:
+def plan_recipe(recipe: Recipe, machine: Machine | None = None) -> list[Plan]:
     """Plan the recipe's method and its baselines without reading any text or weights.
 
     A base that is trained here comes first, as a method called ``base``.
+
+    Args:
+        recipe: What is planned.
+        machine: What it is to run on; left out: memory of one device alone.
 
     Raises:
         LangraftError: as ``check_before_running``; but where what scores benchmarks is not
@@ -212,15 +217,17 @@ def plan_recipe(recipe: Recipe) -> list[Plan]:
     plans: list[Plan] = []
     if isinstance(recipe.base, ScratchBase):
         stage = recipe.base.stage.model_copy(update={"trains": "everything", "losses": {}})
-        plans.append(plan_method(_graft_empty(recipe, Full()), (stage,), recipe.training, "base"))
+        grafted = _graft_empty(recipe, Full())
+        plans.append(plan_method(grafted, (stage,), recipe.training, "base", machine))
     for method in (recipe.method, *recipe.baselines):
         assert isinstance(method, AbstractMethod)
         model, is_rare = _graft_empty(recipe, method), method.token_rows == "rare"
-        plan = plan_method(model, method_stages(recipe, method), recipe.training, method.key)
+        stages = method_stages(recipe, method)
+        plan = plan_method(model, stages, recipe.training, method.key, machine)
         note = (
             "which token rows are rare is known once the corpus is read; here all count as trained"
         )
-        plans.append(replace(plan, notes=(*((note,) if is_rare else ()), *unchecked)))
+        plans.append(replace(plan, notes=(*plan.notes, *((note,) if is_rare else ()), *unchecked)))
         unchecked = ()
     return plans
 
