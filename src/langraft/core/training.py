@@ -73,7 +73,7 @@ class Training(Settings):
     activation_checkpointing: bool | Literal["selective"] = Field(
         default=False,
         description="true: recompute each layer in the backward pass, for the least memory; "
-        "selective: keep its matrix products and recompute what is cheap.",
+        "selective: keep attention and narrow products, recompute the wide ones of FFNs.",
     )
     compile: bool = Field(
         default=False,

@@ -213,7 +213,7 @@ def _through_activation(
     gradient_AG = torch.empty_like(hidden_AG)
     of_gate, of_up = gradient_AG.chunk(2, dim=-1)
     torch.mul(gradient_AF, active_AF.detach(), out=of_up)
-    of_gate.copy_(torch.autograd.grad(active_AF, gate_AF, gradient_AF * up_AF)[0])
+    of_gate.copy_(torch.autograd.grad(active_AF, gate_AF, gradient_AF.mul_(up_AF))[0])
     return active_AF.detach() * up_AF, gradient_AG
 
 

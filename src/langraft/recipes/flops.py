@@ -21,7 +21,7 @@ def flops_per_token(anatomy: Anatomy, training: Training) -> float:
         is_kept_back = reaches or layer.is_attention_trained or layer.is_ffn_trained
         if is_kept_back and training.activation_checkpointing:
             is_selective = training.activation_checkpointing == "selective"
-            total += 0.0 if is_selective else _recomputed(layer, length)
+            total += _wide(layer) if is_selective else _recomputed(layer, length)
     return total + _head(anatomy, training)
 
 
@@ -68,6 +68,16 @@ def _recomputed(layer: Layer, length: int) -> float:
     """Return what a recomputed layer costs; a plain one stops before its last product."""
     total = forward_flops(layer, length)
     return total if layer.experts is not None else total - 2.0 * layer.ffn_out[0].num_weights
+
+
+def _wide(layer: Layer) -> float:
+    """Return the products that are wider than what they read, which selective recomputes."""
+    around, rows = layer.experts, 1.0
+    if around is not None:
+        rows = around.original_rows + around.new_rows
+    products = (*layer.attention_in, *layer.attention_out)
+    wide = 2.0 * _weights(p for p in products if p.width_out > p.width_in)
+    return wide + rows * 2.0 * _weights(layer.ffn_in)
 
 
 def _head(anatomy: Anatomy, training: Training) -> float:

@@ -15,7 +15,7 @@ from langraft.core.training import Training
 from langraft.recipes.anatomy import Anatomy, Layer, Weights
 from langraft.recipes.machine import Machine
 
-_LOGITS_AT_ONCE = {True: 2**24, False: 2**27}  # train/loss.py: on CPUs, on accelerators
+_LOGITS_AT_ONCE = {True: 2**22, False: 2**27}  # train/loss.py: on CPUs, on accelerators
 _QUANTIZED_BYTES = {"int8": 1.0, "int4": 0.5 + 2 / 64}  # int4 has a scale for 64 weights
 _MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
 
@@ -146,15 +146,12 @@ def saved_bytes(layer: Layer, training: Training, machine: Machine, *, reaches: 
 
 
 def _results(layer: Layer, machine: Machine) -> float:
-    """Return the width of all that products and attention of a layer write, which selective keeps.
-
-    The rest, norms and activations, is recomputed.
-    """
+    """Return the width of what attention and narrow products of a layer write: what is kept."""
     products = (*layer.attention_in, *layer.attention_out)
-    total = layer.attention_width + sum(p.width_out for p in products)
+    total = layer.attention_width + sum(p.width_out for p in products if p.width_out <= p.width_in)
     around = layer.experts
     new_rows, rows = around.rows_held(is_cpu=machine.is_cpu) if around else (0.0, 1.0)
-    return total + (rows + new_rows) * (layer.inner_width + layer.model_width)
+    return total + (rows + new_rows) * layer.model_width
 
 
 def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) -> float:

@@ -22,7 +22,7 @@ from langraft.curriculum.loader import IGNORED, Batch
 from langraft.graft.context import KeptTokens
 from langraft.graft.token_rows import hold_corrected_rows
 
-_CHUNK_LOGITS = 2**24  # held at once, 64 MB in float32: on CPUs more are no faster
+_CHUNK_LOGITS = 2**22  # held at once, 16 MB in float32: what stays in the cache of a CPU
 _CHUNK_LOGITS_GPU = 2**27  # 512 MB, so that products fill a GPU (not measured)
 
 

@@ -1,10 +1,11 @@
 """Activation checkpointing: what a layer keeps for its backward pass and what it computes again.
 
 Whole layers recomputed cost a second forward pass (Chen et al., arXiv:1604.06174). The selective
-form keeps results of matrix products and attention, which cost most to compute, and recomputes
-norms, activations, products by element and routing, which hold about as much memory for next to
-no time (Korthikanti et al., arXiv:2205.05198, section 5, for attention the other way round: with
-fused kernels its scores are never held).
+form keeps what attention returned, and products that are no wider than what they read: queries,
+keys, values, the ways out of attention and of the FFN. It recomputes the wide inner products of
+FFNs and what is cheap: norms, activations, routing. (Korthikanti et al., arXiv:2205.05198, section
+5, recompute attention instead; with fused kernels its scores are never held, and the inner
+products of experts are what most is kept of.)
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
+from torch import Tensor
 from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
-_KEPT = ("mm", "addmm", "bmm", "baddbmm", "_grouped_mm", "_scaled_mm")
-_ATTENTION = "attention"
+_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "_grouped_mm", "_scaled_mm")
+_OTHER_PRODUCTS = ("_linear_pointwise", "grouped_linear")  # of oneDNN, and our own operator
+_ATTENTION = ("attention", "attend_documents", "_varlen_attn")
 
 
 def recompute_layers(model: Any, how: Literal[True, "selective"]) -> None:
@@ -23,7 +26,7 @@ def recompute_layers(model: Any, how: Literal[True, "selective"]) -> None:
 
     Args:
         model: A transformers model.
-        how: ``True`` recomputes all of a layer; ``selective`` what is cheap.
+        how: ``True`` recomputes all of a layer; ``selective`` what holds most for its time.
     """
     options: dict[str, Any] = {"use_reentrant": False}
     if how == "selective":
@@ -33,8 +36,18 @@ def recompute_layers(model: Any, how: Literal[True, "selective"]) -> None:
 
 
 def _policy(context: Any, operator: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    """Keep what a matrix product or attention returned."""
-    del context, args, kwargs
+    """Keep what attention returned and what narrow products did."""
+    del context, kwargs
     name = getattr(operator, "_opname", str(operator))
-    is_kept = name in _KEPT or (_ATTENTION in name and "backward" not in name)
-    return CheckpointPolicy.MUST_SAVE if is_kept else CheckpointPolicy.PREFER_RECOMPUTE
+    is_attention = any(word in name for word in _ATTENTION) and "backward" not in name
+    is_product = name in (*_PRODUCTS, *_OTHER_PRODUCTS)
+    if is_attention or (is_product and not _is_wide(args)):
+        return CheckpointPolicy.MUST_SAVE
+    return CheckpointPolicy.PREFER_RECOMPUTE
+
+
+def _is_wide(args: tuple[Any, ...]) -> bool:
+    """Say whether a product's rows are wider than those of its first factor."""
+    factors = [each for each in args if isinstance(each, Tensor) and each.ndim > 1]
+    rows, matrix = factors[:2]
+    return matrix.shape[-1] * matrix.shape[-2] > rows.shape[-1] ** 2
