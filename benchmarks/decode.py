@@ -112,7 +112,7 @@ def build(given: argparse.Namespace) -> tuple[Answer, Callable[[], Answer]]:
 
 def load_contender(folder: Path, name: str, dtype: torch.dtype) -> Any:
     if name == "graft":
-        return load(folder / "graft", dtype=dtype)
+        return load(folder / "graft", dtype=dtype).to(dtype)  # experts too, as in the twin
     if name == "base":
         return AutoModelForCausalLM.from_pretrained(folder / "base", dtype=dtype)
     return AutoModelForCausalLM.from_pretrained(

@@ -175,8 +175,12 @@ class _Experts(torch.autograd.Function):
         x_AD, *saved = ctx.saved_tensors  # once: a checkpoint lets go of what was read
         given, kept = saved[:4], saved[4:]
         gradient_AD = gradients[0].contiguous()
+        is_written = len(ctx.experts) == len(given[0]) or any(
+            isinstance(group, AllExperts) for group in ctx.experts
+        )
+        make = torch.empty_like if is_written else torch.zeros_like  # those without rows
         of_x, of_in, of_bias_in, of_out, of_bias_out = (
-            torch.zeros_like(like) if is_wanted and like is not None else None
+            make(like) if is_wanted and like is not None else None
             for is_wanted, like in zip(ctx.needs_input_grad, (gradient_AD, *given), strict=False)
         )
         weight_in, _, weight_out, _ = _as(gradient_AD.dtype, given)

@@ -251,7 +251,8 @@ def load(
     Args:
         folder: What ``save`` wrote.
         base: Where the base is now, if not where it was.
-        dtype: Precision of the frozen base.
+        dtype: Precision of the frozen base. Experts stay in float32, to be trained on; for
+            generation in half precision follow with ``.to(dtype)``.
         guard: ``auto`` identifies each prompt's language and answers in original ones exactly as
             the base does; a set of codes does so for these only; ``off`` for none.
         identifier: File of a fastText model for that, such as GlotLID's; without one lingua.
