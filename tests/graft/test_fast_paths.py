@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -145,6 +146,32 @@ def test_every_path_equals_the_plain_loop_forward_and_backward(
         else:  # sums of many products round differently
             scale = float(expected.abs().max()) if expected.numel() else 0.0
             torch.testing.assert_close(value, expected, atol=0.03 * scale + 1e-2, rtol=0.05)
+
+
+@pytest.mark.parametrize("has_base", [True, False])
+def test_many_tokens_are_laid_out_in_few_shapes_and_equal_the_plain_loop(has_base: bool) -> None:
+    ffn = layer("plain", 3)
+    ffn.experts.requires_grad_(True)
+    noise = torch.Generator().manual_seed(0)
+    experts_TK = torch.rand(700, 3 + has_base, generator=noise).argsort(dim=-1)[:, :2]
+    sizes: list[int] = []
+    hook = ffn.experts.register_forward_pre_hook(lambda _, given: sizes.append(given[1].tolist()))
+    weights_TK = torch.rand(700, 2, generator=noise).softmax(dim=-1)
+    x, target = torch.randn(2, 700, 16, generator=noise)
+    found = []
+    for compute in (plain_loop, PATHS["by counts"]):
+        ffn.zero_grad()
+        leaf, weights = x.clone().requires_grad_(), weights_TK.clone().requires_grad_()
+        routing = Routing(torch.zeros(700, 3 + has_base), experts_TK, weights)
+        out = compute(ffn, leaf, routing, has_base)
+        (out * target).sum().backward()
+        gradients = [p.grad for p in ffn.experts.parameters()]
+        found.append([out.detach(), leaf.grad, weights.grad, *gradients])
+    hook.remove()
+    for expected, value in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, atol=1e-3, rtol=1e-4)
+    ends = [0, *sizes[0]]
+    assert all((b - a) % 16 == 0 for a, b in itertools.pairwise(ends))
 
 
 @settings(max_examples=60, deadline=None)

@@ -63,14 +63,15 @@ def setting(name: str) -> tuple[Any, Stage]:
     if name.startswith("ct"):
         model = separated(graft_model(tiny_model(), MoECT(new_experts=4)))
         trains = ("experts", "routers", "gates")
-        return model, stage(trains=trains, losses={"balance": 0.01}, lr=1e-2)
+        return model, stage(trains=trains, losses={"balance": 0.01}, lr=1e-3)
     if name.startswith("full"):
         return graft_model(tiny_model(), Full()), stage(trains="everything", losses={}, lr=1e-3)
     if name.startswith("review"):
         return separated(grafted()), stage(trains=("routers",), losses={"prior": 0.1})
     if name.startswith("odd"):
         method = MoELPR(new_experts=3, token_rows="rare")
-        return separated(graft_model(tiny_model(), method, rare_tokens=RARE)), stage(trains=plain)
+        model = separated(graft_model(tiny_model(), method, rare_tokens=RARE))
+        return model, stage(trains=plain, lr=1e-3)
     method = MoELPR(new_experts=4, token_rows="rare")
     return separated(graft_model(tiny_model(), method, rare_tokens=RARE)), stage(trains=plain)
 

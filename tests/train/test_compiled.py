@@ -18,7 +18,7 @@ from tiny import tiny_model
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own code
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # torch's
 @pytest.mark.parametrize("method", [MoELPR(new_experts=2), MoECT(new_experts=2)])
 def test_compiled_layers_train_as_others_do(tmp_path: Path, method: Any) -> None:
     write_shards(tmp_path / "shards")

@@ -69,8 +69,8 @@ def score_heldout(
         sequence_length: Tokens of a row.
         recorders: Of the grafted model's expansions, the first one first; without any no routing
             is reported. A layer is read from the last that has experts there.
-        losses_of: Returns the losses of a batch on the model's device, as ``TokenLosses`` does;
-            training gives its own, which knows of shards and precision.
+        losses_of: Returns the nats of a batch's positions, on the model's device; training gives
+            its own, which knows of shards and precision.
     """
     own_losses = TokenLosses(model)
     device = next(model.parameters()).device
@@ -84,7 +84,7 @@ def score_heldout(
             recorded = [stack.enter_context(recorder.recording()) for recorder in recorders]
             if losses_of is None:
                 stack.enter_context(attend_by_document(own_losses))
-                losses_T, _ = own_losses(batch.to(device))
+                _, losses_T = own_losses(batch.to(device))
             else:
                 losses_T = losses_of(batch.to(device))
             routing_by_layer = {k: v for found in recorded for k, v in found.items()}

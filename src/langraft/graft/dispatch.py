@@ -100,33 +100,54 @@ def _run_one(x_TD: Tensor, expert: int, banks: Sequence[ExpertBank], base: Base 
 def _by_counts(
     x_TD: Tensor, routing: Routing, banks: Sequence[ExpertBank], base: Base | None
 ) -> Tensor:
-    """Lay out one row an assignment; the host knows how many each expert has."""
+    """Lay out one row an assignment and a few more; the host knows how many each expert has."""
+    top_k, num_experts = routing.experts_TK.shape[1], routing.logits_TE.shape[1]
     expert_A = routing.experts_TK.flatten()
-    order_A = expert_A.argsort(stable=True)
-    counts_E = expert_A.bincount(minlength=routing.logits_TE.shape[1])
-    layout = Layout(
-        top_k=routing.experts_TK.shape[1],
-        place_A=_inverse(order_A),
-        assignment_R=order_A,
-        is_nobodys_R=None,
-    )
-    rows_AD = layout.lay_out(x_TD)
+    place_A = _inverse(expert_A.argsort(stable=True))
+    counts = expert_A.bincount(minlength=num_experts).tolist()
+    sizes = [_round_up(count) for count in counts]
+    gaps = itertools.accumulate([size - count for size, count in zip(sizes, counts, strict=True)])
+    layout = _spread(place_A, expert_A, [0, *gaps], top_k)
+    rows_RD = layout.lay_out(x_TD)
     parts: list[Tensor] = []
-    counts = counts_E.tolist()
     start = 0
     if base is not None:
-        start = counts[0]
-        parts.append(base.run(rows_AD[:start]))
-        counts = counts[1:]
+        start, *sizes = sizes
+        parts.append(base.run(rows_RD[:start]))
     for bank in banks:
-        of_bank, counts = counts[: len(bank.weight_in)], counts[len(bank.weight_in) :]
+        of_bank, sizes = sizes[: len(bank.weight_in)], sizes[len(bank.weight_in) :]
         end = start + sum(of_bank)
         ends_N = torch.tensor(of_bank, device=x_TD.device).cumsum(0).to(torch.int32)
-        parts.append(bank(rows_AD[start:end], ends_N))
+        parts.append(bank(rows_RD[start:end], ends_N))
         start = end
     dtype = parts[0].dtype
-    out_AD = parts[0] if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
-    return layout.sum_by_weight(out_AD, routing.weights_TK)
+    out_RD = parts[0] if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
+    return layout.sum_by_weight(out_RD, routing.weights_TK)
+
+
+def _round_up(count: int) -> int:
+    """Return a number of rows, at most an eighth larger, of which there are few.
+
+    A processor's library makes a kernel for every new shape and keeps it: with counts as routers
+    have them that costs a tenth of the time and hundreds of megabytes (docs/performance.md).
+    """
+    step = 1 << max(0, count.bit_length() - 4)
+    return count if count < _FEW_TOKENS else -(-count // step) * step
+
+
+def _spread(place_A: Tensor, expert_A: Tensor, gaps: Sequence[int], top_k: int) -> Layout:
+    """Leave gaps of nobody's rows behind each expert's; they hold some token all the same."""
+    if gaps[-1] == 0:
+        return Layout(top_k=top_k, place_A=place_A, assignment_R=_inverse(place_A))
+    place_A = place_A + torch.tensor(gaps, device=place_A.device)[expert_A]
+    num_rows = len(place_A) + gaps[-1]
+    assignment_R = place_A.new_zeros(num_rows)
+    assignment_R[place_A] = torch.arange(len(place_A), device=place_A.device)
+    is_nobodys_R = torch.ones(num_rows, dtype=torch.bool, device=place_A.device)
+    is_nobodys_R[place_A] = False
+    return Layout(
+        top_k=top_k, place_A=place_A, assignment_R=assignment_R, is_nobodys_R=is_nobodys_R
+    )
 
 
 def _without_looking(x_TD: Tensor, routing: Routing, bank: ExpertBank, base: Base | None) -> Tensor:

@@ -87,7 +87,8 @@ class LlamaPro(AbstractMergedMethod):
 @torch.no_grad()
 def _identity_block(layer: nn.Module, site: FFNSite) -> nn.Module:
     """Return a copy of a layer that adds nothing to the residual stream."""
-    block = copy.deepcopy(layer)
+    configs = [module.config for module in layer.modules() if hasattr(module, "config")]
+    block = copy.deepcopy(layer, {id(config): config for config in configs})  # the model's own
     outputs = [f"{site.attribute}.{site.down}"] + [
         name
         for name, module in block.named_modules()
