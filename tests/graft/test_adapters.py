@@ -62,8 +62,9 @@ def test_the_loss_by_chunks_has_the_whole_loss_and_its_gradients(
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         assert len(gradients) == 2 * 5  # four projections of the second layer, and the output
         found.append([losses_T, *gradients])
-    for whole, by_chunks in zip(*found, strict=True):
-        torch.testing.assert_close(by_chunks, whole, atol=1e-4, rtol=1e-4)
+    for whole, by_chunks in zip(*found, strict=True):  # gradients of sums reach 500
+        rounding = 1e-6 * float(whole.abs().max())
+        torch.testing.assert_close(by_chunks, whole, atol=rounding, rtol=0)
 
 
 @pytest.mark.parametrize("rank", [2, "full"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from many_processes import separated
 from safetensors.torch import load_file
 from stage_setup import make_loader, stage, training, write_shards
 from test_train_stage import train
@@ -25,7 +26,7 @@ def test_compiled_layers_train_as_others_do(tmp_path: Path, method: Any) -> None
     loader = make_loader(tmp_path / "shards")
     for name, is_compiled in (("eager", False), ("compiled", True)):
         torch._dynamo.reset()
-        model = graft_model(tiny_model(), method)
+        model = separated(graft_model(tiny_model(), method))
         its_stage = stage(trains=("experts", "routers"), losses={"balance": 0.01}, lr=1e-3)
         settings = training(compile=is_compiled)
         train(model, loader, tmp_path / name, stage=its_stage, training=settings)
