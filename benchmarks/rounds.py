@@ -67,13 +67,19 @@ class Contender:
 
 
 def take_turns(
-    commands: Mapping[str, Sequence[str]], num_rounds: int, *, is_apart: bool = False
+    commands: Mapping[str, Sequence[str]],
+    num_rounds: int,
+    *,
+    num_warm_up: int = 1,
+    is_apart: bool = False,
 ) -> dict[str, list[Answer]]:
     """Return each contender's answers, one a round.
 
     Args:
         commands: What runs each of them: a script of this folder and its arguments.
-        num_rounds: How often each is asked, after one round that is not counted.
+        num_rounds: How often each is asked.
+        num_warm_up: Rounds before that, not counted: a processor's library makes a kernel for every
+            new shape, and experts' rows come in many.
         is_apart: Start each anew in every round, where they do not fit in memory side by side.
     """
     answers: dict[str, list[Answer]] = {name: [] for name in commands}
@@ -89,7 +95,7 @@ def take_turns(
         return answers
     running = {name: Contender(name, command) for name, command in commands.items()}
     built = {name: contender.built for name, contender in running.items()}
-    for number in range(num_rounds + 1):
+    for number in range(1 - num_warm_up, num_rounds + 1):
         for name, contender in running.items():
             answer = contender.round()
             if number > 0:

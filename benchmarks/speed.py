@@ -81,6 +81,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtypes", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="Of a round, after one not counted.")
+    parser.add_argument("--warm-up", type=int, default=4, help="Rounds that are not counted.")
     parser.add_argument("--only", nargs="+", help="Some contenders alone.")
     parser.add_argument(
         "--training", nargs="*", default=[], metavar="KEY=VALUE", help="Settings of langraft's."
@@ -113,7 +114,7 @@ def compare(given: argparse.Namespace, corpus: Path) -> None:
         print("first losses:", check.built)
         check.close()
         is_apart = given.apart or given.preset == "h200"
-        answers = take_turns(commands, given.rounds, is_apart=is_apart)
+        answers = take_turns(commands, given.rounds, num_warm_up=given.warm_up, is_apart=is_apart)
         found[dtype] = report(shape, dtype, answers)
     name = f"speed-{given.preset}-{given.device}.json"
     write_result(given.out / name, {"shape": asdict(shape), "found": found})
