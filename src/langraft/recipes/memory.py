@@ -1,8 +1,8 @@
 """Memory of one device at the worst moment of a step, by part.
 
-That moment is in the pass over a micro-batch that is not the step's first, so gradients are there:
-when the forward pass ends, the loss is taken, and everything is still kept for the backward pass,
-or a little later, when the last layer is computed backward. The optimizer updates in place.
+That moment is in the last pass over a micro-batch, with gradients of those before: when the forward
+pass ends, the loss is taken, and everything is still kept for the backward pass, or a little later,
+when the last layer is computed backward. The optimizer updates in place.
 
 D = model width, F = FFN width, K = experts that a token meets, S = tokens of a row.
 """
@@ -27,7 +27,8 @@ class Memory:
     Attributes:
         frozen: Weights that do not train.
         trained: Weights that train, float32.
-        gradients: Of these, float32.
+        gradients: Of these, float32; of a step with one micro-batch without those that come as
+            activations go.
         optimizer: Its two moments.
         whole_layers: Under sharding: what stands whole, two layers, and all outside the layers.
         casts: On one device: copies of trained weights in the precision of matrix products, which
@@ -79,11 +80,14 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
         activations, recomputed = tokens * anatomy.model_width * size * len(kept), max(kept)
     if training.activation_checkpointing == "selective":
         activations += tokens * size * sum(_results(layer, machine) for layer in anatomy.layers)
+    gradients = weights.trained * 4 / shards
+    if training.batch_rows == training.micro_rows * machine.num_devices:
+        gradients = max(0.0, gradients - activations)
     last = tokens * anatomy.model_width * (4 + 2 * size)  # the last norm and its output
     return Memory(
         frozen=frozen / shards,
         trained=weights.trained * 4 / shards,
-        gradients=weights.trained * 4 / shards,
+        gradients=gradients,
         optimizer=weights.trained * _MOMENT_BYTES[training.optimizer] / shards,
         whole_layers=_whole(anatomy, training, machine, size) if is_sharded else 0,
         casts=(weights.trained - weights.trained_experts) * 2 * (size == 2 and not is_sharded),
@@ -160,14 +164,18 @@ def _working(anatomy: Anatomy, training: Training, machine: Machine, size: int) 
     worst = 0.0
     for layer in anatomy.layers:
         around = layer.experts
-        rows = around.rows_held(is_cpu=machine.is_cpu)[0] if around else 1.0
-        inner = rows * size * (2 * layer.inner_width + 2 * layer.ffn_width)
+        inner = layer.ffn_width + layer.inner_width  # gradients of what the activation wrote, read
+        if around:
+            new_rows, rows = around.rows_held(is_cpu=machine.is_cpu)
+            at_once = new_rows / around.num_new if machine.is_cpu else new_rows
+            # Beside gradients an expert's backward pass makes its activation again.
+            inner = max(rows * inner, at_once * (inner + 2 * layer.ffn_width))
         weight = layer.weights.largest * (4 if size == 4 else 6)
         if around:  # gradients of a whole bank, and its weights in half precision, made anew
             experts = layer.weights
             weight = experts.trained_experts * 4 + experts.experts * 2 * (size == 2)
         is_sharded = machine.num_devices > 1  # then they count among what stands whole
-        worst = max(worst, tokens * inner + weight * (not is_sharded))
+        worst = max(worst, tokens * size * inner + weight * (not is_sharded))
     return worst
 
 

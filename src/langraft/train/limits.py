@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from langraft.core.errors import RecipeError
 from langraft.core.training import Training
+from langraft.graft.interface import check_experts
 from langraft.train.parallel import Processes
 from langraft.train.quantize import bitsandbytes
 
@@ -12,10 +13,12 @@ def refuse_impossible(training: Training, processes: Processes) -> None:
     """Refuse what these processes cannot carry out.
 
     Raises:
+        ModelError: when nothing computes experts under the name that is given.
         RecipeError: when codes of 8 or 4 bits would have to be sharded, or pages to leave a GPU
             that is not there.
         MissingExtraError: when bitsandbytes is needed and not installed.
     """
+    check_experts(training.experts)
     needs: list[str] = []
     if training.optimizer != "adamw":
         needs.append(f"training.optimizer: {training.optimizer}")
