@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from stage_setup import (
     write_chats,
     write_shards,
 )
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
 from langraft.curriculum.loader import Batch, PackedLoader
@@ -80,6 +82,24 @@ class StopAfter:
         if samples.start >= self._left * 4:
             raise KeyboardInterrupt
         return self._loader.rows(samples)
+
+
+@contextmanager
+def after_step(number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Act once the optimizer has taken this many steps: between steps, whatever is read ahead."""
+    taken = 0
+
+    def count(*_: Any) -> None:
+        nonlocal taken
+        taken += 1
+        if taken == number:
+            act()
+
+    hook = register_optimizer_step_post_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def test_training_lowers_the_loss_and_logs_every_step(loader: PackedLoader, tmp_path: Path) -> None:
@@ -149,15 +169,11 @@ def test_a_signal_saves_a_checkpoint_and_the_run_goes_on_from_it(
 ) -> None:
     train(grafted(), loader, tmp_path / "whole")
 
-    class Signalling(StopAfter):
-        def rows(self, samples: range) -> Any:
-            if samples.start == 5 * 4:  # read while step 5 computes
-                os.kill(os.getpid(), number)
-            return self._loader.rows(samples)
-
-    asked: Any = Signalling(loader, 99)
-    with pytest.raises(InterruptedRunError, match="after step 5 of 10") as caught:
-        train(grafted(), asked, tmp_path / "run")
+    with (
+        after_step(5, lambda: os.kill(os.getpid(), number)),
+        pytest.raises(InterruptedRunError, match="after step 5 of 10") as caught,
+    ):
+        train(grafted(), loader, tmp_path / "run")
     assert caught.value.signal_number == number
     assert (tmp_path / "run/checkpoints/step-00000005/checkpoint.json").is_file()
     train(grafted(), loader, tmp_path / "run")
@@ -168,19 +184,12 @@ def test_a_loss_that_is_not_finite_stops_with_step_documents_and_last_checkpoint
     loader: PackedLoader, tmp_path: Path
 ) -> None:
     model = grafted()
-
-    class Poisoning(StopAfter):
-        def rows(self, samples: range) -> Any:
-            if samples.start >= 5 * 4:  # read once step 4 is over
-                torch.nn.init.constant_(model.get_parameter("model.norm.weight"), float("nan"))
-            return self._loader.rows(samples)
-
-        def documents(self, samples: range) -> list[str]:
-            return self._loader.documents(samples)
-
-    poisoned: Any = Poisoning(loader, 99)
-    with pytest.raises(TrainingError) as caught:
-        train(model, poisoned, tmp_path / "run")
+    norm = model.get_parameter("model.norm.weight")
+    with (
+        after_step(4, lambda: torch.nn.init.constant_(norm, float("nan"))),
+        pytest.raises(TrainingError) as caught,
+    ):
+        train(model, loader, tmp_path / "run")
     message = str(caught.value)
     assert "step 5: loss nan" in message
     assert "el/el-" in message
