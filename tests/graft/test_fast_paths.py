@@ -148,6 +148,32 @@ def test_every_path_equals_the_plain_loop_forward_and_backward(
             torch.testing.assert_close(value, expected, atol=0.03 * scale + 1e-2, rtol=0.05)
 
 
+@pytest.mark.parametrize("kind", list(FAMILIES))
+@pytest.mark.parametrize("path", ["by counts", "without looking"])
+def test_an_activation_that_answers_in_float32_is_rounded_as_the_base_rounds_it(
+    path: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As autocast of CUDA makes some do: pow, softplus."""
+    ffn = layer(kind, 3)
+    ffn.experts.requires_grad_(True)
+    usual = ffn.experts._activation
+    x = torch.randn(20, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    experts_TK = torch.arange(40).view(20, 2) % 3
+    routing = Routing(torch.zeros(20, 3), experts_TK, torch.full((20, 2), 0.5))
+    found = []
+    for activation in (usual[0], lambda rows: usual[0](rows.float())):
+        monkeypatch.setattr(ffn.experts, "_activation", (activation,))
+        ffn.zero_grad()
+        leaf = x.clone().requires_grad_()
+        out = PATHS[path](ffn, leaf, routing, False)
+        assert out.dtype == torch.bfloat16
+        out.float().square().sum().backward()
+        found.append((out.detach(), leaf.grad, ffn.experts.weight_in.grad))
+    for ours, theirs in zip(*found, strict=True):
+        assert (ours - theirs).abs().max() < 0.02 * theirs.abs().max()
+
+
+
 @pytest.mark.parametrize("has_base", [True, False])
 def test_many_tokens_are_laid_out_in_few_shapes_and_equal_the_plain_loop(has_base: bool) -> None:
     ffn = layer("plain", 3)

@@ -65,7 +65,7 @@ def test_selective_keeps_less_than_all_and_more_than_nothing(method: Any) -> Non
 
 
 @pytest.mark.parametrize("how", [True, "selective"])
-@pytest.mark.parametrize("make", ["grafted", "expanded again", "adapters"])
+@pytest.mark.parametrize("make", ["grafted", "biases", "expanded again", "adapters"])
 def test_recomputing_changes_nothing(tmp_path: Path, how: Any, make: str) -> None:
     write_shards(tmp_path / "shards")
     loader = make_loader(tmp_path / "shards")
@@ -77,6 +77,8 @@ def test_recomputing_changes_nothing(tmp_path: Path, how: Any, make: str) -> Non
                 graft_model(tiny_model(), MoELPR(new_experts=2, attention_rank=2)),
                 stage(trains=("experts", "routers", "adapters")),
             )
+        elif make == "biases":
+            model, its_stage = grafted(model_type="gpt2"), stage()
         else:
             model, its_stage = grafted(), stage()
         settings = training(activation_checkpointing=value)

@@ -50,7 +50,7 @@ def dispatch(
         banks: Serve experts 1.. beside a base, 0.. without one, one bank after the other.
         base: Serves expert 0.
     """
-    is_blind = x_TD.device.type != "cpu" or torch.compiler.is_compiling()
+    is_blind = torch.compiler.is_compiling() or banks[0].has_grouped_mm(x_TD)
     if is_blind and len(banks) == 1 and (base is None or base.run_first is not None):
         return _without_looking(x_TD, routing, banks[0], base)
     is_generating = 0 < len(x_TD) <= _FEW_TOKENS and not torch.is_grad_enabled()
@@ -117,7 +117,7 @@ def _by_counts(
     for bank in banks:
         of_bank, sizes = sizes[: len(bank.weight_in)], sizes[len(bank.weight_in) :]
         end = start + sum(of_bank)
-        ends_N = torch.tensor(of_bank, device=x_TD.device).cumsum(0).to(torch.int32)
+        ends_N = torch.tensor([*itertools.accumulate(of_bank)], dtype=torch.int32)
         parts.append(bank(rows_RD[start:end], ends_N))
         start = end
     dtype = parts[0].dtype

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from transformers.pytorch_utils import Conv1D
 
 from langraft.families.sites import FFNSite, apply_activation, weight_and_bias
-from langraft.graft.products import AllExperts, OneExpert, groups
+from langraft.graft.products import AllExperts, OneExpert, groups, has_grouped_mm
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -51,7 +51,7 @@ class ExpertBank(nn.Module):
         Args:
             x_AD: Rows; the first ``ends_N[0]`` belong to the first new expert, and so on. Those
                 beyond the last end are nobody's.
-            ends_N: Where each expert's rows end, int32.
+            ends_N: Where each expert's rows end, int32; on the host where it knows them.
 
         Returns:
             One output row for each input row, (A, D); anything where a row is nobody's.
@@ -68,6 +68,10 @@ class ExpertBank(nn.Module):
     def is_whole(self) -> bool:
         """Whether all experts are here, none at another process."""
         return type(self.weight_in) is nn.Parameter
+
+    def has_grouped_mm(self, x_TD: Tensor) -> bool:
+        """Say whether rows of these tokens can be computed without the host's knowing the ends."""
+        return has_grouped_mm(x_TD.device, _product_dtype(x_TD), *self.weight_in.shape[1:])
 
     def run_one(self, x_TD: Tensor, number: int) -> Tensor:
         """Run all rows through one expert, (T, D); without the others' weights."""
@@ -115,9 +119,10 @@ def run_first_rows(site: FFNSite, x_TD: Tensor, end_1: Tensor) -> Tensor:
         return AllExperts(end_1).forward(rows, weight.to(rows.dtype).unsqueeze(0), bias)
 
     if site.kind == "gated":
-        return linear(site.down, site.activation(linear(site.gate, x_TD)) * linear(site.up, x_TD))
-    hidden = apply_activation(linear(site.up, x_TD), site.activation, site.kind == "fused")
-    return linear(site.down, hidden)
+        hidden = site.activation(linear(site.gate, x_TD)) * linear(site.up, x_TD)
+    else:
+        hidden = apply_activation(linear(site.up, x_TD), site.activation, site.kind == "fused")
+    return linear(site.down, hidden.to(x_TD.dtype))
 
 
 def _run(
@@ -131,7 +136,7 @@ def _run(
     weight_in, bias_in, weight_out, bias_out = weights
     experts = AllExperts(ends_N)
     hidden_AG = experts.forward(x_AD, weight_in, bias_in)
-    hidden_AF = apply_activation(hidden_AG, activation, is_gated)
+    hidden_AF = apply_activation(hidden_AG, activation, is_gated).to(x_AD.dtype)
     return experts.forward(hidden_AF, weight_out, bias_out)
 
 
@@ -162,7 +167,7 @@ class _Experts(torch.autograd.Function):
         kept: list[Tensor] = []
         for group in experts:
             hidden_AG = group.forward(x_AD[group.rows], weight_in, bias_in)
-            hidden_AF = apply_activation(hidden_AG, activation, is_gated)
+            hidden_AF = apply_activation(hidden_AG, activation, is_gated).to(x_AD.dtype)
             out_AD[group.rows] = group.forward(hidden_AF, weight_out, bias_out)
             kept.append(hidden_AG)
         x_of_weights = x_AD if ctx.needs_input_grad[1] else None
@@ -210,7 +215,7 @@ def _through_activation(
     gate_AF = hidden_AG.chunk(2, dim=-1)[0] if is_gated else hidden_AG
     with torch.enable_grad():
         gate_AF = gate_AF.detach().requires_grad_()
-        active_AF = activation(gate_AF)
+        active_AF = activation(gate_AF).to(gate_AF.dtype)
     if not is_gated:
         return active_AF.detach(), torch.autograd.grad(active_AF, gate_AF, gradient_AF)[0]
     up_AF = hidden_AG.chunk(2, dim=-1)[1]

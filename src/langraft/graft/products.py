@@ -4,9 +4,9 @@
     towards inputs    dx[rows of n] = dy[rows of n] @ weight[n]
     towards weights   dweight[n] = dy[rows of n].T @ x[rows of n]
 
-Accelerators run each as one ``grouped_mm`` and need not know on the host where experts end. A
-processor runs an expert after the other, without those that have no row. Rows beyond the last end
-belong to nobody: they are read by nothing and hold anything.
+GPUs that have a kernel for it run each as one ``grouped_mm`` and need not know on the host where
+experts end. All else runs an expert after the other, without those that have no row. Rows beyond
+the last end belong to nobody: they are read by nothing and hold anything.
 
 Shape suffixes: A = rows sorted by expert, N = experts, D = width in, G = width out.
 """
@@ -25,8 +25,8 @@ from torch import Tensor
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def product(a_MK: Tensor, b_NK: Tensor) -> Tensor:
-    """Return ``a @ b.T``, (M, N), without gradients.
+def product(a_MK: Tensor, b_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
+    """Return ``a @ b.T + bias``, (M, N), without gradients.
 
     On AMD's processors with AVX-512, MKL, which torch multiplies float32 matrices by, reaches
     half the speed of oneDNN, which torch ships too (measured in docs/performance.md).
@@ -34,9 +34,9 @@ def product(a_MK: Tensor, b_NK: Tensor) -> Tensor:
     is_float32 = a_MK.dtype == torch.float32 and b_NK.dtype == torch.float32
     if is_float32 and a_MK.device.type == "cpu" and a_MK.numel() and prefers_onednn():
         return torch.ops.mkldnn._linear_pointwise(
-            _by_rows_or_columns(a_MK), _by_rows_or_columns(b_NK), None, "none", [], ""
+            _by_rows_or_columns(a_MK), _by_rows_or_columns(b_NK), bias_N, "none", [], ""
         )
-    return a_MK @ b_NK.T
+    return a_MK @ b_NK.T if bias_N is None else torch.addmm(bias_N, a_MK, b_NK.T)
 
 
 def _by_rows_or_columns(matrix: Tensor) -> Tensor:
@@ -55,9 +55,24 @@ def prefers_onednn() -> bool:
     return _CPUINFO.is_file() and "AuthenticAMD" in _CPUINFO.read_text(encoding="utf-8")
 
 
+def has_grouped_mm(device: torch.device, dtype: torch.dtype, *widths: int) -> bool:
+    """Say whether rows and matrices of these widths have a kernel of ``grouped_mm``.
+
+    It is for bfloat16 on Hopper and Blackwell, in strides of 16 bytes. For all else torch reads
+    the ends back and multiplies one by one as we do, or refuses.
+    """
+    is_aligned = all(width % 8 == 0 for width in widths)
+    return device.type == "cuda" and dtype == torch.bfloat16 and is_aligned and _is_new_gpu(device)
+
+
+@functools.cache
+def _is_new_gpu(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device)[0] in (9, 10)
+
+
 @dataclass(frozen=True, slots=True)
 class OneExpert:
-    """The rows of one expert, for a processor: what is made of them is still in its cache.
+    """The rows of one expert: what is made of them is still in a processor's cache.
 
     Attributes:
         number: 0..N-1.
@@ -69,8 +84,9 @@ class OneExpert:
 
     def forward(self, x_AD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``x @ weight.T + bias`` of (N, G, D) weights and (N, G) biases, (A, G)."""
-        y_AG = product(x_AD, weight[self.number])
-        return y_AG if bias is None else y_AG.add_(bias[self.number])
+        return product(
+            x_AD, weight[self.number], None if bias is None else bias[self.number]
+        )
 
     def towards_inputs(self, gradient_AG: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of ``forward`` for its rows, (A, D)."""
@@ -87,7 +103,7 @@ class OneExpert:
 
 @dataclass(frozen=True, slots=True)
 class AllExperts:
-    """The rows of all experts at once, for an accelerator, or a compiler.
+    """The rows of all experts at once, for a GPU that runs ahead of the host, or a compiler.
 
     Attributes:
         ends_N: Where each expert's rows end, int32, on the device.
@@ -98,10 +114,10 @@ class AllExperts:
 
     def forward(self, x_AD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``x @ weight.T + bias`` with each row's expert's weight (N, G, D), (A, G)."""
-        if x_AD.device.type == "cpu":
-            y_AG: Tensor = _by_expert(x_AD, weight, self.ends_N)
-        else:
+        if _is_grouped(x_AD, weight.shape[1]):
             y_AG = torch.nn.functional.grouped_mm(x_AD, weight.mT, offs=self.ends_N)
+        else:
+            y_AG = _by_expert(x_AD, weight, self.ends_N)
         if bias is None:
             return y_AG
         with_none = torch.cat([bias, bias.new_zeros(1, bias.shape[1])])
@@ -109,16 +125,16 @@ class AllExperts:
 
     def towards_inputs(self, gradient_AG: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of ``forward`` for its rows, (A, D)."""
-        if gradient_AG.device.type == "cpu":
-            return _towards_inputs(gradient_AG, weight, self.ends_N)
-        return torch.nn.functional.grouped_mm(gradient_AG, weight, offs=self.ends_N)
+        if _is_grouped(gradient_AG, weight.shape[2]):
+            return torch.nn.functional.grouped_mm(gradient_AG, weight, offs=self.ends_N)
+        return _towards_inputs(gradient_AG, weight, self.ends_N)
 
     def towards_weights(self, gradient_AG: Tensor, x_AD: Tensor, into: Tensor) -> None:
         """Write the gradient of ``forward`` for the weights, (N, G, D); 0 without rows."""
-        if gradient_AG.device.type == "cpu":
-            into.copy_(_towards_weights(gradient_AG, x_AD, self.ends_N))
-        else:
+        if _is_grouped(gradient_AG, x_AD.shape[1]):
             into.copy_(torch.nn.functional.grouped_mm(gradient_AG.T, x_AD, offs=self.ends_N))
+        else:
+            into.copy_(_towards_weights(gradient_AG, x_AD, self.ends_N))
 
     def towards_bias(self, gradient_AG: Tensor, into: Tensor) -> None:
         """Write the gradient of ``forward`` for the biases, (N, G)."""
@@ -132,8 +148,12 @@ class AllExperts:
         return torch.searchsorted(self.ends_N, rows, right=True)
 
 
+def _is_grouped(rows: Tensor, other_width: int) -> bool:
+    return has_grouped_mm(rows.device, rows.dtype, rows.shape[-1], other_width)
+
+
 def groups(ends_N: Tensor) -> Sequence[OneExpert | AllExperts]:
-    """Return the experts that have rows, in the groups in which they are best computed."""
+    """Return the experts that have rows: each for itself where the host knows their ends."""
     if ends_N.device.type != "cpu":
         return [AllExperts(ends_N)]
     return [OneExpert(number, rows) for number, rows in _slices(ends_N)]

@@ -43,6 +43,7 @@ class ExpertParallel(ParallelStyle):
         """Turn (A, D) rows and the ends of all N experts into those of the experts here."""
         del module
         x_AD, ends_N = inputs
+        ends_N = ends_N.to(x_AD.device)
         counts_PL = ends_N.diff(prepend=ends_N.new_zeros(1)).view(mesh.size(), -1)
         arriving_PL = torch.empty_like(counts_PL)
         dist.all_to_all_single(arriving_PL, counts_PL.contiguous(), group=mesh.get_group())

@@ -67,10 +67,7 @@ class _Linear(torch.autograd.Function):
         x_TD = x.reshape(-1, x.shape[-1])
         wants_x, wants_weight, _ = ctx.needs_input_grad
         ctx.save_for_backward(x_TD if wants_weight else None, weight if wants_x else None)
-        y_TG = product(x_TD, weight)
-        if bias is not None:
-            y_TG = y_TG.add_(bias)
-        return y_TG.view(*x.shape[:-1], len(weight))
+        return product(x_TD, weight, bias).view(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
