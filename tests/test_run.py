@@ -182,8 +182,49 @@ def test_a_changed_key_reruns_only_what_depends_on_it(finished: Path) -> None:
         "run",
         *(finished / "small.yaml", "--out", finished / "run", "--dry-run", "--json"),
         *("--set", "training.checkpoint_every=1"),
+        *("--set", "training.activation_checkpointing=selective"),
     )
     assert set(json.loads(done.stdout)["steps"].values()) == {"finished"}
+
+
+def test_settings_that_no_step_could_carry_out_are_refused_by_those_that_train(
+    tmp_path: Path, small_recipe: dict[str, Any]
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    small_recipe["training"]["optimizer"] = "paged_adamw_8bit"
+    recipe = write_recipe(tmp_path / "r.yaml", small_recipe)
+    refused = langraft("run", recipe, "--out", tmp_path / "run", check=False)
+    assert refused.returncode == 2
+    assert "this machine trains on its CPU" in refused.stderr
+    assert not (tmp_path / "run" / "tokenizer").exists()
+    langraft("corpus", recipe, "--out", tmp_path / "run")
+
+
+def test_codes_hold_what_is_frozen_and_leave_stages_alone_that_train_all(
+    tmp_path: Path, small_recipe: dict[str, Any]
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    small_recipe["training"]["quantize_frozen"] = "int8"
+    recipe = write_recipe(tmp_path / "r.yaml", small_recipe)
+    langraft("run", recipe, "--out", tmp_path / "run")
+    methods = json.loads((tmp_path / "run/comparison.json").read_text())["methods"]
+    assert list(methods) == ["moe_lpr", "full"]
+
+
+def test_kernels_of_training_do_not_reach_evaluation(
+    tmp_path: Path, small_recipe: dict[str, Any]
+) -> None:
+    """A run that goes on behind a stage evaluates what a run does that starts there."""
+    small_recipe["training"]["experts"] = "batched_mm"
+    small_recipe["baselines"] = []
+    recipe = write_recipe(tmp_path / "r.yaml", small_recipe)
+    langraft("train", recipe, "--out", tmp_path / "stopped")
+    for folder in ("stopped", "whole"):
+        langraft("run", recipe, "--out", tmp_path / folder)
+    stopped, whole = (tmp_path / folder for folder in ("stopped", "whole"))
+    for found in whole.rglob("evaluate-*/*.json"):
+        if found.name != "manifest.json":
+            assert found.read_text() == (stopped / found.relative_to(whole)).read_text()
 
 
 def test_the_resolved_recipe_runs_again_as_the_same_run(finished: Path) -> None:

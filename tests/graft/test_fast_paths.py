@@ -173,7 +173,6 @@ def test_an_activation_that_answers_in_float32_is_rounded_as_the_base_rounds_it(
         assert (ours - theirs).abs().max() < 0.02 * theirs.abs().max()
 
 
-
 @pytest.mark.parametrize("has_base", [True, False])
 def test_many_tokens_are_laid_out_in_few_shapes_and_equal_the_plain_loop(has_base: bool) -> None:
     ffn = layer("plain", 3)

@@ -8,7 +8,7 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
-from langraft.core.errors import RecipeError
+from langraft.core.errors import ModelError, RecipeError
 from langraft.core.recipe import Languages
 from langraft.core.stage import Stage
 from langraft.core.training import Training
@@ -141,8 +141,64 @@ def test_experts_that_are_shared_out_take_less_room_and_travel() -> None:
 def test_codes_of_eight_bits_halve_what_is_frozen() -> None:
     plain = planned_large(find_machine("H200", 1)).stages[0].memory
     coded = planned_large(find_machine("H200", 1), quantize_frozen="int8").stages[0].memory
-    assert coded.frozen < 0.7 * plain.frozen  # embeddings and output matrix stay as they are
+    # Embeddings and output matrix stay as they are; so do the norms.
+    matrices = 36 * 4096 * (2 * 32 * 128 + 2 * 8 * 128 + 3 * 12288)
+    assert plain.frozen - coded.frozen == matrices * (2 - 1 - 4 / 256)
     assert coded.trained == plain.trained
+
+
+def test_products_in_float32_take_the_time_that_they_take() -> None:
+    plans = [planned_large(find_machine("H100", 8), dtype=d) for d in ("float32", "bfloat16")]
+    slow, fast = (plan.stages[0].speed.product_seconds for plan in plans)
+    assert slow == pytest.approx(fast * 989 / 67)
+    assert "training.dtype is float32" in plans[0].notes[-1]
+    assert not any("float32" in note for note in plans[1].notes)
+
+
+@pytest.mark.parametrize(
+    ("devices", "settings", "words"),
+    [
+        (6, {"batch_rows": 6, "mesh": {"expert": 3}}, "does not divide 4 new experts"),
+        (2, {"mesh": {"replicate": 4}}, "multiple of 4 processes"),
+        (2, {"quantize_frozen": "int8"}, "works in one process, and there are 2"),
+        (2, {"optimizer": "adamw_8bit"}, "works in one process, and there are 2"),
+    ],
+)
+def test_what_a_run_would_refuse_is_said_and_has_no_speed(
+    devices: int, settings: dict[str, Any], words: str
+) -> None:
+    plan = planned_large(find_machine("H200", devices), **settings)
+    assert words in plan.notes[0]
+    assert plan.stages[0].speed is None
+    if "mesh" not in settings:
+        assert words in plan.proposal.problem
+
+
+def test_unknown_experts_are_refused() -> None:
+    with pytest.raises(ModelError, match="nonsense"):
+        planned_large(find_machine("H200", 8), experts="nonsense")
+
+
+def test_experts_that_another_library_computes_are_not_shared_out() -> None:
+    proposal = planned_large(find_machine("A100-40", 512), experts="grouped_mm").proposal
+    assert proposal.training.mesh.expert == 1
+    Training.model_validate(proposal.training.model_dump())
+
+
+def test_the_mesh_to_paste_replaces_that_of_the_recipe() -> None:
+    machine = find_machine("H200", 8)
+    proposal = planned_large(machine, mesh={"replicate": 4}).proposal
+    pasted = yaml.safe_load(proposal.lines)["training"]
+    assert pasted["mesh"] == proposal.training.mesh.model_dump()
+
+
+def test_shares_of_experts_travel_only_where_several_hold_the_same() -> None:
+    machine = find_machine("H100", 4)
+    whole, shared = (
+        planned_large(machine, mesh={"expert": expert}).stages[0].speed.sharding_seconds
+        for expert in (1, 4)
+    )
+    assert shared < 0.5 * whole  # four experts beside each FFN
 
 
 def test_the_processor_is_measured() -> None:

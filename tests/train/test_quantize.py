@@ -20,7 +20,6 @@ from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
 from langraft.train.limits import refuse_impossible
 from langraft.train.log import read_log
-from langraft.train.parallel import Processes
 from langraft.train.quantize import QuantizedLinear, quantize_frozen
 from tiny import DECODERS, tiny_model
 
@@ -151,29 +150,30 @@ def test_the_proof_that_nothing_frozen_moved_reads_codes_and_scales(kind: Any) -
     assert fingerprint_frozen(model) == before
 
 
-@pytest.mark.parametrize("base", ["gpt2", "llama"])
 def test_a_model_without_frozen_projections_is_refused(
-    loader: PackedLoader, tmp_path: Path, base: str
+    loader: PackedLoader, tmp_path: Path
 ) -> None:
-    method = MoELPR(new_experts=2) if base == "gpt2" else Full()
-    trains: Any = ("experts", "routers") if base == "gpt2" else "everything"
-    model = graft_model(tiny_model(base), method)
+    model = graft_model(tiny_model("gpt2"), MoELPR(new_experts=2))
     settings = training(quantize_frozen="int8")
     with pytest.raises(RecipeError, match="no frozen linear projection"):
-        train(
-            model,
-            loader,
-            tmp_path / "run",
-            stage=stage(trains=trains, losses={}),
-            training=settings,
-        )
+        train(model, loader, tmp_path / "run", stage=stage(losses={}), training=settings)
+
+
+def test_a_stage_that_trains_everything_is_left_as_it_is(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    for name, kind in (("exact", None), ("coded", "int8")):
+        model = graft_model(tiny_model(), Full())
+        its_stage = stage(trains="everything", losses={})
+        settings = training(quantize_frozen=kind)
+        train(model, loader, tmp_path / name, stage=its_stage, training=settings)
+    assert same_weights(tmp_path / "exact", tmp_path / "coded")
 
 
 def test_several_processes_and_pages_without_a_gpu_are_refused_first() -> None:
-    two, one = Processes(0, 2, CPU), Processes(0, 1, CPU)
     for settings in ({"quantize_frozen": "int4"}, {"optimizer": "adamw_8bit"}):
-        with pytest.raises(RecipeError, match="in one process, and 2 were started"):
-            refuse_impossible(training(**settings), two)
-        refuse_impossible(training(**settings), one)
+        with pytest.raises(RecipeError, match="in one process, and there are 2"):
+            refuse_impossible(training(**settings), 2, "cuda")
+        refuse_impossible(training(**settings), 1, "cpu")
     with pytest.raises(RecipeError, match="trains on its CPU"):
-        refuse_impossible(training(optimizer="paged_adamw_8bit"), one)
+        refuse_impossible(training(optimizer="paged_adamw_8bit"), 1, "cpu")

@@ -89,7 +89,8 @@ class Training(Settings):
     quantize_frozen: Literal["int8", "int4"] | None = Field(
         default=None,
         description="Hold the frozen matrices of the decoder layers in 8 or 4 bits while training "
-        "(extra: quantize); what trains, embeddings and output matrix stay as they are.",
+        "(extra: quantize); what trains, embeddings and output matrix stay as they are, as "
+        "does all of a stage that trains everything.",
     )
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
         default="adamw",

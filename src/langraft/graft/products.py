@@ -84,9 +84,7 @@ class OneExpert:
 
     def forward(self, x_AD: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return ``x @ weight.T + bias`` of (N, G, D) weights and (N, G) biases, (A, G)."""
-        return product(
-            x_AD, weight[self.number], None if bias is None else bias[self.number]
-        )
+        return product(x_AD, weight[self.number], None if bias is None else bias[self.number])
 
     def towards_inputs(self, gradient_AG: Tensor, weight: Tensor) -> Tensor:
         """Return the gradient of ``forward`` for its rows, (A, D)."""
@@ -149,7 +147,8 @@ class AllExperts:
 
 
 def _is_grouped(rows: Tensor, other_width: int) -> bool:
-    return has_grouped_mm(rows.device, rows.dtype, rows.shape[-1], other_width)
+    # Without a row, as a process that shares out experts may be, our own loop has nothing to do.
+    return len(rows) > 0 and has_grouped_mm(rows.device, rows.dtype, rows.shape[-1], other_width)
 
 
 def groups(ends_N: Tensor) -> Sequence[OneExpert | AllExperts]:

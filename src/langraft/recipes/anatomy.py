@@ -21,6 +21,7 @@ from langraft.graft.freeze import group_of
 from langraft.graft.gate import SigmoidGate
 from langraft.graft.new_rows import ExtendedHead
 from langraft.graft.token_rows import RareRowHead
+from langraft.train.quantize import frozen_projections
 
 _ADAPTERS = ("adapters", "earlier")
 _MANY_STEPS = {"NewGELUActivation", "FastGELUActivation", "BloomGelu"}
@@ -93,7 +94,6 @@ class Weights:
         trained: In float32.
         frozen: In the precision of training.
         frozen_float32: Frozen, but in float32, as are new modules that train in another stage.
-        frozen_matrices: Of ``frozen``, what ``quantize_frozen`` can hold in fewer bits.
         trained_experts: Of ``trained``, new experts.
         frozen_experts: Of ``frozen_float32``, new experts.
         largest: The largest trained parameter.
@@ -102,7 +102,6 @@ class Weights:
     trained: int = 0
     frozen: int = 0
     frozen_float32: int = 0
-    frozen_matrices: int = 0
     trained_experts: int = 0
     frozen_experts: int = 0
     largest: int = 0
@@ -195,6 +194,7 @@ class Anatomy:
         is_embedding_trained: Whether gradients reach the first layer's input.
         weights: Of the whole model.
         outside: Of what is in no decoder layer: embeddings, head, last norm.
+        codable: Frozen weights that ``quantize_frozen`` holds in codes.
     """
 
     layers: tuple[Layer, ...]
@@ -203,6 +203,7 @@ class Anatomy:
     is_embedding_trained: bool
     weights: Weights
     outside: Weights
+    codable: int
 
     @property
     def model_width(self) -> int:
@@ -242,6 +243,7 @@ def read_anatomy(model: Any) -> Anatomy:
         is_embedding_trained=any(p.requires_grad for p in embedding.parameters()),
         weights=_count(model, model.parameters(), new),
         outside=_count(model, outside, new),
+        codable=sum(each.weight.numel() for each in frozen_projections(model).values()),
     )
 
 
@@ -353,7 +355,6 @@ def _count(module: nn.Module, parameters: Iterable[nn.Parameter], new: set[int])
         trained=sum(p.numel() for p in trained),
         frozen=sum(p.numel() for p in frozen if id(p) not in new),
         frozen_float32=sum(p.numel() for p in frozen if id(p) in new),
-        frozen_matrices=sum(p.numel() for p in frozen if id(p) not in new and p.ndim >= 2),
         trained_experts=sum(p.numel() for p in trained if id(p) in experts),
         frozen_experts=sum(p.numel() for p in frozen if id(p) in experts),
         largest=max((p.numel() for p in trained), default=0),

@@ -262,9 +262,10 @@ def training_inputs(recipe: Recipe) -> dict[str, Any]:
     """Return the training settings that change weights, not those that only watch.
 
     How often checkpoints are written changes them where a spike goes back to one. Which kernels
-    run and how many processes share the work changes rounding alone: a run may go on elsewhere.
+    run, what is recomputed and how many processes share the work changes rounding at most: a run
+    may go on elsewhere.
     """
-    outside = {"tensorboard", "compile", "experts", "mesh"}
+    outside = {"tensorboard", "compile", "experts", "mesh", "activation_checkpointing"}
     if recipe.training.spikes is None:
         outside.add("checkpoint_every")
     return recipe.training.model_dump(mode="json", exclude=outside)

@@ -1,8 +1,9 @@
 """Accelerators by name, and the devices that a plan is for.
 
 Peaks and memory are those of the vendors' public data sheets: dense products in bfloat16, without
-sparsity. Links are what one device sends a second in one direction: to its neighbours in the node,
-and, as in the vendors' own servers, to other nodes.
+sparsity, and in float32, without TF32 (torch's default). Links are what one device sends a second
+in one direction: to its neighbours in the node, and, as in the vendors' own servers, to other
+nodes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +31,8 @@ class Accelerator:
 
     Attributes:
         name: As the vendor calls it.
-        peak_flops: Operations a second of dense bfloat16 products.
+        peak_flops: Operations a second of dense products, in bfloat16.
+        float32_flops: The same in float32.
         memory_bytes: Of the device.
         memory_bandwidth: Bytes a second.
         link: Bytes a second to neighbours in the node.
@@ -40,6 +42,7 @@ class Accelerator:
 
     name: str
     peak_flops: float
+    float32_flops: float
     memory_bytes: int
     memory_bandwidth: float
     link: float
@@ -48,12 +51,19 @@ class Accelerator:
 
 
 def _card(
-    name: str, tflops: float, gib: int, bandwidth: float, link: float, network: float
+    name: str,
+    tflops: float,
+    float32_tflops: float,
+    gib: int,
+    bandwidth: float,
+    link: float,
+    network: float,
 ) -> Accelerator:
-    """Read a line of the table: TFLOP/s, GiB, and three times GB/s."""
+    """Read a line of the table: twice TFLOP/s, GiB, and three times GB/s."""
     return Accelerator(
         name=name,
         peak_flops=tflops * 1e12,
+        float32_flops=float32_tflops * 1e12,
         memory_bytes=gib * _GIB,
         memory_bandwidth=bandwidth * 1e9,
         link=link * 1e9,
@@ -61,17 +71,17 @@ def _card(
     )
 
 
-#                   TFLOP/s  GiB  GB/s: memory, link, network
+#                   TFLOP/s: bfloat16, float32  GiB  GB/s: memory, link, network
 ACCELERATORS: Mapping[str, Accelerator] = {
     card.name: card
     for card in (
-        _card("A100-40", 312, 40, 1555, 300, 25),
-        _card("A100-80", 312, 80, 2039, 300, 25),
-        _card("H100", 989, 80, 3350, 450, 50),
-        _card("H200", 989, 141, 4800, 450, 50),
-        _card("B200", 2250, 180, 8000, 900, 50),
-        _card("L40S", 362, 48, 864, 32, 25),
-        _card("MI300X", 1307, 192, 5300, 448, 50),
+        _card("A100-40", 312, 19.5, 40, 1555, 300, 25),
+        _card("A100-80", 312, 19.5, 80, 2039, 300, 25),
+        _card("H100", 989, 67, 80, 3350, 450, 50),
+        _card("H200", 989, 67, 141, 4800, 450, 50),
+        _card("B200", 2250, 75, 180, 8000, 900, 50),
+        _card("L40S", 362, 91.6, 48, 864, 32, 25),
+        _card("MI300X", 1307, 163.4, 192, 5300, 448, 50),
     )
 }
 
@@ -110,6 +120,13 @@ class Machine:
         """Bytes of a device that may be planned for: 1 GiB goes to its context, 5% to gaps."""
         assert self.accelerator is not None
         return 0.95 * (self.accelerator.memory_bytes - _GIB)
+
+    def in_precision(self, dtype: str) -> Machine:
+        """Return the same devices with the peak of products in ``float32`` or ``bfloat16``."""
+        card = self.accelerator
+        if card is None or dtype == "bfloat16":
+            return self
+        return replace(self, accelerator=replace(card, peak_flops=card.float32_flops))
 
     def bandwidth(self, num_members: int, neighbours: int) -> float:
         """Return the bytes a second at which each device of a group gathers from the others.
@@ -167,9 +184,11 @@ def _this_processor() -> Accelerator:
         started = time.perf_counter()
         _ = matrix @ matrix
         fastest = min(fastest, time.perf_counter() - started)
+    peak = 2 * _MEASURED_WIDTH**3 / fastest
     return Accelerator(
         name="this processor, in float32",
-        peak_flops=2 * _MEASURED_WIDTH**3 / fastest,
+        peak_flops=peak,
+        float32_flops=peak,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         memory_bandwidth=math.inf,
         link=math.inf,

@@ -16,7 +16,7 @@ from langraft.recipes.anatomy import Anatomy, Layer, Weights
 from langraft.recipes.machine import Machine
 
 _LOGITS_AT_ONCE = {True: 2**22, False: 2**27}  # train/loss.py: on CPUs, on accelerators
-_QUANTIZED_BYTES = {"int8": 1.0, "int4": 0.5 + 2 / 64}  # int4 has a scale for 64 weights
+_CODE_BYTES = {"int8": 1 + 4 / 256, "int4": 0.5 + 1 / 64}  # with scales, of 256 and 64 weights
 _MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_8bit": 2.0}
 
 
@@ -67,9 +67,9 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
     mesh, weights = training.mesh, anatomy.weights
     shards = max(1, machine.num_devices // mesh.replicate)
     is_sharded = machine.num_devices > 1
-    matrix = _QUANTIZED_BYTES.get(training.quantize_frozen or "", size)
     frozen = weights.frozen * size + weights.frozen_float32 * 4
-    frozen += weights.frozen_matrices * (matrix - size) * (training.quantize_frozen is not None)
+    if training.quantize_frozen is not None:
+        frozen += anatomy.codable * (_CODE_BYTES[training.quantize_frozen] - size)
     tokens = training.micro_rows * training.sequence_length
     kept = [
         tokens * saved_bytes(layer, training, machine, reaches=reaches)
@@ -195,7 +195,7 @@ def find_sharing(anatomy: Anatomy, training: Training, machine: Machine) -> tupl
     if machine.accelerator is None or machine.num_devices == 1:
         return False, False
     weights, size = anatomy.weights, 4 if training.dtype == "float32" else 2
-    shards = machine.num_devices // training.mesh.replicate
+    shards = max(1, machine.num_devices // training.mesh.replicate)
     at_rest = weights.frozen * size + (weights.frozen_float32 + weights.trained) * 4
     spare = 0.5 * (machine.room - (at_rest + 12 * weights.trained) / shards)
     gone = 1 - 1 / training.mesh.expert  # the share of the experts that is elsewhere

@@ -36,7 +36,7 @@ from langraft.recipes.base import BaseSource
 from langraft.recipes.conversations import INSTRUCT, instruct_inputs, make_conversations
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.trainer import MethodTrainer
-from langraft.train.limits import refuse_impossible
+from langraft.train.limits import refuse_impossible, refuse_missing
 from langraft.train.lost import explain_lost_process
 from langraft.train.parallel import Processes, join_processes
 
@@ -71,7 +71,6 @@ def open_pipeline(
     steps.check_before_running(recipe)
     with explain_lost_process(folder):
         processes = join_processes()
-        refuse_impossible(recipe.training, processes)
         transformers.logging.disable_progress_bar()
         console = console or Console(stderr=True, quiet=not processes.is_leader)
         pipeline = Pipeline(recipe, folder, processes, console, is_dry=is_dry)
@@ -100,6 +99,12 @@ class Pipeline:
     def prepare(self, until: Until) -> Prepared | None:
         """Read the text and make the base; None when that is all that is wanted."""
         recipe, folder = self.recipe, self.folder
+        if until != "corpus" and not self.is_dry and not any(folder.rglob("train-*")):
+            # Before hours of work; later each stage refuses by itself what is still to be trained.
+            refuse_impossible(
+                recipe.training, self.processes.world_size, self.processes.device.type
+            )
+            refuse_missing(recipe.training)
         source = BaseSource(recipe, folder)
         tokenizer = self.step(
             "tokenizer", folder / "tokenizer", source.tokenizer_inputs(), source.make_tokenizer

@@ -16,7 +16,7 @@ from langraft.recipes.anatomy import Anatomy, read_anatomy
 from langraft.recipes.flops import flops_per_token
 from langraft.recipes.machine import Machine
 from langraft.recipes.memory import Memory, plan_memory
-from langraft.recipes.proposal import Proposal, propose
+from langraft.recipes.proposal import Proposal, propose, why_impossible
 from langraft.recipes.speed import Speed, plan_speed
 from langraft.train.loop import num_steps
 
@@ -116,7 +116,7 @@ def plan_method(
         method: Its key.
         machine: What it is to run on; left out: one device, of which memory alone is planned.
     """
-    machine = machine or Machine()
+    machine = (machine or Machine()).in_precision(training.dtype)
     anatomies: list[Anatomy] = []
     trained = dict[str, int]()
     for stage in stages:
@@ -125,8 +125,9 @@ def plan_method(
         found = set_trainable(model, stage.trains, token_rows=rows)
         trained |= {name: parameter.numel() for name, parameter in found.items()}
         anatomies.append(read_anatomy(model))
+    problem = why_impossible(anatomies[0], training, machine)
     planned = tuple(
-        _plan_stage(anatomy, stage, training, machine)
+        _plan_stage(anatomy, stage, training, machine, has_speed=not problem)
         for anatomy, stage in zip(anatomies, stages, strict=True)
     )
     total = anatomies[0].weights.total
@@ -140,14 +141,16 @@ def plan_method(
         proposal=None
         if machine.accelerator is None
         else propose(anatomies, [stage.tokens for stage in planned], training, machine),
-        notes=_notes(planned, training, machine),
+        notes=_notes(planned, training, machine, problem),
     )
 
 
-def _plan_stage(anatomy: Anatomy, stage: Stage, training: Training, machine: Machine) -> StagePlan:
+def _plan_stage(
+    anatomy: Anatomy, stage: Stage, training: Training, machine: Machine, *, has_speed: bool
+) -> StagePlan:
     steps = num_steps(stage, training)
     tokens = steps * training.batch_rows * training.sequence_length
-    has_speed = machine.accelerator is not None and shares_out(training, machine)
+    has_speed = has_speed and machine.accelerator is not None
     return StagePlan(
         name=stage.name,
         tokens=tokens,
@@ -159,28 +162,25 @@ def _plan_stage(anatomy: Anatomy, stage: Stage, training: Training, machine: Mac
     )
 
 
-def shares_out(training: Training, machine: Machine) -> bool:
-    """Say whether the devices can share the batch and the mesh as they are set."""
-    mesh, num_devices = training.mesh, machine.num_devices
-    is_whole = training.batch_rows % (training.micro_rows * num_devices) == 0
-    return is_whole and num_devices % (mesh.replicate * mesh.expert) == 0
-
-
-def _notes(stages: Sequence[StagePlan], training: Training, machine: Machine) -> tuple[str, ...]:
-    if not shares_out(training, machine):
-        return (
-            f"{machine.num_devices} devices cannot train this as it is set: batch_rows "
-            f"{training.batch_rows} must be a multiple of micro_rows {training.micro_rows} x "
-            f"devices, and devices of mesh.replicate {training.mesh.replicate} x mesh.expert "
-            f"{training.mesh.expert}",
-        )
+def _notes(
+    stages: Sequence[StagePlan], training: Training, machine: Machine, problem: str
+) -> tuple[str, ...]:
+    notes = [problem] if problem else []
+    card = machine.accelerator
+    if card is None:
+        return tuple(notes)
     worst = max(stage.memory_bytes for stage in stages)
-    if machine.accelerator is not None and worst > machine.room:
-        return (
+    if not problem and worst > machine.room:
+        notes.append(
             f"as it is set it does not fit: {worst / 2**30:.1f} GiB of the "
-            f"{machine.room / 2**30:.1f} GiB that are free",
+            f"{machine.room / 2**30:.1f} GiB that are free"
         )
-    return ()
+    if training.dtype == "float32" and not machine.is_cpu:
+        notes.append(
+            "training.dtype is float32; in bfloat16 the products of most accelerators are several "
+            "times as fast"
+        )
+    return tuple(notes)
 
 
 def _idle(model: Any) -> int:

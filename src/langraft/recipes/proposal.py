@@ -11,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from langraft.core.errors import RecipeError, TrainingError
 from langraft.core.training import Mesh, Training
 from langraft.recipes.anatomy import Anatomy
 from langraft.recipes.machine import Machine
 from langraft.recipes.memory import Memory, plan_memory
 from langraft.recipes.speed import Speed, plan_speed
+from langraft.train.limits import refuse_impossible
+from langraft.train.mesh import check_mesh
 
 _MOST_DEVICES = 4096
 _MOST_TOKENS = 65_536  # of a micro-batch: beyond, products are no faster
@@ -51,14 +54,12 @@ class Proposal:
         if self.training is None:
             return ""
         mesh, given = self.training.mesh, self.training.activation_checkpointing
-        lines = [
-            "training:",
-            f"  micro_rows: {self.training.micro_rows}",
-            f"  activation_checkpointing: {str(given).lower()}",
-        ]
-        sizes = {"replicate": mesh.replicate, "expert": mesh.expert}
-        shown = ", ".join(f"{name}: {size}" for name, size in sizes.items() if size > 1)
-        return "\n".join([*lines, f"  mesh: {{{shown}}}"] if shown else lines)
+        return (
+            "training:\n"
+            f"  micro_rows: {self.training.micro_rows}\n"
+            f"  activation_checkpointing: {str(given).lower()}\n"
+            f"  mesh: {{replicate: {mesh.replicate}, expert: {mesh.expert}}}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -74,6 +75,26 @@ class Proposal:
         }
 
 
+def why_impossible(anatomy: Anatomy, training: Training, machine: Machine) -> str:
+    """Return what keeps the devices from training this as it is set; empty where nothing does.
+
+    Raises:
+        ModelError: when no expert implementation has the name that is given.
+    """
+    count, rows = machine.num_devices, training.micro_rows
+    if training.batch_rows % (rows * count):
+        return (
+            f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows {rows} x "
+            f"{count} devices: {count} devices cannot train this as it is set"
+        )
+    try:
+        check_mesh(training.mesh, count, _banks(anatomy))
+        refuse_impossible(training, count, "cpu" if machine.is_cpu else "cuda")
+    except (RecipeError, TrainingError) as error:
+        return f"as it is set {count} devices cannot train this: {error}"
+    return ""
+
+
 def propose(
     anatomies: Sequence[Anatomy], tokens: Sequence[int], training: Training, machine: Machine
 ) -> Proposal:
@@ -85,6 +106,10 @@ def propose(
         training: Of the recipe.
         machine: With its accelerator named.
     """
+    try:
+        refuse_impossible(training, machine.num_devices, "cpu" if machine.is_cpu else "cuda")
+    except RecipeError as error:
+        return Proposal(training=None, problem=str(error))
     best = _fastest(anatomies, training, machine)
     if best is not None:
         speeds = [
@@ -112,8 +137,8 @@ def _candidates(anatomy: Anatomy, training: Training, machine: Machine) -> Itera
     rows_of_device, rest = divmod(training.batch_rows, machine.num_devices)
     if rest or not rows_of_device:
         return
-    banks = [layer.experts.num_new for layer in anatomy.layers if layer.experts is not None]
-    num_new = min(banks, default=1)
+    banks = _banks(anatomy)
+    num_new = min(banks, default=1) if training.experts == "auto" else 1
     most = max(1, _MOST_TOKENS // training.sequence_length)
     for shards in _divisors(machine.num_devices):
         for expert in _divisors(num_new):
@@ -130,6 +155,11 @@ def _candidates(anatomy: Anatomy, training: Training, machine: Machine) -> Itera
                         "activation_checkpointing": kind,
                     }
                     yield training.model_copy(update=changes)
+
+
+def _banks(anatomy: Anatomy) -> list[int]:
+    """Return the number of new experts of each layer that has some."""
+    return [layer.experts.num_new for layer in anatomy.layers if layer.experts is not None]
 
 
 def _worst(anatomies: Sequence[Anatomy], training: Training, machine: Machine) -> Memory:

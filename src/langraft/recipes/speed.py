@@ -94,18 +94,19 @@ def _sharding_seconds(
     mesh, per_node = training.mesh, machine.accelerator.per_node
     shards = max(1, machine.num_devices // mesh.replicate)
     size = 4 if training.dtype == "float32" else 2
-    weights = anatomy.weights
+    weights, num_expert = anatomy.weights, mesh.expert
     are_gradients_kept, are_weights_kept = find_sharing(anatomy, training, machine)
     num_gathers = 1 if are_weights_kept else 2 * num_micro
     num_sums = 1 if are_gradients_kept else num_micro
-    total = weights.total - weights.experts * (1 - 1 / mesh.expert)
-    trained = weights.trained - weights.trained_experts * (1 - 1 / mesh.expert)
+    shared = weights.total - weights.experts, weights.trained - weights.trained_experts
+    experts = weights.experts / num_expert, weights.trained_experts / num_expert
+    # A share of the experts is sharded over those that hold it, each expert-th process of a copy.
+    groups = (*shared, shards, per_node), (*experts, shards // num_expert, per_node // num_expert)
     seconds = 0.0
-    if shards > 1:
-        bandwidth = machine.bandwidth(shards, min(shards, per_node))
-        gathered = total * size * num_gathers * (shards - 1) / shards
-        summed = trained * 4 * num_sums * (shards - 1) / shards
-        seconds += (gathered + summed) / bandwidth
+    for total, trained, members, most_neighbours in groups:
+        bandwidth = machine.bandwidth(members, min(members, max(1, most_neighbours)))
+        sent = total * size * num_gathers + trained * 4 * num_sums
+        seconds += sent * (members - 1) / members / bandwidth
     if mesh.replicate > 1:
         bandwidth = machine.bandwidth(mesh.replicate, max(1, per_node // shards))
         sent = 2 * weights.trained * 4 / shards * (mesh.replicate - 1) / mesh.replicate
@@ -116,7 +117,10 @@ def _sharding_seconds(
 def _expert_seconds(
     anatomy: Anatomy, training: Training, machine: Machine, num_micro: int
 ) -> float:
-    """Return the seconds in which tokens go to experts of other devices and back, both passes."""
+    """Return the seconds in which tokens go to experts of other devices and back.
+
+    Forward, backward, and forward once more where layers are recomputed.
+    """
     num_expert = training.mesh.expert
     if num_expert == 1:
         return 0.0
@@ -124,6 +128,7 @@ def _expert_seconds(
     size = 4 if training.dtype == "float32" else 2
     tokens = training.micro_rows * training.sequence_length
     rows = sum(layer.experts.new_rows for layer in anatomy.layers if layer.experts is not None)
-    sent = 4 * rows * tokens * anatomy.model_width * size * (num_expert - 1) / num_expert
+    num_trips = 6 if training.activation_checkpointing else 4
+    sent = num_trips * rows * tokens * anatomy.model_width * size * (num_expert - 1) / num_expert
     neighbours = min(num_expert, machine.accelerator.per_node)
     return num_micro * sent / machine.bandwidth(num_expert, neighbours)

@@ -107,8 +107,10 @@ class MethodTrainer:
             sources=outline.sources if outline else None,
         )
         self._num_stages_done = number + 1
-        if self._processes.world_size > 1 or self._recipe.training.quantize_frozen:
-            self._model = None  # sharded or coded; what comes next loads the whole, exact one
+        given = self._recipe.training
+        is_changed = given.quantize_frozen or given.compile or given.experts != "auto"
+        if self._processes.world_size > 1 or is_changed:
+            self._model = None  # sharded, coded, compiled; what comes next loads the plain one
         if self._processes.is_leader:
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         epochs, schedule = loader.index.epochs(samples), loader.index.schedule

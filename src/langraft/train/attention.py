@@ -95,8 +95,10 @@ def attend_by_document(token_losses: TokenLosses) -> Generator[bool]:
     if before not in _NAMES or not _can_exchange(model):
         yield False
         return
+    has_varlen = _has_varlen(next(token_losses.parameters()).device)
     for name, forward in (("sdpa", sdpa_attention_forward), (SDPA_FLOAT32, sdpa_float32_forward)):
-        AttentionInterface.register(_NAMES[name], _attention(forward, name == SDPA_FLOAT32))
+        attend = _attention(forward, name == SDPA_FLOAT32, has_varlen)
+        AttentionInterface.register(_NAMES[name], attend)
         AttentionMaskInterface.register(_NAMES[name], _mask)
     with contextlib.ExitStack() as stack:
         stack.callback(model.set_attn_implementation, before)
@@ -164,7 +166,9 @@ def _mask(**options: Any) -> DocumentMask | Tensor | None:
     return documents if is_plain else sdpa_mask(**options)
 
 
-def _attention(under_mask: Callable[..., tuple[Tensor, None]], is_float32: bool) -> Any:
+def _attention(
+    under_mask: Callable[..., tuple[Tensor, None]], is_float32: bool, has_varlen: bool
+) -> Any:
     """Return an attention function for transformers that gives up to ``under_mask``."""
 
     def attend(
@@ -173,7 +177,7 @@ def _attention(under_mask: Callable[..., tuple[Tensor, None]], is_float32: bool)
         if not isinstance(mask, DocumentMask):
             return under_mask(module, query, key, value, mask, **options)
         dtype = torch.float32 if is_float32 else _autocast_dtype(query)
-        kernel = _kernel(query.device, dtype, query.shape[-1])
+        kernel = _kernel(query.device, dtype, query.shape[-1], has_varlen)
         if kernel is None or not _is_plain(module, query, key, value, mask, options):
             return under_mask(module, query, key, value, mask.dense, **options)
         scale = options.get("scaling")
@@ -213,20 +217,19 @@ def _is_plain(
     )
 
 
-def _kernel(device: torch.device, dtype: torch.dtype, head_width: int) -> Any:
+def _kernel(device: torch.device, dtype: torch.dtype, head_width: int, has_varlen: bool) -> Any:
     """Return what computes documents alone there, or None."""
     if device.type == "cpu":
         return _on_cpu
-    if device.type == "cuda" and dtype in _HALF and head_width % 8 == 0 and head_width <= 256:
-        return _on_cuda if _has_varlen(device) else None
-    return None
+    is_narrow = head_width % 8 == 0 and head_width <= 256
+    return _on_cuda if has_varlen and dtype in _HALF and is_narrow else None
 
 
-@cache
 def _has_varlen(device: torch.device) -> bool:
     """Say whether FlashAttention is there; before torch 2.11 its call had no scale."""
     return (
-        torch.backends.cuda.is_flash_attention_available()
+        device.type == "cuda"
+        and torch.backends.cuda.is_flash_attention_available()
         and torch.cuda.get_device_capability(device) >= (8, 0)
         and {"scale", "window_size", "enable_gqa"}
         <= inspect.signature(varlen_attn).parameters.keys()

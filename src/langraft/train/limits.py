@@ -5,35 +5,47 @@ from __future__ import annotations
 from langraft.core.errors import RecipeError
 from langraft.core.training import Training
 from langraft.graft.interface import check_experts
-from langraft.train.parallel import Processes
 from langraft.train.quantize import bitsandbytes
 
 
-def refuse_impossible(training: Training, processes: Processes) -> None:
-    """Refuse what these processes cannot carry out.
+def refuse_impossible(training: Training, num_processes: int, device_type: str) -> None:
+    """Refuse what so many processes on such a device cannot carry out.
 
     Raises:
-        ModelError: when nothing computes experts under the name that is given.
+        ModelError: when no expert implementation has the name that is given.
         RecipeError: when codes of 8 or 4 bits would have to be sharded, or pages to leave a GPU
             that is not there.
-        MissingExtraError: when bitsandbytes is needed and not installed.
     """
     check_experts(training.experts)
-    needs: list[str] = []
-    if training.optimizer != "adamw":
-        needs.append(f"training.optimizer: {training.optimizer}")
-    if training.quantize_frozen is not None:
-        needs.append(f"training.quantize_frozen: {training.quantize_frozen}")
-    for setting in needs:
-        if processes.world_size > 1:
+    for setting in _coded(training):
+        if num_processes > 1:
             raise RecipeError(
-                f"{setting} works in one process, and {processes.world_size} were started: the "
-                "library's codes cannot be sharded. Leave it out (each process holds a share of "
-                "base and moments as it is), or start one process."
+                f"{setting} works in one process, and there are {num_processes}: the library's "
+                "codes cannot be sharded. Leave it out (each process holds a share of base and "
+                "moments as it is), or start one process."
             )
-        bitsandbytes(setting)
-    if training.optimizer == "paged_adamw_8bit" and processes.device.type == "cpu":
+    if training.optimizer == "paged_adamw_8bit" and device_type == "cpu":
         raise RecipeError(
             "training.optimizer: paged_adamw_8bit moves moments from a GPU's memory to the host's; "
             "this machine trains on its CPU. Set adamw_8bit."
         )
+
+
+def refuse_missing(training: Training) -> None:
+    """Refuse what a library is missing for.
+
+    Raises:
+        MissingExtraError: when bitsandbytes is needed and not installed.
+    """
+    for setting in _coded(training):
+        bitsandbytes(setting)
+
+
+def _coded(training: Training) -> list[str]:
+    """Return the settings that hold weights or moments in codes."""
+    settings: list[str] = []
+    if training.optimizer != "adamw":
+        settings.append(f"training.optimizer: {training.optimizer}")
+    if training.quantize_frozen is not None:
+        settings.append(f"training.quantize_frozen: {training.quantize_frozen}")
+    return settings

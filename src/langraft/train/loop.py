@@ -37,7 +37,7 @@ from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.compiled import compile_layers
 from langraft.train.fill import fill_model
-from langraft.train.limits import refuse_impossible
+from langraft.train.limits import refuse_impossible, refuse_missing
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
@@ -149,7 +149,8 @@ def train_stage(
             f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
             f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
         )
-    refuse_impossible(training, processes)
+    refuse_impossible(training, processes.world_size, processes.device.type)
+    refuse_missing(training)
     banks = [module for module in model.modules() if isinstance(module, ExpertBank)]
     check_mesh(training.mesh, processes.world_size, [len(bank.weight_in) for bank in banks])
     device, dtype = processes.device, getattr(torch, training.dtype)
@@ -164,7 +165,7 @@ def train_stage(
         )
     info.is_base_changed |= stage.trains == "everything"
     num_trained = sum(parameter.numel() for parameter in trained.values())
-    if training.quantize_frozen:
+    if training.quantize_frozen and stage.trains != "everything":
         quantize_frozen(model, training.quantize_frozen, device)
     if sources is None:
         model.to(device)

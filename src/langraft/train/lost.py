@@ -31,7 +31,8 @@ def explain_lost_process(folder: Path) -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not _is_of_lost_process(error):
+        is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
+        if is_alone or not _is_of_lost_process(error):
             raise
         words = str(error).splitlines()[0]
         words = words.partition("] ")[2] or words  # gloo begins with a line of its source

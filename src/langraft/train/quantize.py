@@ -88,21 +88,29 @@ def quantize_frozen(
         RecipeError: when there is nothing that could be replaced.
         MissingExtraError: when bitsandbytes is not installed.
     """
-    replaced: list[str] = []
-    prefix, layers = decoder_layers(model)
-    for name, module in list(layers.named_modules()):
-        is_frozen = not any(parameter.requires_grad for parameter in module.parameters())
-        if isinstance(module, nn.Linear) and is_frozen and not group_of(module):
-            parent, _, attribute = name.rpartition(".")
-            setattr(layers.get_submodule(parent), attribute, QuantizedLinear(module, kind, device))
-            replaced.append(f"{prefix}.{name}")
-    if not replaced:
+    found = frozen_projections(model)
+    if not found:
         raise RecipeError(
             f"training.quantize_frozen: given {kind}, but the decoder layers of "
             f"{type(model).__name__} hold no frozen linear projection: the stage trains them all, "
             "or they are of another kind (GPT-2's). Leave quantize_frozen out."
         )
-    return replaced
+    for name, projection in found.items():
+        parent, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(parent), attribute, QuantizedLinear(projection, kind, device))
+    return list(found)
+
+
+def frozen_projections(model: nn.Module) -> dict[str, nn.Linear]:
+    """Return the projections of the base that do not train, by name."""
+    prefix, layers = decoder_layers(model)
+    return {
+        f"{prefix}.{name}": module
+        for name, module in layers.named_modules()
+        if isinstance(module, nn.Linear)
+        and not group_of(module)
+        and not any(parameter.requires_grad for parameter in module.parameters())
+    }
 
 
 def bitsandbytes(purpose: str) -> Any:

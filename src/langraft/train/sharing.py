@@ -66,8 +66,10 @@ def _gathered_numel(parameter: nn.Parameter) -> int:
 
 
 def _free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device; of the host this process's share."""
+    """Return the free memory of a device; of the host this process's share, 0 where unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return 0
     pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return pages // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
