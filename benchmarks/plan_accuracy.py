@@ -68,7 +68,8 @@ GPT2 = {
     "tie_word_embeddings": True,
 }
 ROWS = {"sequence_length": 512, "micro_rows": 4, "batch_rows": 8}
-BFLOAT16 = {"dtype": "bfloat16"}
+# Shorter rows: a processor without products in bfloat16 takes a hundred times as long for them.
+BFLOAT16 = {"dtype": "bfloat16", "sequence_length": 128}
 MOE_LPR = {"name": "moe_lpr", "new_experts": 5}
 
 Configuration = tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]
@@ -84,13 +85,7 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
         {"activation_checkpointing": "selective"},
     ),
     ("llama moe_lpr extend, bfloat16", LLAMA, MOE_LPR, "extend", BFLOAT16),
-    (
-        "llama moe_lpr review, bfloat16",
-        LLAMA | {"hidden_size": 1024, "intermediate_size": 3072},
-        MOE_LPR,
-        "review",
-        BFLOAT16,
-    ),
+    ("llama moe_lpr review, bfloat16", LLAMA, MOE_LPR, "review", BFLOAT16),
     ("qwen3 moe_lpr review", QWEN3, MOE_LPR, "review", {"micro_rows": 8}),
     ("qwen3 moe_ct extend", QWEN3, {"name": "moe_ct", "new_experts": 3}, "extend", {}),
     (

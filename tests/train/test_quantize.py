@@ -18,7 +18,7 @@ from langraft.graft.methods.lora import LoRA
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
-from langraft.train.limits import refuse_impossible
+from langraft.train.limits import find_slow, refuse_impossible
 from langraft.train.log import read_log
 from langraft.train.quantize import QuantizedLinear, quantize_frozen
 from tiny import DECODERS, tiny_model
@@ -168,6 +168,17 @@ def test_a_stage_that_trains_everything_is_left_as_it_is(
         settings = training(quantize_frozen=kind)
         train(model, loader, tmp_path / name, stage=its_stage, training=settings)
     assert same_weights(tmp_path / "exact", tmp_path / "coded")
+
+
+@pytest.mark.parametrize("has_products", [True, False])
+def test_a_processor_without_products_in_bfloat16_is_told(
+    monkeypatch: pytest.MonkeyPatch, has_products: bool
+) -> None:
+    monkeypatch.setattr("langraft.train.limits._multiplies_bfloat16", lambda: has_products)
+    found = find_slow(training(dtype="bfloat16"), "cpu")
+    assert bool(found) == (not has_products)
+    assert not find_slow(training(dtype="bfloat16"), "cuda")
+    assert not find_slow(training(), "cpu")
 
 
 def test_several_processes_and_pages_without_a_gpu_are_refused_first() -> None:

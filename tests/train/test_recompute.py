@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from langraft.graft.freeze import set_trainable
+from langraft.graft.methods.llama_pro import LlamaPro
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
@@ -62,6 +63,24 @@ def test_selective_keeps_less_than_all_and_more_than_nothing(method: Any) -> Non
     print(f"{type(method).__name__}: {everything:,} {some:,} {least:,} bytes")
     assert least < 0.2 * everything
     assert 2 * least < some < 0.85 * everything
+
+
+@pytest.mark.parametrize("how", [True, "selective"])
+def test_what_no_gradient_goes_through_is_computed_once(how: Any) -> None:
+    model = graft_model(tiny_model(num_hidden_layers=4), LlamaPro(new_blocks=2)).train()
+    trained = set_trainable(model, ("blocks",), token_rows="frozen")
+    first = min(int(name.split(".")[2]) for name in trained)
+    assert first > 0
+    recompute_layers(model, how)
+    calls = [0] * len(model.model.layers)
+
+    def count(number: int) -> None:
+        calls[number] += 1
+
+    for number, layer in enumerate(model.model.layers):
+        layer.mlp.register_forward_pre_hook(lambda *_, number=number: count(number))
+    model(input_ids=torch.arange(16).view(1, 16)).logits.sum().backward()
+    assert calls == [1] * first + [2] * (len(calls) - first)
 
 
 @pytest.mark.parametrize("how", [True, "selective"])

@@ -13,7 +13,6 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from langraft.core.training import Training
 from langraft.families.sites import decoder_layers, projection_shape
 from langraft.graft.expanded_ffn import ExpandedFFN
 from langraft.graft.experts import ExpertBank
@@ -182,6 +181,11 @@ class Layer:
             and (around.is_trained or around.is_router_trained or around.is_gate_trained)
         )
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything that a gradient must come back to trains here."""
+        return self.is_attention_trained or self.is_ffn_trained
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy:
@@ -215,16 +219,13 @@ class Anatomy:
         """Whether the output matrix, or an addition to it, trains."""
         return any(p.is_trained for p in self.head)
 
-    def reaches(self, training: Training) -> list[bool]:
-        """Say of each layer whether the gradient of its input is computed.
-
-        With activation checkpointing transformers asks for it from the embeddings on.
-        """
-        is_asked = bool(training.activation_checkpointing)
-        wanted, found = self.is_embedding_trained or is_asked, list[bool]()
+    @property
+    def reaches(self) -> list[bool]:
+        """Whether the gradient of a layer's input is computed, for each layer."""
+        wanted, found = self.is_embedding_trained, list[bool]()
         for layer in self.layers:
             found.append(wanted)
-            wanted = wanted or layer.is_attention_trained or layer.is_ffn_trained
+            wanted = wanted or layer.is_trained
         return found
 
 

@@ -16,13 +16,12 @@ from langraft.recipes.anatomy import Anatomy, Layer, Product
 def flops_per_token(anatomy: Anatomy, training: Training) -> float:
     """Return the operations of a token of one stage, what is recomputed among them."""
     length, total = training.sequence_length, 0.0
-    for layer, reaches in zip(anatomy.layers, anatomy.reaches(training), strict=True):
+    for layer, reaches in zip(anatomy.layers, anatomy.reaches, strict=True):
         total += forward_flops(layer, length) + _backward(layer, length, reaches=reaches)
-        is_kept_back = reaches or layer.is_attention_trained or layer.is_ffn_trained
-        if is_kept_back and training.activation_checkpointing:
+        if (reaches or layer.is_trained) and training.activation_checkpointing:
             is_selective = training.activation_checkpointing == "selective"
             total += _wide(layer) if is_selective else _recomputed(layer, length)
-    return total + _head(anatomy, training)
+    return total + _head(anatomy)
 
 
 def forward_flops(layer: Layer, length: int) -> float:
@@ -80,10 +79,8 @@ def _wide(layer: Layer) -> float:
     return wide + rows * 2.0 * _weights(layer.ffn_in)
 
 
-def _head(anatomy: Anatomy, training: Training) -> float:
-    reaches = anatomy.reaches(training)[-1]
-    last = anatomy.layers[-1]
-    below = reaches or last.is_attention_trained or last.is_ffn_trained
+def _head(anatomy: Anatomy) -> float:
+    below = anatomy.reaches[-1] or anatomy.layers[-1].is_trained
     return 2 * _weights(anatomy.head) + _gradients(anatomy.head, is_wanted_below=below)
 
 

@@ -71,18 +71,23 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
     if training.quantize_frozen is not None:
         frozen += anatomy.codable * (_CODE_BYTES[training.quantize_frozen] - size)
     tokens = training.micro_rows * training.sequence_length
+    pairs = list(zip(anatomy.layers, anatomy.reaches, strict=True))
     kept = [
-        tokens * saved_bytes(layer, training, machine, reaches=reaches)
-        for layer, reaches in zip(anatomy.layers, anatomy.reaches(training), strict=True)
+        tokens * saved_bytes(layer, training, machine, reaches=reaches) for layer, reaches in pairs
     ]
     recomputed, activations = 0.0, sum(kept)
     if training.activation_checkpointing:
-        activations, recomputed = tokens * anatomy.model_width * size * len(kept), max(kept)
-    if training.activation_checkpointing == "selective":
-        activations += tokens * size * sum(_results(layer, machine) for layer in anatomy.layers)
+        behind = [layer for layer, reaches in pairs if reaches or layer.is_trained]
+        activations, recomputed = tokens * anatomy.model_width * size * len(behind), max(kept)
+        if training.activation_checkpointing == "selective":
+            activations += tokens * size * sum(_results(layer, machine) for layer in behind)
+    working = recomputed + _working(anatomy, training, machine, size)
+    head = _head(anatomy, tokens, machine, size)
     gradients = weights.trained * 4 / shards
     if training.batch_rows == training.micro_rows * machine.num_devices:
-        gradients = max(0.0, gradients - activations)
+        # Either all activations, or all gradients but the first layer's, or those, and no pass.
+        late = gradients - _first_weights(anatomy) * 4 / shards
+        gradients = max(0.0, late - activations, gradients - activations - max(working, head))
     last = tokens * anatomy.model_width * (4 + 2 * size)  # the last norm and its output
     return Memory(
         frozen=frozen / shards,
@@ -92,8 +97,8 @@ def plan_memory(anatomy: Anatomy, training: Training, machine: Machine) -> Memor
         whole_layers=_whole(anatomy, training, machine, size) if is_sharded else 0,
         casts=(weights.trained - weights.trained_experts) * 2 * (size == 2 and not is_sharded),
         activations=activations + last,
-        working=recomputed + _working(anatomy, training, machine, size),
-        head=_head(anatomy, tokens, machine, size),
+        working=working,
+        head=head,
     )
 
 
@@ -185,6 +190,12 @@ def _head(anatomy: Anatomy, tokens: int, machine: Machine, size: int) -> float:
     chunk = logits * 8
     trained = sum(p.num_weights for p in anatomy.head if p.is_trained)
     return chunk + trained * (4 + size)
+
+
+def _first_weights(anatomy: Anatomy) -> int:
+    """Return what trains in the first layer and the embeddings, whose gradients come last."""
+    in_head = sum(p.num_weights for p in anatomy.head if p.is_trained)
+    return anatomy.layers[0].weights.trained + max(0, anatomy.outside.trained - in_head)
 
 
 def find_sharing(anatomy: Anatomy, training: Training, machine: Machine) -> tuple[bool, bool]:

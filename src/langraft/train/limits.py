@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from langraft.core.errors import RecipeError
 from langraft.core.training import Training
 from langraft.graft.interface import check_experts
@@ -39,6 +41,20 @@ def refuse_missing(training: Training) -> None:
     """
     for setting in _coded(training):
         bitsandbytes(setting)
+
+
+def find_slow(training: Training, device_type: str) -> str:
+    """Return a remark on a precision that the processor has no products in; empty otherwise."""
+    if training.dtype == "float32" or device_type != "cpu" or _multiplies_bfloat16():
+        return ""
+    return (
+        "This processor multiplies bfloat16 without instructions for it, many times slower than "
+        "float32. Set training.dtype: float32."
+    )
+
+
+def _multiplies_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _coded(training: Training) -> list[str]:

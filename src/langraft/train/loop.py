@@ -37,7 +37,7 @@ from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.compiled import compile_layers
 from langraft.train.fill import fill_model
-from langraft.train.limits import refuse_impossible, refuse_missing
+from langraft.train.limits import find_slow, refuse_impossible, refuse_missing
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
@@ -151,6 +151,8 @@ def train_stage(
         )
     refuse_impossible(training, processes.world_size, processes.device.type)
     refuse_missing(training)
+    if remark := find_slow(training, processes.device.type):
+        console.print(f"  {remark}", highlight=False, soft_wrap=True)
     banks = [module for module in model.modules() if isinstance(module, ExpertBank)]
     check_mesh(training.mesh, processes.world_size, [len(bank.weight_in) for bank in banks])
     device, dtype = processes.device, getattr(torch, training.dtype)

@@ -202,9 +202,11 @@ def clip_gradients(
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
     if processes.world_size > 1:
         norm = (processes.sum(norm.double().square()) / num_copies).sqrt().float()
-    for group in by_mesh(parameters):
-        torch.nn.utils.clip_grads_with_norm_(group, max_norm, norm, foreach=True)
-    return float(norm)
+    found = float(norm)
+    if not found < max_norm - 1e-5:  # else the library would multiply all of them by 1
+        for group in by_mesh(parameters):
+            torch.nn.utils.clip_grads_with_norm_(group, max_norm, norm, foreach=True)
+    return found
 
 
 def reshard_model(root: TokenLosses) -> None:

@@ -33,6 +33,9 @@ def recompute_layers(model: Any, how: Literal[True, "selective"]) -> None:
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
     enable = getattr(model, "activation_checkpointing_enable", None)  # its name from 5.23
     (enable or model.gradient_checkpointing_enable)(options)
+    # The library asks for the gradient of the embeddings' output, which only the reentrant form
+    # needs: below the first layer that trains nothing is computed backward, nor recomputed.
+    model.disable_input_require_grads()
 
 
 def _policy(context: Any, operator: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
