@@ -174,6 +174,16 @@ def test_what_a_run_would_refuse_is_said_and_has_no_speed(
         assert words in plan.proposal.problem
 
 
+def test_a_base_without_projections_to_code_is_said_so() -> None:
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(tiny_config("gpt2"))
+    graft_model(model, MoELPR(new_experts=2))
+    stage = Stage(name="extend", tokens=64, mixture={"el": 1}, trains=("experts",), losses={})
+    settings = Training(sequence_length=8, micro_rows=8, quantize_frozen="int8")
+    plan = plan_method(model, (stage,), settings, "moe_lpr", find_machine("H100", 1))
+    assert "no frozen linear projection" in plan.notes[0]
+
+
 def test_unknown_experts_are_refused() -> None:
     with pytest.raises(ModelError, match="nonsense"):
         planned_large(find_machine("H200", 8), experts="nonsense")

@@ -87,6 +87,11 @@ def why_impossible(anatomy: Anatomy, training: Training, machine: Machine) -> st
             f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows {rows} x "
             f"{count} devices: {count} devices cannot train this as it is set"
         )
+    if training.quantize_frozen and anatomy.weights.frozen and not anatomy.codable:
+        return (
+            f"training.quantize_frozen: {training.quantize_frozen} finds no frozen linear "
+            "projection in the decoder layers of this base; leave it out"
+        )
     try:
         check_mesh(training.mesh, count, _banks(anatomy))
         refuse_impossible(training, count, "cpu" if machine.is_cpu else "cuda")
