@@ -6,6 +6,7 @@ import copy
 import json
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ _WORDS = {
     "hu": "a ház a folyó mellett áll és az öregember minden reggel végigmegy az úton",
     "tr": "ev nehrin yanında duruyor ve yaşlı adam her sabah yol boyunca yürüyor",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files of few and slow tests, so that none is left over for one process."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, counts[item.path]))
 
 
 @pytest.fixture(scope="session")
