@@ -121,6 +121,11 @@ class Machine:
         assert self.accelerator is not None
         return 0.95 * (self.accelerator.memory_bytes - _GIB)
 
+    @property
+    def device_type(self) -> str:
+        """What torch calls its devices."""
+        return "cpu" if self.is_cpu else "cuda"
+
     def in_precision(self, dtype: str) -> Machine:
         """Return the same devices with the peak of products in ``float32`` or ``bfloat16``."""
         card = self.accelerator

@@ -17,7 +17,7 @@ from langraft.recipes.anatomy import Anatomy
 from langraft.recipes.machine import Machine
 from langraft.recipes.memory import Memory, plan_memory
 from langraft.recipes.speed import Speed, plan_speed
-from langraft.train.limits import refuse_impossible
+from langraft.train.limits import check_batch, refuse_impossible
 from langraft.train.mesh import check_mesh
 
 _MOST_DEVICES = 4096
@@ -81,20 +81,16 @@ def why_impossible(anatomy: Anatomy, training: Training, machine: Machine) -> st
     Raises:
         ModelError: when no expert implementation has the name that is given.
     """
-    count, rows = machine.num_devices, training.micro_rows
-    if training.batch_rows % (rows * count):
-        return (
-            f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows {rows} x "
-            f"{count} devices: {count} devices cannot train this as it is set"
-        )
+    count = machine.num_devices
     if training.quantize_frozen and anatomy.weights.frozen and not anatomy.codable:
         return (
             f"training.quantize_frozen: {training.quantize_frozen} finds no frozen linear "
             "projection in the decoder layers of this base; leave it out"
         )
     try:
+        check_batch(training, count)
         check_mesh(training.mesh, count, _banks(anatomy))
-        refuse_impossible(training, count, "cpu" if machine.is_cpu else "cuda")
+        refuse_impossible(training, count, machine.device_type)
     except (RecipeError, TrainingError) as error:
         return f"as it is set {count} devices cannot train this: {error}"
     return ""
@@ -112,7 +108,7 @@ def propose(
         machine: With its accelerator named.
     """
     try:
-        refuse_impossible(training, machine.num_devices, "cpu" if machine.is_cpu else "cuda")
+        refuse_impossible(training, machine.num_devices, machine.device_type)
     except RecipeError as error:
         return Proposal(training=None, problem=str(error))
     best = _fastest(anatomies, training, machine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from langraft.core.errors import RecipeError
+from langraft.core.errors import RecipeError, TrainingError
 from langraft.core.training import Training
 from langraft.graft.interface import check_experts
 from langraft.train.quantize import bitsandbytes
@@ -30,6 +30,19 @@ def refuse_impossible(training: Training, num_processes: int, device_type: str) 
         raise RecipeError(
             "training.optimizer: paged_adamw_8bit moves moments from a GPU's memory to the host's; "
             "this machine trains on its CPU. Set adamw_8bit."
+        )
+
+
+def check_batch(training: Training, num_processes: int) -> None:
+    """Refuse a batch that so many processes cannot share.
+
+    Raises:
+        TrainingError: when it is no multiple of all their micro-batches.
+    """
+    if training.batch_rows % (training.micro_rows * num_processes):
+        raise TrainingError(
+            f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
+            f"{training.micro_rows} x {num_processes} processes. Change one of them."
         )
 
 

@@ -37,7 +37,7 @@ from langraft.train.attention import attend_by_document
 from langraft.train.checkpoint import Checkpoints
 from langraft.train.compiled import compile_layers
 from langraft.train.fill import fill_model
-from langraft.train.limits import find_slow, refuse_impossible, refuse_missing
+from langraft.train.limits import check_batch, find_slow, refuse_impossible, refuse_missing
 from langraft.train.linears import fast_linears
 from langraft.train.log import StageLog
 from langraft.train.loss import TokenLosses
@@ -144,11 +144,7 @@ def train_stage(
     info = graft_info(model)
     assert stage.trains is not None
     assert stage.losses is not None
-    if training.batch_rows % (training.micro_rows * processes.world_size):
-        raise TrainingError(
-            f"training.batch_rows {training.batch_rows} is not a multiple of micro_rows "
-            f"{training.micro_rows} x {processes.world_size} processes. Change one of them."
-        )
+    check_batch(training, processes.world_size)
     refuse_impossible(training, processes.world_size, processes.device.type)
     refuse_missing(training)
     if remark := find_slow(training, processes.device.type):
