@@ -1,6 +1,6 @@
 # Two commands do all the set-up; both cost seconds when nothing has changed.
 #   make quickstart   install, then graft three languages onto a small model and compare
-#   make test         install with the development tools, then all checks and tests
+#   make test         install with the development tools, then the checks and tests
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -43,10 +43,18 @@ $(BIN)/python:
 	  exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# uv installs in seconds what takes pip minutes. pip brings torch, as it may be told where a build
+# without CUDA is, and all the rest where uv cannot be used.
+define install
+	$(PIP) install --no-compile --constraint constraints.txt torch uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+	  --editable '$(1)' || $(PIP) install --constraint constraints.txt --editable '$(1)'
+endef
+
 $(INSTALLED): $(SETTINGS) | $(BIN)/python
-	$(PIP) install --constraint constraints.txt --editable .
+	$(call install,.)
 	@touch $@
 
 $(INSTALLED_DEV): $(SETTINGS) | $(BIN)/python
-	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	$(call install,.[dev])
 	@touch $(INSTALLED) $@

@@ -92,8 +92,8 @@ def make_step(num_layers: int, width: int, dtype_name: str, rows: list[list[int]
     from langraft.graft.freeze import set_trainable
     from langraft.graft.methods.moe_lpr import MoELPR
     from langraft.graft.surgery import graft_model
-    from langraft.train.attention import attend_by_document
-    from langraft.train.loss import TokenLosses
+    from langraft.train.compute.chunked_loss import TokenLosses
+    from langraft.train.compute.document_attention import attend_by_document
 
     torch.manual_seed(0)
     config = LlamaConfig(

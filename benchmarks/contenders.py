@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig, MixtralConfig
 
-from langraft.core.stage import Stage
-from langraft.core.training import Training
-from langraft.graft.expanded_ffn import expanded_ffns
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.moe.expanded_ffn import expanded_ffns
 from langraft.graft.surgery import graft_model
-from langraft.recipes.plan import plan_method
+from langraft.plan.plan import plan_method
 
 MIXTURE = {"en": 1.0}  # of stages that the benchmarks give a loader of their own
 

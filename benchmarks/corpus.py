@@ -23,20 +23,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from langraft.core.corpus import Corpus, Deduplication
 from langraft.core.document import Document
+from langraft.core.settings.corpus import Corpus, Deduplication
 from langraft.corpus.build import build_corpus
 from langraft.corpus.cleaning import in_batches
+from langraft.corpus.dedup.minhash import band_keys, signatures
 from langraft.corpus.engines.local import Local
 from langraft.corpus.filters.decontaminate import Decontaminate
 from langraft.corpus.filters.language import Language
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
 from langraft.corpus.filters.repetition import Repetition
-from langraft.corpus.minhash import band_keys, signatures
 from langraft.corpus.sources.files import Files
 from langraft.corpus.text_batch import TextBatch
-from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.tokenizers.training import train_tokenizer
 
 REPEATS = 3
 MEGABYTE = 1e6
@@ -76,12 +77,12 @@ def filters(path: Path, language: str) -> None:
         items = Path(folder) / "items.txt"
         items.write_text("\n".join(t[:200].replace("\n", " ") for t in texts[::7]))
         steps: dict[str, Callable[[TextBatch], Any]] = {
-            "repair": Repair().start(language),
-            "quality": Quality().start(language),
-            "repetition": Repetition().start(language),
-            "decontaminate": Decontaminate(paths=(str(items),)).start(language),
+            "repair": Repair().make_judge(language),
+            "quality": Quality().make_judge(language),
+            "repetition": Repetition().make_judge(language),
+            "decontaminate": Decontaminate(paths=(str(items),)).make_judge(language),
             "MinHash": hashing,
-            "language (lingua)": Language().start(language),
+            "language (lingua)": Language().make_judge(language),
         }
     print(f"{language}: {len(texts):,} documents, {megabytes:.0f} MB")
     for name, step in steps.items():

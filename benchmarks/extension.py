@@ -18,7 +18,7 @@ from pathlib import Path
 
 import langraft
 from langraft.core.artifacts import read_manifest
-from langraft.core.recipe import Recipe
+from langraft.core.settings.recipe import Recipe
 from langraft.evaluate.evaluation import evaluate_model
 
 RECIPE = Path(__file__).parent / "recipes" / "shredding.yaml"

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from langraft.core.settings import parse_count
-from langraft.core.stage import Stage
-from langraft.corpus.shards import SHARD_TOKENS, open_stream
+from langraft.core.settings.settings import parse_count
+from langraft.core.settings.stage import Stage
+from langraft.corpus.storage.shards import SHARD_TOKENS, open_stream
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.resolve import resolve

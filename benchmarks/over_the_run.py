@@ -14,7 +14,7 @@ from statistics import fmean
 
 import matplotlib.pyplot as plt
 
-from langraft.core.artifacts import read_json
+from langraft.core.files import read_json
 from langraft.core.language import language_name
 from langraft.train.log import read_log
 

@@ -27,9 +27,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.families.sites import decoder_layers
-from langraft.graft.expanded_ffn import expanded_ffns
-from langraft.train.loss import TokenLosses
-from langraft.train.parallel import Processes
+from langraft.graft.moe.expanded_ffn import expanded_ffns
+from langraft.train.compute.chunked_loss import TokenLosses
+from langraft.train.processes.group import Processes
 
 DATA, OPTIMIZER, REST = "data", "optimizer", "side losses, clipping, log, Python"
 HEAD = "head and loss"

@@ -29,22 +29,23 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from langraft.core.artifacts import write_json
-from langraft.core.recipe import Languages
-from langraft.core.stage import Stage
-from langraft.core.training import Training
-from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.core.files import write_json
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
+from langraft.corpus.storage.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods import METHODS
 from langraft.graft.surgery import graft_model
-from langraft.recipes.machine import Machine
-from langraft.recipes.plan import plan_method
-from langraft.train.limits import find_slow
+from langraft.graft.wrappers.column_choice import planned_free_columns
+from langraft.plan.hardware import Hardware
+from langraft.plan.plan import plan_method
 from langraft.train.loop import train_stage
-from langraft.train.parallel import Processes
+from langraft.train.preflight import remark_on_precision
+from langraft.train.processes.group import Processes
 
 LANGUAGES = Languages(original=("en",), new=("el",))
 LLAMA = {
@@ -130,7 +131,9 @@ def build(config: dict[str, Any], method: AbstractMethod, training: Training, de
     with torch.device(device):
         model: Any = AutoModelForCausalLM.from_config(given, dtype=getattr(torch, training.dtype))
     rare = range(0, config["vocab_size"], 2) if method.token_rows == "rare" else ()
-    return graft_model(model, method, rare_tokens=rare)
+    choice = method.column_choice
+    columns = planned_free_columns(model, choice.frozen_share) if choice else None
+    return graft_model(model, method, rare_tokens=rare, free_columns=columns)
 
 
 def make_stage(method: AbstractMethod, name: str, training: Training) -> Stage:
@@ -204,7 +207,7 @@ def causal_attention_backward_flops(_: Any, q_shape: Any, *rest: Any, **others: 
 
 
 def grouped_linear_flops(x_shape: Any, weight_shape: Any, *rest: Any, **others: Any) -> int:
-    """Rows times both widths, of the products of langraft/graft/products.py."""
+    """Rows times both widths, of the products of langraft/graft/moe/grouped_linear.py."""
     del rest, others
     return 2 * x_shape[0] * weight_shape[1] * weight_shape[2]
 
@@ -215,18 +218,11 @@ def grouped_weights_flops(gradient_shape: Any, x_shape: Any, *rest: Any, **other
     return 2 * x_shape[0] * gradient_shape[1] * x_shape[1]
 
 
-def linear_flops(x_shape: Any, weight_shape: Any, *rest: Any, **others: Any) -> int:
-    """Rows times both widths, of a product that oneDNN computes."""
-    del rest, others
-    return 2 * x_shape[0] * weight_shape[0] * weight_shape[1]
-
-
 UNCOUNTED: dict[Any, Any] = {
     torch.ops.aten._grouped_mm: grouped_mm_flops,
-    torch.ops.mkldnn._linear_pointwise: linear_flops,
     torch.ops.langraft.grouped_linear: grouped_linear_flops,
-    torch.ops.langraft.grouped_linear_towards_inputs: grouped_linear_flops,
-    torch.ops.langraft.grouped_linear_towards_weights: grouped_weights_flops,
+    torch.ops.langraft.grouped_linear_grad_input: grouped_linear_flops,
+    torch.ops.langraft.grouped_linear_grad_weight: grouped_weights_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: causal_attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
         causal_attention_backward_flops
@@ -266,7 +262,7 @@ def measure(configuration: Configuration) -> dict[str, Any]:
     training = Training.model_validate(ROWS | changes)
     stage = make_stage(method, stage_name, training)
     empty = build(config, method, training, "meta")
-    plan = plan_method(empty, (stage,), training, method.key, Machine(is_cpu=True)).stages[0]
+    plan = plan_method(empty, (stage,), training, method.key, Hardware(is_cpu=True)).stages[0]
     vocab_size = config["vocab_size"]
     counted = build(config, method, training, "cpu")
     with FlopCount() as counter:
@@ -311,7 +307,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     print(f"{'':38} {'planned':>8} {'measured':>8} {'error':>6} {'RSS':>6}   FLOPs: error")
     for number in range(len(CONFIGURATIONS)) if given.only is None else [given.only]:
-        if find_slow(Training.model_validate(CONFIGURATIONS[number][4]), "cpu"):
+        if remark_on_precision(Training.model_validate(CONFIGURATIONS[number][4]), "cpu"):
             continue
         row = measure(CONFIGURATIONS[number])
         command = [sys.executable, __file__, "--only", str(number), "--resident"]

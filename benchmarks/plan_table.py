@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from langraft.core.artifacts import write_text
-from langraft.core.stage import Stage
-from langraft.core.training import Training
+from langraft.core.files import write_text
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
-from langraft.recipes.machine import find_machine
-from langraft.recipes.plan import Plan, plan_method
+from langraft.plan.hardware import find_hardware
+from langraft.plan.plan import Plan, plan_method
 
 TOKENS = 1_000_000_000
 TRAINING = Training(sequence_length=4096, batch_rows=512, micro_rows=1, dtype="bfloat16")
@@ -76,27 +76,27 @@ def plan(config: dict[str, Any], accelerator: str, num_devices: int) -> Plan:
         model: Any = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     method = MoELPR(new_experts=5)
     stage = method.complete_stage(Stage(name="extend", tokens=TOKENS, mixture={"el": 1}))
-    machine = find_machine(accelerator, num_devices)
-    return plan_method(graft_model(model, method), (stage,), TRAINING, method.key, machine)
+    hardware = find_hardware(accelerator, num_devices)
+    return plan_method(graft_model(model, method), (stage,), TRAINING, method.key, hardware)
 
 
 def row(base: str, planned: Plan) -> str:
     """Return a line of the table."""
-    machine, proposal = planned.machine, planned.proposal
-    assert machine.accelerator is not None
-    assert proposal is not None
-    start = [base, f"{machine.num_devices} {machine.accelerator.name}"]
-    if proposal.training is None or proposal.memory is None:
-        takes = proposal.problem.split(" It takes ")[-1]
+    hardware, search = planned.hardware, planned.search
+    assert hardware.accelerator is not None
+    assert search is not None
+    start = [base, f"{hardware.num_devices} {hardware.accelerator.name}"]
+    if search.training is None or search.memory is None:
+        takes = search.problem.split(" It takes ")[-1]
         return " | ".join([*start, "does not fit", "", "", "", "", "", takes])
-    mesh, speed = proposal.training.mesh, proposal.speeds[0]
-    shards = machine.num_devices // mesh.replicate
+    mesh, speed = search.training.mesh, search.speeds[0]
+    shards = hardware.num_devices // mesh.replicate
     shown = f"{mesh.replicate} x {shards}" + (f", expert {mesh.expert}" * (mesh.expert > 1))
     cells = [
-        str(proposal.training.micro_rows),
-        str(proposal.training.activation_checkpointing).lower(),
+        str(search.training.micro_rows),
+        str(search.training.activation_checkpointing).lower(),
         shown,
-        f"{proposal.memory.peak / 2**30:.0f} GiB",
+        f"{search.memory.peak / 2**30:.0f} GiB",
         f"{speed.tokens_per_second:,.0f}",
         f"{speed.hours:,.2f}",
         f"{speed.device_hours:,.0f}",

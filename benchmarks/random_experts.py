@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from langraft.graft import experts
+from langraft.graft.moe import experts
 from langraft.recipes.compare import compare_methods
 from langraft.recipes.load import load_recipe
 

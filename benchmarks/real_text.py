@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from langraft.core.recipe import Languages
-from langraft.core.settings import parse_count
-from langraft.core.stage import Stage
-from langraft.core.training import Training
-from langraft.corpus.shards import ShardWriter, open_stream
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.settings import parse_count
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.sources.almanac import Almanac
 from langraft.corpus.sources.files import Files
-from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+from langraft.corpus.storage.shards import ShardWriter, open_stream
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.curriculum.resolve import resolve
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.tokenizers.training import train_tokenizer
 
 LANGUAGES = Languages(original=("en",), new=("el", "hu", "tr"))
 MOST_CHARACTERS = 1_000_000  # of a language

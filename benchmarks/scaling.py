@@ -39,8 +39,8 @@ from rounds import (
 )
 from steps import own_steps
 
-from langraft.core.recipe import Languages
-from langraft.train.parallel import Processes, join_processes
+from langraft.core.settings.languages import Languages
+from langraft.train.processes.group import Processes, join_processes
 
 GROWING: dict[str, dict[str, dict[str, Any]]] = {
     "experts": {f"{n + 1} experts": {"num_new_experts": n} for n in (1, 3, 5, 7, 15)},

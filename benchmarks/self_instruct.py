@@ -13,9 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from langraft.cli.generation import result_table
-from langraft.instruct.generate import generate
-from langraft.instruct.generation import parse_generation
+from langraft.cli.instruct_tables import result_table
+from langraft.self_instruct.generate import generate
+from langraft.self_instruct.settings import parse_settings
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--template", default="", help="own prompt; for teacher.yaml the short one")
     parser.add_argument("--out", type=Path, help="default: a folder that is deleted")
     given = parser.parse_args()
-    generation = parse_generation(
+    settings = parse_settings(
         {
             "languages": given.languages,
             "teacher": {
@@ -50,8 +50,8 @@ def main() -> None:
     )
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        made = generate(generation, given.out or Path(folder))
-    print(result_table(made.manifest))
+        manifest = generate(settings, given.out or Path(folder))
+    print(result_table(manifest))
     print(f"{time.monotonic() - started:.0f} seconds")
 
 

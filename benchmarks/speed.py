@@ -38,7 +38,7 @@ from rounds import (
 )
 from steps import Steps, expert_load, loop_side_loss, next_token_loss, own_steps, peer_steps
 
-from langraft.train.parallel import Processes
+from langraft.train.processes.group import Processes
 
 IMPLEMENTATIONS = ("eager", "grouped_mm")
 STAGES = {"1": "extend", "2": "review"}

@@ -15,13 +15,13 @@ from real_text import LANGUAGES, LaterLoader
 from rich.console import Console
 from torch import Tensor
 
-from langraft.core.recipe import Languages
+from langraft.core.settings.languages import Languages
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
-from langraft.graft.losses import balance_loss, language_prior_loss
+from langraft.graft.moe.losses import balance_loss, language_prior_loss
 from langraft.graft.surgery import graft_info
 from langraft.train.log import read_log
 from langraft.train.loop import train_stage
-from langraft.train.parallel import Processes
+from langraft.train.processes.group import Processes
 
 Steps = Callable[[int], list[float]]
 """Takes so many steps and returns the seconds of each."""

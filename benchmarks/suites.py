@@ -12,19 +12,22 @@ from typing import Any
 
 import torch
 import yaml
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from langraft.cli.show import benchmark_table, plain
-from langraft.core.recipe import Evaluation, Languages
-from langraft.evaluate.harness import score_plans
-from langraft.evaluate.task_cache import TaskCache
-from langraft.evaluate.task_plan import TaskPlan, plan_tasks
-from langraft.evaluate.task_score import TaskScore, mean_pairs, pair_scores
+from langraft.cli.score_tables import benchmark_table
+from langraft.core.settings.evaluation import EvaluationSettings
+from langraft.core.settings.languages import Languages
+from langraft.evaluate.benchmarks.harness import score_plans
+from langraft.evaluate.benchmarks.score_cache import ScoreCache
+from langraft.evaluate.benchmarks.task_means import mean_pairs, mean_suite
+from langraft.evaluate.benchmarks.task_plan import TaskPlan, plan_tasks
+from langraft.evaluate.benchmarks.task_scores import TaskScore, pair_scores
 from langraft.families.load import load_tokenizer
-from langraft.graft.store import fingerprint_base, load_base, tokenizer_folder
-from langraft.recipes.base import base_folder
+from langraft.graft.description import fingerprint_base, tokenizer_folder
+from langraft.graft.store import load_base
+from langraft.recipes.run_context import base_folder
+from langraft.report.benchmarks import NO_SIGNAL, Means
+from langraft.report.tables import format_table
 
 Scores = dict[str, list[TaskScore]]
 
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--suite", default="polylm")
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--limit", type=int, default=None, help="first items of each task")
+    parser.add_argument("--limit-each", type=int, default=None, help="of each phenomenon")
     parser.add_argument("--languages", default="", help="codes, for a folder that is no run")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache/tasks"))
@@ -46,10 +50,11 @@ def main() -> None:
         codes = languages.all
     else:
         codes = tuple(filter(None, arguments.languages.split(",")))
-    wanted = Evaluation(
+    wanted = EvaluationSettings(
         suites=(arguments.suite,),
         data_dir=arguments.data_dir,
         limit=arguments.limit,
+        limit_each=arguments.limit_each,
         batch_size=arguments.batch_size,
     )
     plans = plan_tasks(wanted, codes)
@@ -61,15 +66,21 @@ def main() -> None:
     before = score(base, plans, wanted, arguments.cache, is_tuned=False)
     after = score(graft, plans, wanted, arguments.cache, is_tuned=is_tuned)
     roles = {code: languages.role(code) for code in codes}
-    means = {
-        suite: mean_pairs(pair_scores(before[suite], found, roles))
-        for suite, found in after.items()
-    }
+    pairs = {suite: pair_scores(before[suite], found, roles) for suite, found in after.items()}
+    means = Means(
+        {suite: mean_pairs(found) for suite, found in pairs.items()},
+        {suite: mean_suite(found) for suite, found in pairs.items()},
+    )
     print(benchmark_table({arguments.folder.name: [means]}))
 
 
 def score(
-    folder: Path, plans: dict[str, TaskPlan], wanted: Evaluation, cache: Path, *, is_tuned: bool
+    folder: Path,
+    plans: dict[str, TaskPlan],
+    wanted: EvaluationSettings,
+    cache: Path,
+    *,
+    is_tuned: bool,
 ) -> Scores:
     """Score a model or a graft, on a GPU where there is one; a tuned one as after a chat stage."""
     model: Any = load_base(folder)
@@ -81,7 +92,7 @@ def score(
         batch_size=wanted.batch_size,
         limit=wanted.limit,
         is_tuned=is_tuned,
-        cache=TaskCache(
+        cache=ScoreCache(
             folder=cache, model=fingerprint_base(folder), report=Console(stderr=True).print
         ),
     )
@@ -89,18 +100,21 @@ def score(
 
 def print_scores(scores: Scores) -> None:
     for suite, found in scores.items():
-        table = Table(suite, "language", "metric", "value", "chance", "items", box=SIMPLE_HEAD)
-        for each in found:
-            error = "" if each.stderr is None else f" \N{PLUS-MINUS SIGN} {each.stderr:.3f}"
-            table.add_row(
+        rows = [
+            (
                 f"{each.benchmark} {each.part}".strip(),
                 each.language,
                 each.metric,
-                f"{each.value:.3f}{error}",
+                f"{each.value:.3f}"
+                + ("" if each.stderr is None else f" \N{PLUS-MINUS SIGN} {each.stderr:.3f}"),
                 "" if each.chance is None else f"{each.chance:.3f}",
+                NO_SIGNAL if each.is_near_chance else "",
                 str(each.items),
             )
-        print(plain(table))
+            for each in found
+        ]
+        columns = [suite, "language", "metric", "value", "chance", "", "items"]
+        print(format_table(columns, rows))
 
 
 if __name__ == "__main__":

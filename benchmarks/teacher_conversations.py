@@ -16,8 +16,9 @@ import json
 import random
 from pathlib import Path
 
-from langraft.instruct.instruction import Instruction, clean_input
-from langraft.instruct.prompt import read_template, show_task, write_prompt
+from langraft.chat.formats import clean_input
+from langraft.self_instruct.prompt import format_task, read_template, write_prompt
+from langraft.self_instruct.records import Instruction
 
 SHOWN = ASKED = 3
 MOST_CHARACTERS = 3000  # of prompt and answer, so that both fit a row
@@ -45,14 +46,16 @@ def main() -> None:
     ]
     random.Random(0).shuffle(tasks)
     seeds, tasks = tasks[:100], tasks[100:]
-    template = read_template(TEMPLATE)
+    template = read_template(str(TEMPLATE))
     num_written = 0
     with given.out.open("w", encoding="utf-8") as file:
         for start in range(0, len(tasks) - SHOWN - ASKED, SHOWN):
             shown = tasks[start : start + SHOWN]
             asked = tasks[start + SHOWN : start + SHOWN + ASKED]
             prompt = write_prompt(shown, ASKED, given.language, template)
-            answer = "\n".join(show_task(n, task) for n, task in enumerate(asked, start=SHOWN + 1))
+            answer = "\n".join(
+                format_task(n, task) for n, task in enumerate(asked, start=SHOWN + 1)
+            )
             answer = answer.removeprefix(f"###\n{SHOWN + 1}. Instruction: ")
             if len(prompt) + len(answer) > MOST_CHARACTERS:
                 continue

@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, Trainer, TrainingArguments
 
 import langraft
-from langraft.graft.losses import TokenRoles, mean_over_layers
+from langraft.graft.moe.losses import TokenRoles, mean_over_layers
 
 VOCABULARY = 128
 

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 import langraft
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 
 def make_base(folder: Path) -> None:

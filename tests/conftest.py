@@ -12,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-from langraft.corpus.tokenizer import train_tokenizer
+from langraft.tokenizers.training import train_tokenizer
+from thorough import is_thorough
 from tiny import VOCAB_SIZE, tiny_model
+
+# A machine that is busy elsewhere makes any example slow; what hangs is found by other means.
+settings.register_profile("langraft", deadline=None)
+settings.load_profile("langraft")
 
 LANGUAGES = ("en", "el", "hu", "tr")
 _WORDS = {
@@ -26,10 +32,14 @@ _WORDS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with files of few and slow tests, so that none is left over for one process."""
+    """Skip what the thorough profile runs; begin with what takes long."""
+    if not is_thorough():
+        for item in items:
+            if item.get_closest_marker("thorough"):
+                item.add_marker(pytest.mark.skip(reason="scripts/test --thorough runs it"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     counts = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path not in slow, counts[item.path]))
+    items.sort(key=lambda item: (item.path not in slow, -counts[item.path]))
 
 
 @pytest.fixture(scope="session")

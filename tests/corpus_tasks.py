@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,20 @@ class Leaves:
     def __call__(self) -> None:
         with self.mark.open("a") as file:
             file.write("x")
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Leaves a mark and works for some time."""
+
+    mark: Path
+    seconds: float
+    name: str = "part 10"
+    num_bytes: int = 2**24
+
+    def __call__(self) -> None:
+        self.mark.touch()
+        time.sleep(self.seconds)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from langraft.instruct.teacher import Answer, FaultKind, Question
+from langraft.self_instruct.teacher import Answer, FaultKind, Question
 
 
 @dataclass

@@ -16,13 +16,14 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from command_line import langraft
+
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 METHODS = "moe_lpr,full,no_replay,moe_ct"
 
 
-def command(recipe: Path, out: Path, *more: str) -> list[str]:
-    at = ["compare", str(recipe), "--out", str(out), "--methods", METHODS, "--seeds", "2"]
-    return [sys.executable, "-m", "langraft", *at, *more]
+def words(recipe: Path, out: Path, *more: str) -> list[str]:
+    return ["compare", str(recipe), "--out", str(out), "--methods", METHODS, "--seeds", "2", *more]
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, An
 @pytest.fixture(scope="module")
 def finished(recipe: Path) -> tuple[Path, str]:
     out = recipe.parent / "finished"
-    done = subprocess.run(
-        command(recipe, out), capture_output=True, text=True, check=True, env=ONE_THREAD
-    )
-    return out, done.stdout
+    return out, langraft(*words(recipe, out)).stdout
 
 
 def comparison(out: Path) -> dict[str, Any]:
@@ -86,6 +84,7 @@ def test_methods_see_the_same_text_in_the_same_order(finished: tuple[Path, str])
     assert first_step(out, 0, "full")["loss_by_language"] != pytest.approx(first, rel=1e-4)
 
 
+@pytest.mark.thorough
 def test_killed_at_a_random_moment_and_run_again_it_gives_the_same_table(
     recipe: Path, finished: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -93,7 +92,7 @@ def test_killed_at_a_random_moment_and_run_again_it_gives_the_same_table(
     pause = random.Random(time.time_ns())
     for _ in range(3):
         process = subprocess.Popen(
-            command(recipe, tmp_path / "killed"),
+            [sys.executable, "-m", "langraft", *words(recipe, tmp_path / "killed")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=ONE_THREAD,
@@ -101,9 +100,7 @@ def test_killed_at_a_random_moment_and_run_again_it_gives_the_same_table(
         time.sleep(pause.uniform(4, 12))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run(
-        command(recipe, tmp_path / "killed"), capture_output=True, check=True, env=ONE_THREAD
-    )
+    langraft(*words(recipe, tmp_path / "killed"))
     assert comparison(tmp_path / "killed") == comparison(out)
     for name in ("seed-0/moe_lpr", "seed-1/moe_ct"):
         paths = [
@@ -114,9 +111,7 @@ def test_killed_at_a_random_moment_and_run_again_it_gives_the_same_table(
 
 
 def test_an_unknown_method_is_named(recipe: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*command(recipe, tmp_path / "x"), "--methods", "moe_lpt"], capture_output=True, text=True
-    )
+    done = langraft(*words(recipe, tmp_path / "x", "--methods", "moe_lpt"), check=False)
     assert done.returncode == 2
     assert "--methods: given 'moe_lpt'" in done.stderr
     assert "Did you mean 'moe_lpr'?" in done.stderr

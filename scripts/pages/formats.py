@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langraft.export.folder import TOLERANCE
+from langraft.export.proof import TOLERANCE
 from langraft.families.family import FAMILIES
 from pages import page, summary, table
 
@@ -13,15 +13,18 @@ def render() -> str:
     """Return the page."""
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
-    twins = [FAMILIES[name].twin for name in FAMILIES]
-    with_dense = sorted({f"`{twin.architecture}`" for twin in twins if twin.has_dense_layers})
+    with_dense = set[str]()
     for name in FAMILIES:
         family = FAMILIES[name]
-        rows.append((f"`{name}`", summary(family), f"`{family.twin.architecture}`"))
-        notes += [f"- `{name}`: {family.twin.caveat}"] if family.twin.caveat else []
-        check = summary(family.why_not)
-        if not check.startswith("Say nothing"):
-            notes.append(f"- `{name}`, checked before anything runs: {check}")
+        twin = family.twin
+        rows.append((f"`{name}`", summary(family), f"`{twin.architecture}`"))
+        if twin.unsupported_keys:
+            keys = " or ".join(f"`{key}`" for key in twin.unsupported_keys)
+            notes.append(f"- `{name}`: not for a base with {keys}; {twin.unsupported_reason}.")
+        if twin.caveat:
+            notes.append(f"- `{name}`: {twin.caveat}")
+        if twin.has_dense_layers:
+            with_dense.add(f"`{twin.architecture}`")
     return page(
         "Export formats",
         "A grafted model of one of these families is written as its standard mixture-of-experts "
@@ -33,7 +36,7 @@ def render() -> str:
         "What no standard class holds (another family, `moe_ct` with its gate, layers with "
         "unequal numbers of experts) is exported as a portable folder: the base's own class and a "
         "small modelling file that transformers runs with `trust_remote_code=True`. The same "
-        f"equality is checked. Layers without experts fit {' and '.join(with_dense)} alone. "
-        "A model without experts (`method: full`) is exported as its own class. "
+        f"equality is checked. Only {' and '.join(sorted(with_dense))} can have layers without "
+        "experts. A model without experts (`method: full`) is exported as its own class. "
         "See [Export and serving](../guide/export.md).",
     )

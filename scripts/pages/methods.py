@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from langraft.core.recipe import Languages
+from langraft.core.settings.languages import Languages
 from langraft.graft.methods import METHODS
 from pages import page, summary, table
 from pages.recipe import default_of, type_of
@@ -34,7 +34,7 @@ def _row(name: str) -> tuple[str, ...]:
         summary(METHODS[name]),
         method.paper,
         _codes(method.groups),
-        _codes(method.side_losses()) or "none",
+        _codes(method.loss_names) or "none",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -11,9 +12,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from langraft.core.parse import recipe_model
-from langraft.core.recipe import Recipe
-from langraft.core.settings import Count, parse_count
+from langraft.core.settings.parse import recipe_model
+from langraft.core.settings.recipe import Recipe
+from langraft.core.settings.settings import parse_count
 from langraft.recipes.load import REGISTRIES
 from pages import page, summary, table
 
@@ -76,8 +77,7 @@ def _inherited(field: FieldInfo) -> str:
 
 def type_of(field: FieldInfo) -> str:
     """Write a field's type and limits in words."""
-    is_count = any(getattr(m, "func", None) is parse_count for m in field.metadata)
-    words = "count" if is_count else _words(field.annotation)
+    words = "count" if _is_count(field.metadata) else _words(field.annotation)
     return ", ".join([words, *(w for m in field.metadata if (w := _limit(m)))])
 
 
@@ -99,11 +99,10 @@ def default_of(field: FieldInfo) -> str:
 
 def _words(annotation: Any) -> str:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Count:
-        return "count"
     if origin is typing.Annotated:
         limits = [w for m in annotation.__metadata__ if (w := _limit(m))]
         named = "language" if annotation.__metadata__ and _is_language(annotation) else ""
+        named = "count" if _is_count(annotation.__metadata__) else named
         return ", ".join([named or _words(inner[0]), *limits])
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inner)
@@ -120,6 +119,10 @@ def _words(annotation: Any) -> str:
         return "keys"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
     return names.get(annotation, "anything")
+
+
+def _is_count(metadata: Iterable[Any]) -> bool:
+    return any(getattr(m, "func", None) is parse_count for m in metadata)
 
 
 def _is_language(annotation: Any) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from langraft.core.parse import recipe_model
-from langraft.core.settings import parse_count
+from langraft.core.settings.parse import recipe_model
+from langraft.core.settings.settings import parse_count
 from langraft.corpus.engines import ENGINES
 from langraft.corpus.filters import FILTERS
 from langraft.graft.methods import METHODS

@@ -12,12 +12,13 @@ import torch
 from transformers import AutoTokenizer
 
 from langraft.cli.chat import Chat
-from langraft.core.recipe import Languages
-from langraft.corpus.vocabulary.extension import extend_tokenizer
+from langraft.cli.chat_model import load_chat_model
+from langraft.core.settings.languages import Languages
 from langraft.families.load import load_model
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import load, save
 from langraft.graft.surgery import graft_model
+from langraft.tokenizers.extension import extend_tokenizer
 from tiny import VOCAB_SIZE
 
 ENGLISH = "the old man walks along the road"
@@ -47,10 +48,7 @@ def graft(save_base: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 def answer(folder: Path, text: str, guard: str) -> str:
-    chat = Chat(
-        folder, max_tokens=6, temperature=0.0, guard=guard, identifier=None, has_own_code=False
-    )
-    return chat.answer(text)
+    return Chat(load_chat_model(folder, guard=guard), max_tokens=6, temperature=0.0).answer(text)
 
 
 def test_a_guarded_prompt_is_answered_as_by_the_base(graft: Path, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chat_templates import CHATML
+from langraft.chat.tokenizer_files import save_chat_tokenizer
 from langraft.cli.chat import Chat, converse
+from langraft.cli.chat_model import load_chat_model
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Languages
-from langraft.evaluate.answer_routing import original_shares
+from langraft.core.settings.languages import Languages
+from langraft.evaluate.routing_trace import original_share_by_layer
 from langraft.export.folder import export_model
 from langraft.families.load import load_model
 from langraft.graft.methods.full import Full
@@ -22,7 +24,6 @@ from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import load, save
 from langraft.graft.surgery import graft_model
-from langraft.instruct.tokenizer import save_chat_tokenizer
 
 ENGLISH = "the old man walks along the road every morning"
 GREEK = "ο γέρος περπατά στον δρόμο κάθε πρωί"
@@ -40,16 +41,9 @@ def graft(save_base: Callable[..., Path], tmp_path: Path) -> Path:
     return graft_of(save_base(), MoELPR(new_experts=2), tmp_path / "graft")
 
 
-def chat_with(folder: Path, **options: Any) -> Chat:
-    settings: dict[str, Any] = {
-        "max_tokens": 12,
-        "temperature": 0.0,
-        "guard": "off",
-        "identifier": None,
-        "has_own_code": False,
-        "template": "polylm",
-    }
-    return Chat(folder, **settings | options)
+def chat_with(folder: Path, max_tokens: int = 12, **options: Any) -> Chat:
+    model = load_chat_model(folder, **{"template": "polylm"} | options)
+    return Chat(model, max_tokens=max_tokens, temperature=0.0)
 
 
 def test_the_pieces_of_an_answer_are_the_answer(graft: Path) -> None:
@@ -73,7 +67,7 @@ def test_an_interrupted_answer_is_kept_and_the_conversation_goes_on(graft: Path)
     assert whole.startswith(partial)
     assert 0 < len(partial) < len(whole)
     assert chat.answer(ENGLISH)
-    assert [turn.role for turn in chat._turns] == ["user", "assistant"] * 2
+    assert [message.role for message in chat.messages] == ["user", "assistant"] * 2
 
 
 def test_a_model_without_a_template_is_asked_with_the_one_that_is_given(graft: Path) -> None:
@@ -95,7 +89,7 @@ def test_the_share_of_an_answer_is_that_of_the_tokens_that_predict_it(graft: Pat
     with model.langraft.recorder.recording() as routing, torch.no_grad():
         model(input_ids=ids)
         wanted = [float(routing[n].shares_TE()[11:19, 0].mean()) for n in range(2)]
-    assert original_shares(model, ids, 12) == pytest.approx(wanted)
+    assert original_share_by_layer(model, ids, 12) == pytest.approx(wanted)
     assert 0 < min(wanted) < 1
 
 
@@ -104,9 +98,9 @@ def test_a_gate_and_a_layer_without_experts_have_a_share(
 ) -> None:
     base, ids = save_base(), torch.arange(9)[None]
     gated = load(graft_of(base, MoECT(new_experts=2, gate="fixed"), tmp_path / "gated"))
-    assert original_shares(gated, ids, 4) == pytest.approx([0.5, 0.5])
+    assert original_share_by_layer(gated, ids, 4) == pytest.approx([0.5, 0.5])
     some = load(graft_of(base, MoELPR(new_experts=2, layers=(1,)), tmp_path / "some"))
-    shares = original_shares(some, ids, 4)
+    shares = original_share_by_layer(some, ids, 4)
     assert shares[0] == 1.0
     assert shares[1] < 1.0
 

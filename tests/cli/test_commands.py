@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,15 +52,25 @@ def fails(
     return run
 
 
-def test_help_answers_in_under_half_a_second() -> None:
-    fastest = 9.0
-    for _ in range(3):
-        started = time.monotonic()
-        subprocess.run(
-            [sys.executable, "-m", "langraft", "--help"], capture_output=True, check=True
-        )
-        fastest = min(fastest, time.monotonic() - started)
-    assert fastest < 0.5
+def processor_seconds(*arguments: str) -> float:
+    """Return the time of the processor, not of the clock: other tests run beside this one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_takes_at_most_twice_what_its_libraries_take(tmp_path: Path) -> None:
+    """Half a second on a laptop; beside its libraries alone, as machines differ by three times."""
+    bare = tmp_path / "bare.py"
+    bare.write_text(
+        "import typer\napp = typer.Typer(rich_markup_mode=None)\napp.command()(print)\napp()\n"
+    )
+    pairs = [
+        (processor_seconds("-m", "langraft", "--help"), processor_seconds(str(bare), "--help"))
+        for _ in range(5)
+    ]
+    assert min(ours for ours, _ in pairs) < 2 * min(theirs for _, theirs in pairs)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -72,7 +82,8 @@ def test_every_verb_has_help(verb: str) -> None:
 
 def test_help_loads_no_heavy_library() -> None:
     code = (
-        "import sys; import langraft.cli.main; print({'torch','transformers'} & set(sys.modules))"
+        "import sys; import langraft.cli.main; "
+        "print({'torch', 'transformers', 'pydantic', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

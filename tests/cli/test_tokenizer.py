@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from langraft.cli.main import app
 from langraft.core.errors import CorpusError, RecipeError
-from langraft.corpus.tokenizer import DocumentTokenizer
-from langraft.corpus.vocabulary.extension import Extension
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.tokenizers.extension import Extension
 
 
 def call(*arguments: object) -> str:

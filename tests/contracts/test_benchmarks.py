@@ -1,4 +1,4 @@
-"""What every file of evaluate/tasks keeps."""
+"""What every file of evaluate/benchmarks/tasks keeps."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from harness_setup import LONG, plan_one, requests, score_one, write_lines
 from lm_eval.tasks import TaskManager
 
 from langraft.core.language import check_language
-from langraft.evaluate.benchmark import AbstractBenchmark
-from langraft.evaluate.harness import harness_model
-from langraft.evaluate.harness_tasks import config_hash
-from langraft.evaluate.suite import AbstractBenchmarkSuite
-from langraft.evaluate.suites import SUITES
-from langraft.evaluate.tasks import BENCHMARKS
+from langraft.evaluate.benchmarks.benchmark import AbstractBenchmark
+from langraft.evaluate.benchmarks.harness import harness_model
+from langraft.evaluate.benchmarks.harness_tasks import config_hash
+from langraft.evaluate.benchmarks.suite import AbstractBenchmarkSuite
+from langraft.evaluate.benchmarks.suites import SUITES
+from langraft.evaluate.benchmarks.tasks import BENCHMARKS
 from langraft.families.load import load_tokenizer
 from tiny import tiny_model
 
 _OPTIONS = {f"option_{letter}": letter for letter in "abcd"}
 _ANSWERS = {f"mc_answer{n}": str(n) for n in range(1, 5)}
+_PASSAGE = {"flores_passage": "A.", "question": "B?", **_ANSWERS, "correct_answer_num": "3"}
+_SCIENCE = {
+    "id": "1",
+    "question": "A?",
+    "choices": {"text": ["b", "c", "d"], "label": ["1", "2", "3"]},
+    "answerKey": "2",
+}
 _READING = {"id": "1", "context": "A.", "question": "B?", "answers": {"text": ["C"]}}
 
-# A language of each benchmark that is not English, and a record; a new benchmark adds a line.
+# A language of each benchmark, not English if it has others, and a record; a new one adds a line.
 RECORDS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "arc_challenge": ("hu", [{"id": "1", "instruction": "A?", **_OPTIONS, "answer": "B"}]),
-    "belebele": (
-        "hu",
-        [{"flores_passage": "A.", "question": "B?", **_ANSWERS, "correct_answer_num": "3"}],
-    ),
+    "arc_easy": ("en", [_SCIENCE]),
+    "belebele": ("hu", [_PASSAGE]),
+    "belebele_cloze": ("hu", [_PASSAGE]),
+    "blimp": ("en", [{"UID": "drop_argument", "sentence_good": "A b.", "sentence_bad": "A c."}]),
     "flores": ("hu", [{"en": "A.", "hu": "B."}]),
     "hellaswag": (
         "hu",
@@ -46,6 +53,7 @@ RECORDS: dict[str, tuple[str, list[dict[str, Any]]]] = {
         ],
     ),
     "mgsm": ("de", [{"id": "1", "question": "A?", "answer": "1,018"}]),
+    "minimal_pairs": ("haw", [{"good": "A b.", "bad": "A c."}]),
     "mmlu": ("hu", [{"instruction": "A?", **_OPTIONS, "answer": "C"}]),
     "mtg": (
         "de",
@@ -54,8 +62,11 @@ RECORDS: dict[str, tuple[str, list[dict[str, Any]]]] = {
             for kind in ("story", "title", "question", "summary")
         ],
     ),
+    "multiblimp": ("hu", [{"phenomenon": "SV-#", "sen": "A b.", "wrong_sen": "A c."}]),
     "pawsx": ("de", [{"sentence1": "A b.", "sentence2": "A c.", "label": 0}]),
+    "piqa": ("en", [{"goal": "A", "sol1": "b", "sol2": "c", "label": 1}]),
     "sib200": ("hu", [{"text": "A.", "category": "travel"}]),
+    "turblimp": ("tr", [{"UID": "binding", "sentence_good": "A b.", "sentence_bad": "A c."}]),
     "tydiqa": ("fi", [_READING]),
     "wmt20": ("de", [{"en": "A.", "de": "B."}]),
     "xcopa": (
@@ -64,6 +75,13 @@ RECORDS: dict[str, tuple[str, list[dict[str, Any]]]] = {
     ),
     "xnli": ("tr", [{"premise": "A", "hypothesis": "B", "label": 2}]),
     "xquad": ("el", [_READING | {"answers": [{"text": "C", "answer_start": 0}]}]),
+    "xstorycloze": (
+        "sw",
+        [
+            {f"input_sentence_{n}": "A." for n in range(1, 5)}
+            | {"sentence_quiz1": "B.", "sentence_quiz2": "C.", "answer_right_ending": 2}
+        ],
+    ),
     "xwinograd": (
         "pt",
         [{"sentence": "A _ b.", "option1": "c", "option2": "d", "answer": "2"}],
@@ -132,7 +150,7 @@ def test_examples_stand_before_the_item(name: str, data_dir: Path, wrapped: Any)
 def test_its_hash_follows_the_template_and_nothing_of_the_process(
     name: str, data_dir: Path, wrapped: Any
 ) -> None:
-    from langraft.evaluate.harness import make_tasks
+    from langraft.evaluate.benchmarks.harness_tasks import make_tasks
 
     language, _ = RECORDS[name]
     part = BENCHMARKS[name].parts[0]
@@ -160,6 +178,7 @@ def test_its_name_of_each_language_is_one_the_harness_knows(name: str) -> None:
     for code in benchmark.languages:
         for part in benchmark.parts:
             assert benchmark.config(code, part)["task"] in known
+    assert set(benchmark.hub_tasks) <= set(known)
 
 
 @pytest.mark.parametrize("suite", list(SUITES))

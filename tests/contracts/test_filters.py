@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from langraft.corpus.filter import AbstractFilter, Dropped
+from langraft.corpus.filter import AbstractFilter, Rejection
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.filters.classifier import Classifier
 from langraft.corpus.filters.decontaminate import Decontaminate
@@ -21,6 +21,7 @@ from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
 from langraft.corpus.filters.repetition import Repetition
 from langraft.corpus.text_batch import TextBatch
+from thorough import examples
 
 GOOD = (
     "The old man who lives by the river walks to the market every morning, and when he comes home "
@@ -86,13 +87,13 @@ def filter_(request: pytest.FixtureRequest, tmp_path: Path) -> AbstractFilter:
 
 
 def test_good_text_stays_as_it_is(filter_: AbstractFilter) -> None:
-    assert filter_.start("en")(TextBatch([GOOD], "en")) == [GOOD]
+    assert filter_.make_judge("en")(TextBatch([GOOD], "en")) == [GOOD]
 
 
 def test_there_is_one_verdict_a_text_and_none_depends_on_the_others(
     filter_: AbstractFilter,
 ) -> None:
-    judge = filter_.start("en")
+    judge = filter_.make_judge("en")
     texts = [GOOD, "", "no", "na " * 300, "\x00\ufeff", "1 2 3\n" * 30, GOOD[:100], "…\n" * 9]
     together = judge(TextBatch(texts, "en"))
     assert len(together) == len(texts)
@@ -100,11 +101,11 @@ def test_there_is_one_verdict_a_text_and_none_depends_on_the_others(
     assert judge(TextBatch([], "en")) == []
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=80), max_size=5))
 def test_any_text_is_judged(filter_: AbstractFilter, texts: list[str]) -> None:
-    for verdict in filter_.start("en")(TextBatch(texts, "en")):
-        if isinstance(verdict, Dropped):
+    for verdict in filter_.make_judge("en")(TextBatch(texts, "en")):
+        if isinstance(verdict, Rejection):
             assert verdict.reason
         else:
             assert verdict.encode().decode() == verdict

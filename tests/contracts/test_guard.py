@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from langraft.core.errors import ModelError, ShapeError
-from langraft.core.recipe import Languages
+from langraft.core.settings.languages import Languages
+from langraft.graft.description import base_of
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.methods.llama_pro import LlamaPro
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
-from langraft.graft.store import base_of, load, save
+from langraft.graft.store import load, save
 from langraft.graft.surgery import graft_info, graft_model
 from tiny import DECODERS, VOCAB_SIZE, tiny_model
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from langraft.core.artifacts import perform
 from langraft.core.document import Document
 from langraft.core.streams import check_stream, languages_of
 from langraft.corpus.source import AbstractSource
 from langraft.corpus.sources import SOURCES
 from langraft.corpus.sources.almanac import Almanac
+from langraft.corpus.sources.base_samples import BaseSamples
 from langraft.corpus.sources.files import Files
 from langraft.corpus.sources.hub import Hub
 from langraft.corpus.sources.parallel import Parallel
@@ -26,6 +28,17 @@ def make_files(folder: Path) -> AbstractSource:
             lines = "\n".join(f"Line {line} of {code}, file {number}." for line in range(20))
             (folder / code / f"{number}.txt").write_text(lines, encoding="utf-8")
     return Files(path=str(folder / "{language}"), languages=LANGUAGES)
+
+
+def make_base_samples(folder: Path) -> AbstractSource:
+    def write(at: Path) -> dict[str, int]:
+        for code in LANGUAGES:
+            lines = [json.dumps({"text": f"Text {number} in {code}."}) for number in range(20)]
+            (at / f"{code}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        return {}
+
+    perform("samples", folder / "written", {}, write)
+    return BaseSamples(path=str(folder / "written"), languages=LANGUAGES)
 
 
 def make_almanac(folder: Path) -> AbstractSource:
@@ -55,6 +68,7 @@ def make_parallel(folder: Path) -> AbstractSource:
 # How a test makes one entry of each source; a new source adds a line.
 FACTORIES: dict[str, Callable[[Path], AbstractSource]] = {
     "almanac": make_almanac,
+    "base_samples": make_base_samples,
     "files": make_files,
     "hub": make_hub,
     "parallel": make_parallel,

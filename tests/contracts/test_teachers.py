@@ -1,4 +1,4 @@
-"""What every file in ``instruct/teachers/`` keeps; a new one adds a line to FACTORIES."""
+"""What every file in ``self_instruct/teachers/`` keeps; a new one adds a line to FACTORIES."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from langraft.instruct.generation import generation_model
-from langraft.instruct.prompt import write_prompt
-from langraft.instruct.seeds import seed_tasks
-from langraft.instruct.teacher import AbstractTeacher, Answer, Question
-from langraft.instruct.teachers import TEACHERS
-from langraft.instruct.teachers.endpoint import Endpoint
-from langraft.instruct.teachers.local import Local
+from langraft.self_instruct.prompt import write_prompt
+from langraft.self_instruct.seeds import seed_tasks
+from langraft.self_instruct.settings import settings_model
+from langraft.self_instruct.teacher import AbstractTeacher, Answer, Question
+from langraft.self_instruct.teachers import TEACHERS
+from langraft.self_instruct.teachers.endpoint import Endpoint
+from langraft.self_instruct.teachers.local import Local
 from listeners import Heard
 
-SERVER = Path(__file__).parents[1] / "instruct" / "scripted_teacher.py"
+SERVER = Path(__file__).parents[1] / "self_instruct" / "scripted_teacher.py"
 SEEDS = seed_tasks()
 QUESTIONS = [
     Question(number=n, text=write_prompt([SEEDS[n]], 2, "en"), seed=10 + n) for n in range(5)
@@ -110,4 +110,4 @@ def test_an_identity_is_json_that_stays_and_knows_the_sampling(teacher: Abstract
 
 def test_a_teacher_is_written_in_a_config_as_it_is_dumped(teacher: AbstractTeacher) -> None:
     data = {"languages": ["el"], "teacher": teacher.model_dump(mode="json")}
-    assert generation_model().model_validate(data).teacher == teacher
+    assert settings_model().model_validate(data).teacher == teacher

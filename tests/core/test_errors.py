@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.core import errors
 from langraft.core.errors import LangraftError, MissingExtraError, UserError, did_you_mean
+from thorough import examples
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +33,7 @@ def test_the_allowed_words_may_come_from_an_iterator() -> None:
     assert "corpus" in did_you_mean("corpsu", iter(["stages", "corpus"]))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(words=st.lists(st.text("abcdef_", min_size=1, max_size=8), min_size=1, max_size=5))
 def test_a_word_that_is_allowed_is_its_own_nearest(words: list[str]) -> None:
     assert did_you_mean(words[0], words) == f" Did you mean {words[0]!r}?"
@@ -48,3 +55,18 @@ def test_a_missing_extra_names_the_command_that_installs_it() -> None:
     assert "Reading a.zst" in str(error)
     assert "'zstandard'" in str(error)
     assert 'pip install "langraft[data]"' in str(error)
+
+
+def test_a_missing_extra_can_be_installed_from_source_code_too() -> None:
+    said = str(MissingExtraError("lm-eval", "eval", "Scoring benchmarks"))
+    assert 'pip install -c constraints.txt -e ".[eval]"' in said
+    assert (ROOT / "constraints.txt").is_file()
+
+
+def test_every_extra_that_is_named_is_one_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    named = re.findall(r'MissingExtraError\("[\w-]+", "(\w+)"', source)
+    named += re.findall(r'import_extra\("[\w.]+", "[\w-]+", f?"[^"]+", "(\w+)"\)', source)
+    assert len(named) >= 6
+    assert set(named) <= set(project["optional-dependencies"])

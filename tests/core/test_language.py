@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.core.language import check_language, language_name
+from thorough import examples
 
 
 @pytest.mark.parametrize("code", ["en", "el", "sw", "zh-Hant", "zh_Hant", "yue", "pt-BR"])
@@ -20,7 +21,7 @@ def test_anything_else_is_refused_with_examples(code: str) -> None:
         check_language(code)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(rest=st.text("./@_-\\ ab01", max_size=8))
 def test_an_accepted_code_is_safe_as_a_folder_name(rest: str) -> None:
     try:
@@ -74,7 +75,7 @@ def test_languages_that_cldr_only_knows_a_script_of_and_variants_are_accepted(co
     assert check_language(code) == code
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.text(max_size=12) | st.from_regex(r"[a-zA-Z]{1,8}([-_][a-zA-Z0-9]{1,8}){0,3}"))
 def test_any_text_is_a_code_or_refused_and_a_code_it_is_taken_for_is_accepted(text: str) -> None:
     try:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from langraft.core.errors import RecipeError
-from langraft.core.parse import parse_recipe
-from langraft.core.presets import PRESETS
-from langraft.core.recipe import Recipe
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.presets import PRESETS
+from langraft.core.settings.recipe import Recipe
 from langraft.recipes.load import REGISTRIES, dump_recipe, load_recipe
 
 SOURCE: dict[str, Any] = {"source": "files", "path": "x.txt"}
@@ -67,7 +67,7 @@ def test_a_point_lies_within_the_stage(place: float) -> None:
 def test_a_line_may_end_with_the_stage_and_a_switch_may_not() -> None:
     points = [{"at": 1, "mixture": {"el": 1}}]
     assert parse(EXTEND | {"curriculum": "linear", "points": points}).stages[0].points
-    assert "is never read" in refusal(curriculum="staged", points=points)
+    assert "is never used" in refusal(curriculum="staged", points=points)
 
 
 def test_mixtures_of_points_are_checked_like_the_first() -> None:
@@ -102,7 +102,7 @@ def test_a_source_in_all_languages_leaves_transfer_languages_out() -> None:
 
 
 def test_a_source_in_transfer_languages_alone_is_refused() -> None:
-    assert "'*/watched' has text in transfer languages alone" in refusal(mixture={"*/watched": 1})
+    assert "'*/watched' has only text in transfer languages" in refusal(mixture={"*/watched": 1})
 
 
 def test_a_tokenizer_needs_languages_where_its_base_names_sources() -> None:

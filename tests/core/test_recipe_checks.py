@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from langraft.core.errors import RecipeError
-from langraft.core.parse import parse_recipe
-from langraft.core.recipe import Recipe
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.recipe import Recipe
 from langraft.recipes.load import REGISTRIES
 
 WITH_BUDGET: dict[str, Any] = {
@@ -329,7 +329,7 @@ def test_token_rows_cannot_train_while_they_are_frozen() -> None:
 
 
 def test_two_stages_cannot_share_a_name() -> None:
-    assert "stages: the name 'extend' stands there twice" in stage_refusal(EXTEND, EXTEND)
+    assert "stages: the name 'extend' is used twice" in stage_refusal(EXTEND, EXTEND)
 
 
 @pytest.mark.parametrize("name", ["Extend", "1st", "a b", "../x", ""])

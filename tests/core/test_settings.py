@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langraft.core.settings import parse_count
+from langraft.core.settings.settings import parse_count
+from thorough import examples
 
 MULTIPLIERS = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
@@ -29,13 +30,13 @@ def test_a_count_is_read_as_people_write_it(written: str, count: int) -> None:
     assert parse_count(written) == count
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(number=st.integers(0, 10**6), suffix=st.sampled_from(sorted(MULTIPLIERS)))
 def test_a_whole_number_times_its_letter_is_exact(number: int, suffix: str) -> None:
     assert parse_count(f"{number}{suffix}") == number * MULTIPLIERS[suffix]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(thousandths=st.integers(0, 10**7), suffix=st.sampled_from(["k", "M", "B", "T"]))
 def test_up_to_three_decimals_are_exact(thousandths: int, suffix: str) -> None:
     number = Decimal(thousandths) / 1000
@@ -49,7 +50,7 @@ def count_or_refusal(written: str) -> object:
         return str(error)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 @given(written=st.text("0123456789.eE+-_ kMBTmb²πin", max_size=8))
 def test_any_text_is_a_count_or_is_refused_with_examples(written: str) -> None:
     found = count_or_refusal(written)

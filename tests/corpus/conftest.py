@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from langraft.corpus.tokenizer import DocumentTokenizer, train_tokenizer
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.tokenizers.training import train_tokenizer
 
 SAMPLE = ["The sea is calm tonight.", "Η θάλασσα είναι ήρεμη απόψε.", "Bahari imetulia usiku huu."]
 

@@ -3,20 +3,23 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from langraft.core.document import Document, Probe
-from langraft.core.errors import CorpusError
-from langraft.corpus.almanac import LANGUAGES, documents, probes
-from langraft.corpus.almanac.facts import Country, countries
+from langraft.core.errors import CorpusError, UserError
+from langraft.corpus.almanac import documents, probes
+from langraft.corpus.almanac.facts import LANGUAGES, Country, countries
 from langraft.corpus.almanac.grammar import grammar
 from langraft.corpus.almanac.names import Ref, name
 from langraft.corpus.almanac.outlines import outlines
 from langraft.corpus.almanac.sentences import sentence, templates
-from langraft.corpus.almanac.wording import wording
+from langraft.corpus.almanac.wording import read_wording, wording
 from langraft.corpus.sources.almanac import Almanac
 
 OTHER_LANGUAGES = tuple(language for language in LANGUAGES if language != "en")
@@ -154,7 +157,7 @@ def test_every_sentence_begins_with_a_capital_or_a_digit(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_kind_of_sentence_is_said_in_two_to_six_ways_and_used(language: str) -> None:
     used = {statement.kind for outline in outlines() for statement in outline.statements}
-    for kind in type(wording(language)).__dataclass_fields__:
+    for kind in wording(language):
         ways = templates(kind, language)
         assert 3 <= len(set(ways)) == len(ways) <= 6, kind
         assert kind in used
@@ -163,10 +166,34 @@ def test_every_kind_of_sentence_is_said_in_two_to_six_ways_and_used(language: st
 
 @pytest.mark.parametrize("language", OTHER_LANGUAGES)
 def test_all_languages_fill_the_same_slots(language: str) -> None:
-    for kind in type(wording(language)).__dataclass_fields__:
+    for kind in wording(language):
         known = {s for way in templates(kind, "en") for s in re.findall(r"\{(\w+)", way)}
         said = {s for way in templates(kind, language) for s in re.findall(r"\{(\w+)", way)}
         assert said == known, kind
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda text: text.replace("\ntrip_count:", "\ntrip_counts:"),
+            "no templates for trip_count",
+        ),
+        (lambda text: text + "\nweather:\n  - It rains.\n", "no kind of sentence 'weather'"),
+        (lambda text: text.replace("{n} countries", "{m} countries"), r"trip_\w+ has no slot {m}"),
+        (lambda text: text + '\nodd:\n  - "{n} is odd."\n', "odd"),
+        (lambda text: re.sub(r"(?m)^even:\n( .*\n)+", "even: x\n", text), "even must be a list"),
+        (lambda text: text.replace("even:\n", "even:\n  - 2\n"), "even holds 2, not a text"),
+    ],
+)
+def test_a_damaged_wording_file_is_refused_with_what_is_wrong(
+    tmp_path: Path, change: Callable[[str], str], message: str
+) -> None:
+    english = Path(str(files("langraft.corpus.almanac.wording") / "en.yaml"))
+    path = tmp_path / "en.yaml"
+    path.write_text(change(english.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=message):
+        read_wording(path)
 
 
 def test_a_sixth_of_the_countries_are_stated_in_english_only() -> None:

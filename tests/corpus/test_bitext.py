@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langraft.core.document import Piece
-from langraft.corpus.bitext import one_line, render, why_no_pair
+from langraft.corpus.bitext import one_line, pair_problem, render_pair
 
 SENTENCES = st.text(min_size=1, max_size=60).filter(lambda text: text.strip() != "")
 
@@ -32,7 +32,7 @@ def all_forms(first: str, second: str) -> set[str]:
 def test_a_pair_is_written_in_one_of_four_forms_with_both_sentences(
     first: str, second: str
 ) -> None:
-    pieces = render(Piece("en", first), Piece("el", second))
+    pieces = render_pair(Piece("en", first), Piece("el", second))
     assert text_of(pieces) in all_forms(one_line(first), one_line(second))
     assert {piece.language for piece in pieces} == {"en", "el"}
     assert all(one.language != next.language for one, next in itertools.pairwise(pieces))
@@ -42,7 +42,7 @@ def test_a_pair_is_written_in_one_of_four_forms_with_both_sentences(
 def test_the_piece_in_a_language_that_is_not_english_is_its_sentence_alone(
     first: str, second: str
 ) -> None:
-    pieces = render(Piece("en", first), Piece("el", second))
+    pieces = render_pair(Piece("en", first), Piece("el", second))
     (greek,) = [piece.text for piece in pieces if piece.language == "el"]
     assert greek.removeprefix(" ") in (one_line(second), one_line(second).removeprefix(" "))
 
@@ -51,7 +51,7 @@ def test_each_form_has_a_quarter_of_the_pairs() -> None:
     forms = Counter[tuple[bool, bool]]()
     for number in range(8000):
         first, second = f"Sentence {number}.", f"Πρόταση {number}."
-        text = text_of(render(Piece("en", first), Piece("el", second)))
+        text = text_of(render_pair(Piece("en", first), Piece("el", second)))
         is_forward = text.index("Sentence") < text.index("Πρόταση")
         forms[text.startswith(("English:", "Greek:")), is_forward] += 1
     assert len(forms) == 4
@@ -60,14 +60,14 @@ def test_each_form_has_a_quarter_of_the_pairs() -> None:
 
 def test_the_form_depends_on_the_pair_alone() -> None:
     pair = Piece("en", "The sea is calm."), Piece("el", "Η θάλασσα είναι ήρεμη.")
-    assert len({render(*pair) for _ in range(10)}) == 1
+    assert len({render_pair(*pair) for _ in range(10)}) == 1
 
 
 @pytest.mark.parametrize("number", range(12))
 def test_without_english_in_the_pair_an_instruction_counts_as_the_language_before_it(
     number: int,
 ) -> None:
-    pieces = render(Piece("hu", f"Mondat {number}."), Piece("el", f"Πρόταση {number}."))
+    pieces = render_pair(Piece("hu", f"Mondat {number}."), Piece("el", f"Πρόταση {number}."))
     assert len(pieces) == 2
     assert {piece.language for piece in pieces} == {"hu", "el"}
     if "Translate" in text_of(pieces):
@@ -80,7 +80,7 @@ def test_without_english_in_the_pair_an_instruction_counts_as_the_language_befor
 
 def test_any_english_of_the_pair_takes_the_english_that_we_add() -> None:
     for number in range(12):
-        pieces = render(Piece("en-GB", f"One {number}."), Piece("el", f"Ένα {number}."))
+        pieces = render_pair(Piece("en-GB", f"One {number}."), Piece("el", f"Ένα {number}."))
         (greek,) = [piece.text for piece in pieces if piece.language == "el"]
         assert greek.strip() == f"Ένα {number}."
 
@@ -103,8 +103,8 @@ def test_a_sentence_is_one_line() -> None:
     ],
 )
 def test_translations_of_usual_lengths_are_pairs(first: str, second: str) -> None:
-    assert why_no_pair(first, second, 3.0) is None
-    assert why_no_pair(second, first, 3.0) is None
+    assert pair_problem(first, second, 3.0) is None
+    assert pair_problem(second, first, 3.0) is None
 
 
 @pytest.mark.parametrize(
@@ -116,5 +116,5 @@ def test_translations_of_usual_lengths_are_pairs(first: str, second: str) -> Non
     ],
 )
 def test_what_is_no_pair_has_a_reason(first: str, second: str, reason: str) -> None:
-    assert why_no_pair(first, second, 3.0) == reason
-    assert why_no_pair(second, first, 3.0) == reason
+    assert pair_problem(first, second, 3.0) == reason
+    assert pair_problem(second, first, 3.0) == reason

@@ -1,23 +1,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
-from tokenizers import Tokenizer
 
-from langraft.core.corpus import Corpus
 from langraft.core.document import Document, Split
 from langraft.core.errors import CorpusError
-from langraft.corpus.build import build_corpus, read_heldout
+from langraft.core.settings.corpus import Corpus
+from langraft.corpus.build import WORK, build_corpus, read_heldout
 from langraft.corpus.engines.local import Local
-from langraft.corpus.shards import open_stream
 from langraft.corpus.source import AbstractSource, Part
 from langraft.corpus.sources.files import Files
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.corpus.storage.shards import open_stream
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from tokenizers import Tokenizer
 
 MANY = 10**9  # a held-out budget that is never reached
 
@@ -71,6 +72,7 @@ def build(tmp_path: Path, tokenizer_folder: Path) -> Any:
             heldout_tokens=heldout_tokens,
             folder=tmp_path / "corpus",
         )
+        shutil.rmtree(tmp_path / "corpus" / WORK)
         return counts["en"]
 
     return build_english
@@ -315,5 +317,5 @@ def test_each_language_reads_only_the_sources_that_have_it(
     both = counts["sw"]
     assert both["documents"] + both["heldout_documents"] + both["kept_out_of_training"] == 200
     assert all("(sw)" in text for text in read_heldout(tmp_path / "corpus" / "sw"))
-    assert said[-1] == ("assembling", 2, 2)
+    assert said[-1] == ("writing streams", 2, 2)
     assert said.count(("reading", 3, 3)) == 1

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corpus_tasks import DiesAtFirst, Leaves, Refuses
-from langraft.core.corpus import Corpus, Deduplication
 from langraft.core.errors import CorpusError
+from langraft.core.settings.corpus import Corpus, Deduplication
 from langraft.corpus.build import build_corpus
 from langraft.corpus.engine import AbstractEngine
 from langraft.corpus.engines.local import Local
 from langraft.corpus.engines.ray import Ray
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
+from langraft.corpus.part_task import PartTask
 from langraft.corpus.sources.files import Files
 from langraft.corpus.worker import Worker
 
@@ -119,13 +123,49 @@ def test_a_worker_ends_with_who_asked_for_it() -> None:
     assert worker._process.wait(timeout=20) == 0
 
 
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path, is_busy: bool) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from corpus_tasks import Waits
+from langraft.corpus.worker import Worker
+workers = [Worker(), Worker()]
+for number, worker in enumerate(workers):
+    worker.submit(Waits(Path({str(tmp_path)!r}) / str(number), seconds={600 if is_busy else 0}))
+for worker in workers:
+    {"pass" if is_busy else "worker.result()"}
+print(*(worker._process.pid for worker in workers), flush=True)
+time.sleep(600)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [int(pid) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        while len(list(tmp_path.iterdir())) < 2:  # until both have begun
+            time.sleep(0.05)
+        parent.kill()
+    end = time.monotonic() + 60  # a bound against hanging only
+    while any(map(is_running, workers)) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"  # ended, and not yet asked for by whoever adopted it
+
+
 def test_a_stopped_build_goes_on_with_what_is_left(
     tmp_path: Path, text: Path, tokenizer_folder: Path, reference: Any, monkeypatch: Any
 ) -> None:
-    from langraft.corpus import part
 
     written: list[str] = []
-    write = part.PartTask._write
+    write = PartTask._write
 
     def stop_at_the_third(self: Any, folder: Path) -> Any:
         written.append(self.stream)
@@ -133,7 +173,7 @@ def test_a_stopped_build_goes_on_with_what_is_left(
             raise KeyboardInterrupt
         return write(self, folder)
 
-    monkeypatch.setattr(part.PartTask, "_write", stop_at_the_third)
+    monkeypatch.setattr(PartTask, "_write", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         build(text, tokenizer_folder, Local(workers=1), tmp_path / "corpus")
     counts = build(text, tokenizer_folder, Local(workers=1), tmp_path / "corpus")
@@ -143,6 +183,7 @@ def test_a_stopped_build_goes_on_with_what_is_left(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_ray_makes_the_same_bytes_and_survives_a_killed_worker(
     tmp_path: Path,
     text: Path,

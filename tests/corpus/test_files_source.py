@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError, MissingExtraError
 from langraft.corpus.sources.files import Files
+from thorough import examples
 
 TEXTS = ["Η θάλασσα", "is calm", "tonight"]
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}
@@ -38,7 +39,7 @@ def texts(path: Path | str, **keys: Any) -> list[str]:
     return [record.text for record in found if isinstance(record, Document)]
 
 
-def broken(path: Path | str, **keys: Any) -> list[tuple[int, str]]:
+def broken_record(path: Path | str, **keys: Any) -> list[tuple[int, str]]:
     return [(r.line, r.reason) for r in read(path, **keys) if isinstance(r, BrokenRecord)]
 
 
@@ -86,7 +87,7 @@ def test_a_broken_line_does_not_end_its_paragraph(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"one\n\xff\ntwo\n")
     found = read(path, documents="paragraph")
-    assert broken(path, documents="paragraph") == [(2, "invalid UTF-8")]
+    assert broken_record(path, documents="paragraph") == [(2, "invalid UTF-8")]
     assert [r.text for r in found if isinstance(r, Document)] == ["one\ntwo"]
 
 
@@ -178,7 +179,7 @@ def test_documents_of_files_that_share_a_name_have_names_of_their_own(tmp_path: 
     assert len({record.id for record in read(tmp_path)}) == 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(written=st.lists(st.text(min_size=1).filter(str.strip), max_size=5))
 def test_any_unicode_text_in_jsonl_comes_back_as_written(
     tmp_path_factory: pytest.TempPathFactory, written: list[str]
@@ -194,13 +195,13 @@ def test_any_unicode_text_in_jsonl_comes_back_as_written(
 def test_an_empty_file_is_one_broken_record(tmp_path: Path) -> None:
     for name in ("a.txt", "a.jsonl", "a.parquet", "a.txt.gz"):
         (tmp_path / name).write_bytes(b"")
-        assert broken(tmp_path / name) == [(0, "empty file")]
+        assert broken_record(tmp_path / name) == [(0, "empty file")]
 
 
 def test_invalid_utf8_is_one_broken_line(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"good\nb\xe9d\nfine\n")
-    assert broken(path) == [(2, "invalid UTF-8")]
+    assert broken_record(path) == [(2, "invalid UTF-8")]
     (record,) = [r for r in read(path) if isinstance(r, BrokenRecord)]
     assert record.path == path
     assert "\\xe9" in record.excerpt
@@ -231,13 +232,13 @@ def test_a_bad_line_of_jsonl_is_broken_with_its_reason(
     )
     found = read(path)
     assert [r.text for r in found if isinstance(r, Document)] == ["1", "2", "4"]
-    assert broken(path) == [(3, reason)]
+    assert broken_record(path) == [(3, reason)]
 
 
 def test_a_record_without_the_text_key_lists_the_keys_it_has(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(jsonl([{"url": "x", "content": "y"}]))
-    ((line, reason),) = broken(path)
+    ((line, reason),) = broken_record(path)
     assert line == 1
     assert "no key 'text' (text_key)" in reason
     assert "content, url" in reason
@@ -246,16 +247,16 @@ def test_a_record_without_the_text_key_lists_the_keys_it_has(tmp_path: Path) -> 
 def test_half_a_surrogate_pair_is_broken_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "cut emoji \\ud83d"}\n{"text": "\\ud83d\\ude00"}\n', encoding="utf-8")
-    assert [line for line, _ in broken(path)] == [1]
+    assert [line for line, _ in broken_record(path)] == [1]
     assert [r.text for r in read(path) if isinstance(r, Document)] == ["😀"]
 
 
 def test_a_parquet_value_that_is_no_text_is_broken(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", None, "", "b"]}), path)
-    assert broken(path) == [(2, "the value of 'text' is not a text"), (3, "empty text")]
+    assert broken_record(path) == [(2, "the value of 'text' is not a text"), (3, "empty text")]
     pq.write_table(pa.table({"text": [1, 2]}), path)
-    assert broken(path) == [(n, "the value of 'text' is not a text") for n in (1, 2)]
+    assert broken_record(path) == [(n, "the value of 'text' is not a text") for n in (1, 2)]
 
 
 def test_a_parquet_text_that_is_not_utf8_is_broken(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_a_parquet_text_that_is_not_utf8_is_broken(tmp_path: Path) -> None:
     raw = pa.array([b"good", b"b\xe9d"], pa.binary())
     text = pa.StringArray.from_buffers(2, raw.buffers()[1], raw.buffers()[2])
     pq.write_table(pa.table({"text": text}), path)
-    assert broken(path) == [(2, "invalid UTF-8")]
+    assert broken_record(path) == [(2, "invalid UTF-8")]
 
 
 # What stops the reading

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from langraft.core.errors import CorpusError
-from langraft.corpus.filter import AbstractFilter, Dropped
+from langraft.corpus.filter import AbstractFilter, Rejection
 from langraft.corpus.filters.classifier import Classifier
 from langraft.corpus.filters.decontaminate import Decontaminate
 from langraft.corpus.filters.language import Language
@@ -25,13 +25,13 @@ THAI = "ทุกเช้าชายชราเดินเลียบแม
 SENTENCE = "The man and the boy have to go with that cart to the end of the long road. "
 
 
-def judge(filter_: AbstractFilter, text: str, language: str = "en") -> str | Dropped:
-    return filter_.start(language)(TextBatch([text], language))[0]
+def judge(filter_: AbstractFilter, text: str, language: str = "en") -> str | Rejection:
+    return filter_.make_judge(language)(TextBatch([text], language))[0]
 
 
 def reason(filter_: AbstractFilter, text: str, language: str = "en") -> str:
     verdict = judge(filter_, text, language)
-    return verdict.reason if isinstance(verdict, Dropped) else ""
+    return verdict.reason if isinstance(verdict, Rejection) else ""
 
 
 def varied(count: int) -> str:
@@ -113,7 +113,7 @@ def test_quality(text: str, language: str, why: str) -> None:
 
 def test_what_was_measured_is_said() -> None:
     verdict = judge(Quality(), "Nine words stand here, and that is too few.")
-    assert verdict == Dropped("too few words", "9")
+    assert verdict == Rejection("too few words", "9")
 
 
 def test_thresholds_are_the_recipe_s() -> None:
@@ -148,7 +148,7 @@ def test_repetition_is_measured_in_text_without_spaces() -> None:
 def test_text_in_another_language_is_dropped_with_what_it_looks_like() -> None:
     pytest.importorskip("lingua")
     assert judge(Language(), GREEK * 3, "el") == GREEK * 3
-    assert judge(Language(), SENTENCE * 9, "el") == Dropped("another language", "en, 0.00")
+    assert judge(Language(), SENTENCE * 9, "el") == Rejection("another language", "en, 0.00")
 
 
 def test_a_quotation_at_the_beginning_does_not_decide() -> None:
@@ -160,7 +160,7 @@ def test_a_quotation_at_the_beginning_does_not_decide() -> None:
 def test_a_language_that_the_identifier_lacks_is_refused_or_left_alone() -> None:
     pytest.importorskip("lingua")
     with pytest.raises(CorpusError, match=r"lingua cannot identify ne\..*GlotLID"):
-        Language().start("ne")
+        Language().make_judge("ne")
     assert judge(Language(unchecked=("ne",)), SENTENCE, "ne") == SENTENCE
 
 
@@ -176,12 +176,12 @@ def test_a_fasttext_model_identifies_too(fasttext_identifier: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     pytest.importorskip("fasttext")
     with pytest.raises(CorpusError, match=r"There is no file .*none\.bin\. Give a fastText"):
-        Classifier(model=str(tmp_path / "none.bin")).start("en")
+        Classifier(model=str(tmp_path / "none.bin")).make_judge("en")
 
 
 def test_a_label_that_the_classifier_lacks_is_named(fasttext_identifier: Path) -> None:
     with pytest.raises(CorpusError, match="has no label '__label__hq'; it has __label__"):
-        Classifier(model=str(fasttext_identifier)).start("en")
+        Classifier(model=str(fasttext_identifier)).make_judge("en")
 
 
 def test_a_classifier_keeps_what_it_finds_good(fasttext_identifier: Path) -> None:
@@ -202,10 +202,10 @@ def test_improbable_text_is_dropped(tmp_path: Path) -> None:
     found = Perplexity(model=str(tmp_path / "{language}.arpa"), max_perplexity=100)
     assert judge(found, "The river\nthe river") == "The river\nthe river"
     verdict = judge(found, "zxcv qwer asdf")
-    assert verdict == Dropped("high perplexity", f"{10 ** (13 / 4):.0f}")
+    assert verdict == Rejection("high perplexity", f"{10 ** (13 / 4):.0f}")
     (tmp_path / "el.arpa").write_text("nothing", encoding="utf-8")
     with pytest.raises(CorpusError, match="no KenLM model"):
-        found.start("el")
+        found.make_judge("el")
 
 
 # Evaluation items
@@ -242,13 +242,13 @@ def test_items_of_a_language_without_spaces_are_found(tmp_path: Path) -> None:
 
 def test_items_that_are_missing_or_damaged_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"No file of evaluation items matches .*none"):
-        Decontaminate(paths=(str(tmp_path / "none*"),)).start("en")
+        Decontaminate(paths=(str(tmp_path / "none*"),)).make_judge("en")
     (tmp_path / "items.jsonl").write_text('{"q": "cut', encoding="utf-8")
     with pytest.raises(CorpusError, match=r"items\.jsonl:1: invalid JSON"):
-        Decontaminate(paths=(str(tmp_path / "items.jsonl"),)).start("en")
+        Decontaminate(paths=(str(tmp_path / "items.jsonl"),)).make_judge("en")
 
 
 def test_items_that_are_no_text_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "items.txt").write_bytes(ITEM.encode() + b"\n\xff\xfe\n")
     with pytest.raises(CorpusError, match=r"items\.txt:2: a broken line .*invalid UTF-8"):
-        Decontaminate(paths=(str(tmp_path / "items.txt"),)).start("en")
+        Decontaminate(paths=(str(tmp_path / "items.txt"),)).make_judge("en")

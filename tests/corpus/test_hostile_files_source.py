@@ -17,6 +17,7 @@ from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError
 from langraft.corpus.reading.lines import LONGEST_LINE_BYTES, count_lines
 from langraft.corpus.sources.files import Files
+from thorough import examples
 
 LIMIT = LONGEST_LINE_BYTES
 
@@ -149,7 +150,7 @@ def outcome(path: Path) -> list[Document | BrokenRecord] | str:
         return str(error)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=examples(150))
 @given(data=BYTES, name=st.sampled_from(["a.txt", "a.jsonl", "a.txt.gz", "a.jsonl.zst"]))
 def test_any_bytes_in_lines_are_documents_and_broken_records_that_add_up(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str
@@ -170,7 +171,7 @@ def test_any_bytes_in_lines_are_documents_and_broken_records_that_add_up(
         assert count_lines(str(path)) == len(data.removesuffix(b"\n").split(b"\n")) * bool(data)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(data=st.binary(max_size=300), name=st.sampled_from(["b.txt.gz", "b.txt.zst", "b.parquet"]))
 def test_any_bytes_behind_a_suffix_that_promises_more_are_damage(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, name: str

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -21,8 +22,9 @@ from corpus.flaky import FlakyFileSystem, serve
 from corpus.hub_server import COMMIT, serve_data_set
 from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError, MissingExtraError
-from langraft.corpus.reading import patience
+from langraft.corpus.reading import retry
 from langraft.corpus.sources.hub import Hub
+from thorough import examples
 
 datasets: Any = pytest.importorskip("datasets")
 
@@ -169,7 +171,7 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(folder: Path
 def test_files_of_other_kinds_are_refused_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text\none\n", encoding="utf-8")
     message = refusal(tmp_path)
-    assert "train.csv: the data set is not in files that langraft reads" in message
+    assert "train.csv: the data set is in files of an unsupported kind" in message
     assert "refs/convert/parquet" in message
 
 
@@ -204,7 +206,7 @@ def test_a_value_that_is_no_text_and_a_bad_line_are_broken_and_the_rest_is_read(
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(data=st.binary(max_size=100) | st.lists(st.sampled_from(
     [b'{"text": "a"}', b"\n", b'{"text":', b"3", b"}", b'"', b"\xff", b"\0"]
 )).map(b"".join))  # fmt: skip
@@ -277,6 +279,7 @@ print(json.dumps([parts[0].paths, size, texts, no_config, no_data_set, hub.finge
     assert fingerprint
 
 
+@pytest.mark.thorough
 def test_a_hub_that_is_not_reachable_is_said_with_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +299,7 @@ except CorpusError as error:
 def test_a_connection_that_breaks_in_a_data_set_loses_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "FIRST_WAIT_SECONDS", 0.001)
     lines = "".join(json.dumps({"text": f"word {n}"}) + "\n" for n in range(2000)).encode()
     (tmp_path / "README.md").write_text(
         "---\nconfigs:\n- config_name: el\n  data_files: flaky://far/el.jsonl\n---\n",
@@ -308,3 +311,31 @@ def test_a_connection_that_breaks_in_a_data_set_loses_and_repeats_nothing(
     assert FlakyFileSystem.opened == 4
     serve({"far/el.jsonl": lines}, breaks=1000)
     assert "reading stopped after 0 of" in refusal(tmp_path, config="el")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "user/words cannot be read: .*401.* token"),
+        (403, "user/words cannot be read: .*403.* token"),
+        (500, "user/words cannot be reached: .*500"),
+        (503, "user/words cannot be reached: .*503"),
+        (404, "user/words cannot be read as a data set: .*find any data file"),
+    ],
+)
+def test_a_hub_that_refuses_or_fails_is_no_missing_data_set(
+    monkeypatch: pytest.MonkeyPatch, status: int, said: str
+) -> None:
+    class AnswerError(Exception):
+        response = SimpleNamespace(status_code=status)
+
+    def fail(*_: Any, **__: Any) -> None:
+        try:
+            raise AnswerError(f"status {status}")
+        except AnswerError as error:
+            raise FileNotFoundError("Couldn't find any data file") from error
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", fail)
+    with pytest.raises(CorpusError, match=said) as caught:
+        Hub(path="user/words", languages=("en",)).parts("en")
+    assert ("Couldn't find" in str(caught.value)) == (status == 404)

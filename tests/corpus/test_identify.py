@@ -51,5 +51,5 @@ def test_a_file_that_is_missing_or_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="There is no file"):
         make_identifier(["en", "el"], tmp_path / "none.bin")
     (tmp_path / "text.bin").write_text("no model")
-    with pytest.raises(CorpusError, match="is no fastText model"):
+    with pytest.raises(CorpusError, match="is not a fastText model"):
         make_identifier(["en", "el"], tmp_path / "text.bin")

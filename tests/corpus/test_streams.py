@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langraft.core.corpus import Corpus, Deduplication
 from langraft.core.errors import CorpusError
+from langraft.core.settings.corpus import Corpus, Deduplication
 from langraft.corpus.build import build_corpus
 from langraft.corpus.cleaning import Cleaner
 from langraft.corpus.counts import Drops
 from langraft.corpus.engines.local import Local
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Judge, Rejection
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
-from langraft.corpus.part import PartTask
-from langraft.corpus.shards import open_stream
+from langraft.corpus.part_task import PartTask
 from langraft.corpus.sources.files import Files
 from langraft.corpus.sources.parallel import Parallel
+from langraft.corpus.storage.shards import open_stream
 from langraft.corpus.text_batch import TextBatch
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
 
 def write(path: Path, texts: list[str]) -> None:
@@ -140,11 +140,11 @@ class Shouts(AbstractFilter):
 
     name: str = "shouts"
 
-    def start(self, language: str) -> Judge:
+    def make_judge(self, language: str) -> Judge:
         del language
 
-        def judge(batch: TextBatch) -> list[str | Dropped]:
-            return [Dropped("loud", t) if t.isupper() else t.upper() for t in batch]
+        def judge(batch: TextBatch) -> list[str | Rejection]:
+            return [Rejection("loud", t) if t.isupper() else t.upper() for t in batch]
 
         return judge
 
@@ -157,7 +157,7 @@ def clean(texts: list[str], *filters: AbstractFilter) -> tuple[list[str], Drops]
     documents = [Document(text=t, language="en", id=f"{n}") for n, t in enumerate(texts)]
     found = cleaner.clean(documents)
     kept = [document.text for document in found.documents]
-    assert kept == [found.texts.texts[place] for place in found.places]
+    assert kept == [found.texts.texts[position] for position in found.positions]
     return kept, drops
 
 

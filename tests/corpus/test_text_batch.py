@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.corpus.text_batch import TextBatch, characters_per_word, repeated
+from thorough import examples
 
 # Letters with and without case, marks, digits, blanks of several kinds, scripts without spaces.
 TEXT = st.text(st.sampled_from("aAbßİ éΣςе़कि9٣ \t\n\u00a0.,-#中文かなไทย"), max_size=60)
@@ -84,7 +85,7 @@ def test_equal_words_and_only_they_hash_alike_in_any_case(texts: list[str]) -> N
 
 
 @given(TEXTS, st.integers(1, 4))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_ngrams_are_the_runs_of_words_inside_a_text(texts: list[str], length: int) -> None:
     batch = TextBatch(texts, "en")
     counts = Counter(batch.ngrams(length).document.tolist())
@@ -93,7 +94,7 @@ def test_ngrams_are_the_runs_of_words_inside_a_text(texts: list[str], length: in
 
 
 @given(TEXTS, st.integers(1, 3))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_the_share_in_repeated_ngrams_is_that_of_a_plain_loop(
     texts: list[str], length: int
 ) -> None:

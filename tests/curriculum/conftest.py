@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.corpus.storage.shards import ShardWriter, TokenShards
 
 NUM_DOCUMENTS = {"en": 40, "el": 25, "sw": 60}
 OFFSETS = {"en": 0, "el": 100, "sw": 200}

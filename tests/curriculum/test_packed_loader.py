@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langraft.corpus.shards import ShardWriter, TokenShards
+from langraft.corpus.storage.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader, pack_row
 from langraft.curriculum.ramp import RampSchedule
 from langraft.curriculum.schedule import MixtureSchedule
+from thorough import examples
 
 LENGTH = 16
 LANGUAGES = ["en", "el", "sw"]
@@ -21,7 +22,7 @@ FIELDS = ("input_ids", "labels", "position_ids", "language_ids", "is_token")
 
 def loader_of(shards: dict[str, TokenShards], seed: int = 0) -> PackedLoader:
     schedule = MixtureSchedule({"sw": 2, "el": 1, "en": 1})
-    num_rows = {code: shards[code].num_tokens // LENGTH for code in schedule.languages}
+    num_rows = {code: shards[code].num_tokens // LENGTH for code in schedule.streams}
     return PackedLoader(MixtureIndex(schedule, num_rows, seed, "extend"), shards, LANGUAGES, LENGTH)
 
 
@@ -60,7 +61,7 @@ def test_what_is_missing_is_padded_without_labels_and_apart_from_the_text() -> N
     assert is_token.tolist() == [True] * 3 + [False] * 3
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12),
     length=st.integers(1, 20),
@@ -107,7 +108,7 @@ def test_every_row_is_of_the_language_that_its_ids_say(shards: dict[str, TokenSh
     batch = loader.rows(range(24))
     offsets = torch.tensor([0, 100, 200])
     assert torch.equal(batch.input_ids // 100 * 100, offsets[batch.language_ids])
-    wanted = [LANGUAGES.index(loader.index.locate(n).language) for n in range(24)]
+    wanted = [LANGUAGES.index(loader.index.locate(n).stream) for n in range(24)]
     assert batch.language_ids[:, 0].tolist() == wanted
     assert set(wanted) == {0, 1, 2}
 
@@ -159,7 +160,7 @@ def test_documents_are_named_as_they_stand_in_the_rows(shards: dict[str, TokenSh
     loader = loader_of(shards)
     for sample in range(20):
         row = loader.rows(range(sample, sample + 1)).input_ids[0].tolist()
-        language = loader.index.locate(sample).language
+        language = loader.index.locate(sample).stream
         numbers = dict.fromkeys(token % 100 for token in row)
         wanted = [f"{language}/doc-{number}" for number in numbers]
         assert loader.documents(range(sample, sample + 1)) == wanted
@@ -207,7 +208,7 @@ def test_a_ramp_goes_on_in_the_middle_as_if_it_had_never_stopped(
 ) -> None:
     def loader() -> PackedLoader:
         schedule = RampSchedule({"sw": 3, "el": 1}, {"sw": 1, "en": 2}, 60)
-        num_rows = {code: shards[code].num_tokens // LENGTH for code in schedule.languages}
+        num_rows = {code: shards[code].num_tokens // LENGTH for code in schedule.streams}
         return PackedLoader(MixtureIndex(schedule, num_rows, 0, "x"), shards, LANGUAGES, LENGTH)
 
     whole = loader().rows(range(60))

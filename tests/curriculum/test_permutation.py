@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.curriculum.permutation import permute
+from thorough import examples
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(size=st.integers(1, 700), key=st.text("abc/0123", max_size=6))
 def test_every_place_is_taken_once_whatever_the_size(size: int, key: str) -> None:
     assert sorted(permute(position, size, key) for position in range(size)) == list(range(size))
@@ -47,7 +48,7 @@ def test_every_place_is_as_likely_as_any_other() -> None:
     assert all(140 < number < 260 for number in hits)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 @given(data=st.data(), size=st.integers(1, 10**15))
 def test_the_largest_sizes_stay_inside(data: st.DataObject, size: int) -> None:
     first = data.draw(st.integers(0, size - 1))

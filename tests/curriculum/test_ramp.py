@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langraft.curriculum.ramp import RampSchedule
+from thorough import examples
 
 WEIGHTS = st.lists(st.sampled_from([0, 1e-6, 0.01, 0.3, 1, 2, 7, 100]), min_size=1, max_size=12)
 SAMPLES = st.integers(1, 5000) | st.sampled_from([20_000, 3_000_000])
@@ -24,7 +25,7 @@ def due(schedule: RampSchedule, num_samples: int, sample: int) -> dict[str, floa
     before, after = schedule.shares(0), schedule.shares(num_samples)
     return {
         code: before[code] * sample + (after[code] - before[code]) * sample**2 / 2 / num_samples
-        for code in schedule.languages
+        for code in schedule.streams
     }
 
 
@@ -33,7 +34,7 @@ def repeats(num_samples: int) -> int:
     return -(-num_samples // 2**20)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(before=WEIGHTS, after=WEIGHTS, num_samples=SAMPLES, data=st.data())
 @example(before=[1] * 12, after=[1] * 12, num_samples=1000, data=None)
 @example(before=[1e-6, 1], after=[0, 1], num_samples=5000, data=None)
@@ -52,7 +53,7 @@ def test_counts_keep_to_the_lines_within_two_turns_everywhere(
         assert farthest < 2 * repeats(num_samples)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(before=WEIGHTS, after=WEIGHTS, num_samples=st.integers(1, 3000))
 def test_turns_count_up_by_one_and_agree_with_counts(
     before: list[float], after: list[float], num_samples: int
@@ -61,20 +62,20 @@ def test_turns_count_up_by_one_and_agree_with_counts(
     seen = Counter[str]()
     for sample in range(num_samples + 10):
         if sample % 97 == 0:
-            assert schedule.counts(sample) == {code: seen[code] for code in schedule.languages}
-        language, rank = schedule.turn(sample)
+            assert schedule.counts(sample) == {code: seen[code] for code in schedule.streams}
+        language, rank = schedule.stream_at(sample)
         assert rank == seen[language]
         seen[language] += 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(num_samples=st.integers(2**20, 10**13), data=st.data())
 def test_ranks_agree_with_counts_far_into_the_longest_stages(
     num_samples: int, data: st.DataObject
 ) -> None:
     schedule = RampSchedule({"en": 3, "el": 1}, {"en": 1, "el": 2, "hu": 1e-4}, num_samples)
     sample = data.draw(st.integers(0, num_samples))
-    language, rank = schedule.turn(sample)
+    language, rank = schedule.stream_at(sample)
     assert rank == schedule.counts(sample)[language]
     assert schedule.counts(sample + 1)[language] == rank + 1
 
@@ -102,7 +103,7 @@ def test_of_few_rows_a_tenth_is_met_to_two_rows() -> None:
 
 def test_turns_of_a_language_are_spread_and_not_bunched() -> None:
     schedule = RampSchedule({"en": 9, "el": 1}, {"en": 1, "el": 1}, 20_000)
-    rows = [n for n in range(2000) if schedule.turn(n)[0] == "el"]
+    rows = [n for n in range(2000) if schedule.stream_at(n)[0] == "el"]
     assert max(b - a for a, b in pairwise(rows)) <= 20
 
 
@@ -120,5 +121,5 @@ def test_the_longest_ramp_of_a_hundred_languages_is_laid_out_at_once(num_samples
     after = {f"l{n}": 100.0 - n for n in range(100)}
     started = time.perf_counter()
     schedule = RampSchedule(before, after, num_samples)
-    schedule.turn(num_samples - 1)
+    schedule.stream_at(num_samples - 1)
     assert time.perf_counter() - started < 0.5

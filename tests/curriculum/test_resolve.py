@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.core.errors import CorpusError
-from langraft.core.stage import Stage
+from langraft.core.settings.stage import Stage
 from langraft.curriculum.resolve import resolve, stream_weights
 from langraft.curriculum.schedule import MixtureSchedule, Schedule
+from thorough import examples
 
 TOKENS = {"en": 1_000_000, "el": 10_000, "hu": 10_000, "en/wiki": 3000, "el/wiki": 1000}
 MEMBERS = {code: (code,) for code in TOKENS} | {"*/wiki": ("en/wiki", "el/wiki")}
@@ -22,7 +23,7 @@ def schedule_of(num_samples: int = 1000, **keys: Any) -> Schedule:
 
 
 def turns(schedule: Schedule, num_samples: int) -> list[tuple[str, int]]:
-    return [schedule.turn(sample) for sample in range(num_samples)]
+    return [schedule.stream_at(sample) for sample in range(num_samples)]
 
 
 # From stages to schedules
@@ -52,8 +53,8 @@ def test_running_numbers_go_on_when_a_language_comes_back() -> None:
         curriculum="staged",
         points=[{"at": 0.1, "mixture": {"en": 1}}, {"at": 0.2, "mixture": {"el": 1}}],
     )
-    assert schedule.turn(99) == ("el", 99)
-    assert schedule.turn(200) == ("el", 100)
+    assert schedule.stream_at(99) == ("el", 99)
+    assert schedule.stream_at(200) == ("el", 100)
 
 
 def test_a_linear_stage_reaches_its_points_and_holds_the_last() -> None:
@@ -157,7 +158,7 @@ def test_in_a_ramp_a_capped_stream_keeps_the_form_of_its_line() -> None:
     assert schedule.counts(4000)["el"] == pytest.approx(1000, abs=1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     weights=st.lists(st.lists(st.integers(0, 9), min_size=3, max_size=3), min_size=1, max_size=4),
     max_epochs=st.floats(0.05, 3),

@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from langraft.curriculum.schedule import MAX_PERIOD, MixtureSchedule
+from thorough import examples
 
 WHOLE = st.integers(1, 40) | st.sampled_from([1, 2, 500, 1500])
 DECIMAL = st.sampled_from([0.01, 0.1, 0.25, 0.5, 1.0, 1.3, 2.0, 5.0])
@@ -25,10 +26,10 @@ def largest_distance(schedule: MixtureSchedule, shares: list[Fraction], num_samp
     A language is farthest ahead right after its turn and farthest behind right before it.
     """
     seen = Counter[str]()
-    wanted = dict(zip(schedule.languages, shares, strict=True))
+    wanted = dict(zip(schedule.streams, shares, strict=True))
     farthest = Fraction(0)
     for sample in range(num_samples):
-        language, rank = schedule.turn(sample)
+        language, rank = schedule.stream_at(sample)
         assert rank == seen[language]
         farthest = max(farthest, sample * wanted[language] - rank)
         farthest = max(farthest, rank + 1 - (sample + 1) * wanted[language])
@@ -37,7 +38,7 @@ def largest_distance(schedule: MixtureSchedule, shares: list[Fraction], num_samp
     return float(max(farthest, *at_the_end))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 @given(weights=WEIGHTS)
 @example(weights=[1, 5000])
 @example(weights=[1] * 11 + [3000])
@@ -50,15 +51,15 @@ def test_no_language_is_ever_a_whole_turn_ahead_or_behind(weights: list[float]) 
     assert largest_distance(schedule, shares, num_samples) < 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(weights=WEIGHTS, num_samples=st.integers(0, 3000))
 def test_counts_are_those_of_counting_turns(weights: list[float], num_samples: int) -> None:
     schedule = schedule_of(weights)
-    counted = Counter(schedule.turn(sample)[0] for sample in range(num_samples))
-    assert schedule.counts(num_samples) == {code: counted[code] for code in schedule.languages}
+    counted = Counter(schedule.stream_at(sample)[0] for sample in range(num_samples))
+    assert schedule.counts(num_samples) == {code: counted[code] for code in schedule.streams}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(weights=WEIGHTS, cycles=st.integers(0, 10**6))
 def test_after_whole_periods_the_shares_are_exact(weights: list[float], cycles: int) -> None:
     schedule = schedule_of(weights)
@@ -68,24 +69,24 @@ def test_after_whole_periods_the_shares_are_exact(weights: list[float], cycles: 
         assert number * sum(exact) == cycles * schedule.period * weight
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=examples(30))
 @given(weights=WEIGHTS, sample=st.integers(0, 10**14))
 def test_the_rank_of_any_sample_is_the_count_before_it(weights: list[float], sample: int) -> None:
     schedule = schedule_of(weights)
-    language, rank = schedule.turn(sample)
+    language, rank = schedule.stream_at(sample)
     assert rank == schedule.counts(sample)[language]
     assert schedule.counts(sample + 1)[language] == rank + 1
 
 
 def test_only_ratios_of_weights_matter() -> None:
     small, large = schedule_of([1, 2, 0.5]), schedule_of([200, 400, 100])
-    assert [small.turn(n) for n in range(50)] == [large.turn(n) for n in range(50)]
+    assert [small.stream_at(n) for n in range(50)] == [large.stream_at(n) for n in range(50)]
     assert small.period == large.period == 7
 
 
 def test_one_language_has_every_turn() -> None:
     schedule = MixtureSchedule({"el": 0.3})
-    assert [schedule.turn(sample) for sample in (0, 1, 10**12)] == [
+    assert [schedule.stream_at(sample) for sample in (0, 1, 10**12)] == [
         ("el", 0),
         ("el", 1),
         ("el", 10**12),
@@ -95,7 +96,7 @@ def test_one_language_has_every_turn() -> None:
 def test_languages_of_equal_weight_take_turns() -> None:
     schedule = schedule_of([1, 1, 1, 1])
     for start in range(0, 40, 4):
-        assert len({schedule.turn(sample)[0] for sample in range(start, start + 4)}) == 4
+        assert len({schedule.stream_at(sample)[0] for sample in range(start, start + 4)}) == 4
 
 
 def test_shares_without_a_small_common_denominator_are_rounded() -> None:
@@ -114,7 +115,7 @@ def seconds_of_lookups(schedule: MixtureSchedule, start: int) -> float:
     for _ in range(3):
         before = time.perf_counter()
         for sample in range(start, start + 2000):
-            schedule.turn(sample)
+            schedule.stream_at(sample)
         best = min(best, time.perf_counter() - before)
     return best
 

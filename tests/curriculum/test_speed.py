@@ -19,6 +19,7 @@ def benchmark() -> Any:
 
 
 @pytest.mark.parametrize(("mixture", "place"), [("long period", "1"), ("linear", "0.5")])
+@pytest.mark.thorough
 def test_ten_billion_tokens_are_read_at_once_and_fast_from_any_place(
     tmp_path: Path, mixture: str, place: str
 ) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from langraft.core.parse import parse_recipe
-from langraft.core.presets import PRESETS
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.presets import PRESETS
 from langraft.recipes.load import REGISTRIES
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "curriculum.md").read_text("utf-8")

@@ -11,7 +11,13 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(path, marks=[pytest.mark.thorough] * (path.stem == "hf_trainer"), id=path.stem)
+        for path in EXAMPLES
+    ],
+)
 def test_example_runs_without_network_and_without_warnings(example: Path, tmp_path: Path) -> None:
     # Models this small are slower, not faster, on more than one thread.
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}

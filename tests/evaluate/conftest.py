@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from harness_setup import BELEBELE, LONG, XCOPA, write_lines
 
-from langraft.evaluate.harness import harness_model
+from langraft.evaluate.benchmarks.harness import harness_model
 from langraft.families.load import load_tokenizer
 from tiny import tiny_model
 

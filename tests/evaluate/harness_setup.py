@@ -8,13 +8,14 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from langraft.core.parse import parse_recipe
-from langraft.core.recipe import Recipe
-from langraft.evaluate.benchmark_data import find_files
-from langraft.evaluate.harness import make_tasks, score_tasks
-from langraft.evaluate.task_plan import PlannedTask
-from langraft.evaluate.task_score import TaskScore
-from langraft.evaluate.tasks import BENCHMARKS
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.recipe import Recipe
+from langraft.evaluate.benchmarks.harness import score_tasks
+from langraft.evaluate.benchmarks.harness_tasks import make_tasks
+from langraft.evaluate.benchmarks.local_files import find_files
+from langraft.evaluate.benchmarks.planned_task import PlannedTask
+from langraft.evaluate.benchmarks.task_scores import TaskScore
+from langraft.evaluate.benchmarks.tasks import BENCHMARKS
 from langraft.recipes.load import REGISTRIES
 
 SHARED_BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
@@ -59,7 +60,7 @@ def plan_one(
     name: str, data_dir: Path, language: str, part: str = "", shots: int | None = None
 ) -> PlannedTask:
     benchmark = BENCHMARKS[name]()
-    files = find_files(name, benchmark, data_dir, language, part)
+    files = find_files(benchmark, data_dir, language, part)
     assert not isinstance(files, str), files
     return PlannedTask(
         name=name,
@@ -99,6 +100,7 @@ def shared_names() -> Generator[tuple[str, str, str]]:
         ("sib200", "tr"),
         ("mgsm", "te"),
         ("flores", "ne"),
+        ("belebele_cloze", "de"),
     ):
         for part in BENCHMARKS[name].parts:
             yield name, language, part

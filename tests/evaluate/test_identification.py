@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from langraft.core.errors import CorpusError
-from langraft.core.recipe import Languages
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.core.settings.languages import Languages
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.heldout import score_heldout
 from langraft.evaluate.identification import (
@@ -19,10 +18,11 @@ from langraft.evaluate.identification import (
     behind_identification,
     identify_documents,
 )
-from langraft.evaluate.mixed import read_mixed
+from langraft.evaluate.mixed_language import read_mixed
 from langraft.evaluate.scorecard import Cost, Parameters, compare
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 from tiny import tiny_model
 
 LANGUAGES = Languages(original=("en",), new=("el",))
@@ -31,6 +31,7 @@ TEXTS = {
     "el": ["το σπίτι είναι δίπλα στο ποτάμι", "house"],
 }
 MIXED = {"el": ["the house\nτο σπίτι", "ο γέρος"]}
+FURTHER = {"manuals": {"en": ["turn the wheel"]}}
 
 
 def is_greek(texts: list[str]) -> list[str]:
@@ -51,28 +52,32 @@ def moved_graft() -> Any:
 
 
 def evaluation(model: Any, tokenizer: DocumentTokenizer) -> Evaluation:
-    heldout, mixed = (
+    heldout, mixed, manuals = (
         {code: score_heldout(model, found, tokenizer, 64) for code, found in texts.items()}
-        for texts in (TEXTS, MIXED)
+        for texts in (TEXTS, MIXED, FURTHER["manuals"])
     )
-    return Evaluation(heldout=heldout, mixed=mixed, probes={}, samples={})
+    texts = {"manuals": manuals}
+    return Evaluation(heldout=heldout, mixed=mixed, texts=texts, probes={}, samples={})
 
 
 def test_errors_are_counted_by_language_and_prompt_length() -> None:
     long = "1 2 3 4 5 6 7 8 9 10 11 12 " + TEXTS["el"][0]
-    found = identify_documents({"en": TEXTS["en"], "el": [long]}, MIXED, LANGUAGES, is_greek)
+    found = identify_documents(
+        {"en": TEXTS["en"], "el": [long]}, MIXED, FURTHER, LANGUAGES, is_greek
+    )
     assert found.errors == {
         "en": {"20": 0.0, "50": 0.0, "200": 0.0},
         "el": {"20": 1.0, "50": 0.0, "200": 0.0},
     }
     assert found.is_base == {"en": [True, True, True], "el": [False]}
     assert found.is_base_mixed == {"el": [False, False]}
+    assert found.is_base_texts == {"manuals": {"en": [True]}}
 
 
 def test_a_guarded_graft_scores_as_when_it_is_run_under_the_guard(tokenizer_folder: Path) -> None:
     tokenizer, model = DocumentTokenizer(tokenizer_folder), moved_graft()
     before, after = evaluation(tiny_model(), tokenizer), evaluation(model, tokenizer)
-    found = identify_documents(TEXTS, MIXED, LANGUAGES, is_greek)
+    found = identify_documents(TEXTS, MIXED, FURTHER, LANGUAGES, is_greek)
     behind = behind_identification(before, after, found)
     for code, texts in TEXTS.items():
         nats = 0.0
@@ -82,6 +87,9 @@ def test_a_guarded_graft_scores_as_when_it_is_run_under_the_guard(tokenizer_fold
         assert sum(behind.heldout[code].document_nats) == pytest.approx(nats, rel=1e-6)
     assert behind.heldout["en"].bits_per_byte == pytest.approx(before.heldout["en"].bits_per_byte)
     assert behind.heldout["el"].bits_per_byte != after.heldout["el"].bits_per_byte
+    assert behind.texts["manuals"]["en"].bits_per_byte == pytest.approx(
+        before.texts["manuals"]["en"].bits_per_byte
+    )
     assert behind.mixed["el"].bits_per_byte == pytest.approx(after.mixed["el"].bits_per_byte)
 
 
@@ -90,7 +98,7 @@ def test_a_scorecard_shows_learned_and_guarded_figures_side_by_side(
 ) -> None:
     tokenizer = DocumentTokenizer(tokenizer_folder)
     before, after = evaluation(tiny_model(), tokenizer), evaluation(moved_graft(), tokenizer)
-    identify_documents(TEXTS, MIXED, LANGUAGES, is_greek).write(tmp_path)
+    identify_documents(TEXTS, MIXED, FURTHER, LANGUAGES, is_greek).write(tmp_path)
     found = Identification.read(tmp_path)
     cost = Cost(
         tokens=1,

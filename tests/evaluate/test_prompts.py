@@ -10,7 +10,8 @@ import pytest
 import torch
 from harness_setup import LONG, plan_one, requests, write_lines
 
-from langraft.evaluate.harness import harness_model, make_tasks
+from langraft.evaluate.benchmarks.harness import harness_model
+from langraft.evaluate.benchmarks.harness_tasks import make_tasks
 from langraft.families.load import load_tokenizer
 from tiny import tiny_model
 

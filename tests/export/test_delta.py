@@ -15,9 +15,10 @@ from langraft.core.errors import ModelError
 from langraft.export.delta import add_instruct_delta
 from langraft.families.load import load_model, load_tokenizer
 from langraft.families.sites import find_ffn_sites
+from langraft.graft.description import tokenizer_folder
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
-from langraft.graft.store import load, save, tokenizer_folder
+from langraft.graft.store import load, save
 from langraft.graft.surgery import graft_info, graft_model
 from tiny import VOCAB_SIZE
 

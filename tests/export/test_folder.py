@@ -11,7 +11,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from langraft.export.folder import export_model
+from langraft.families.family import FAMILIES
 from langraft.families.load import load_model
+from langraft.families.tensors import TensorFiles
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
@@ -81,3 +83,28 @@ def test_rows_of_two_expansions_round_once(save_base: Callable[..., Path], tmp_p
     move(model)
     save(model, tmp_path / "graft", base=base)
     assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_layers_without_experts_are_dense_or_copies_of_their_ffn(
+    family: str, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base(family)
+    model = graft_model(load_model(base), MoELPR(new_experts=2, layers=(0,)))
+    move(model)
+    save(model, tmp_path / "graft", base=base)
+    result = export_model(tmp_path / "graft", tmp_path / "export", wanted="standard")
+    twin = FAMILIES[family].twin
+    assert result.architecture == twin.architecture
+    assert result.largest_difference < 1e-5
+    is_copied = not twin.has_dense_layers
+    assert ("(1 of 2) all experts are copies of the layer's FFN" in result.caveat) == is_copied
+    exported = TensorFiles.of_folder(tmp_path / "export")
+    names = [name for number in range(3) for name in twin.expert_names(1, number)]
+    if twin.has_dense_layers:
+        assert not any(name in exported for name in names)
+    elif twin.stacked_projections is None:
+        original = TensorFiles.of_folder(base).get("model.layers.1.mlp.down_proj.weight")
+        for number in range(3):
+            down = exported.get(twin.expert_names(1, number)[2])
+            assert torch.equal(down, original)

@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from langraft.core.recipe import Languages
-from langraft.corpus.vocabulary.extension import extend_tokenizer
+from langraft.core.settings.languages import Languages
 from langraft.export.delta import add_instruct_delta
 from langraft.export.folder import export_model
-from langraft.graft.freeze import parameter_groups
+from langraft.graft.freeze import never_trained, parameter_groups
 from langraft.graft.methods import METHODS
 from langraft.graft.store import load, save
 from langraft.graft.surgery import graft_info, graft_model
-from tiny import VOCAB_SIZE, tiny_model
+from langraft.tokenizers.extension import extend_tokenizer
+from tiny import VOCAB_SIZE, free_columns, tiny_model
 
 NEW = 12
 GREEK = "το σπίτι είναι δίπλα στο ποτάμι"
@@ -41,19 +41,22 @@ def grafted(save_base: Callable[..., Path], tmp_path: Path) -> Callable[..., Any
         texts = {"el": [GREEK] * 9}
         extend_tokenizer(base, tmp_path / "extended", texts=texts, num_new_tokens=NEW)
         settings = METHODS[method].model_validate(SETTINGS.get(method, {}))
+        plain = tiny_model(family, tie_word_embeddings=tied)
         model = graft_model(
-            tiny_model(family, tie_word_embeddings=tied),
+            plain,
             settings,
+            free_columns=free_columns(plain, settings),
             rare_tokens=RARE if settings.token_rows == "rare" else (),
             tokenizer=tmp_path / "extended",
             languages=Languages(original=("en",), new=("el",)),
         )
+        everything, left = method in ("full", "moe_full", "ssu"), never_trained(model)
         for group, parameters in parameter_groups(model).items():
             for number, parameter in enumerate(parameters.values()):
                 noise = torch.Generator().manual_seed(number)
-                if group != "base" or method in ("full", "moe_full"):
+                if group != "base" or (everything and id(parameter) not in left):
                     parameter.data += 0.1 * torch.randn(parameter.shape, generator=noise)
-        graft_info(model).is_base_changed = method in ("full", "moe_full")
+        graft_info(model).is_base_changed = everything
         save(model, tmp_path / "graft", base=base)
         return model.eval()
 

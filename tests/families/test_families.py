@@ -8,40 +8,40 @@ import pytest
 import torch
 from torch import nn
 
-from langraft.core.errors import ExportError, ModelError
-from langraft.export.standard import twin_of
+from langraft.core.errors import ArtifactError, ExportError, ModelError
+from langraft.export.standard import find_twin
 from langraft.families.family import FAMILIES
 from langraft.families.load import check_base, load_model, resolve_base
-from langraft.families.sites import find_ffn_sites
+from langraft.families.sites import FFNSite, find_ffn_sites
 from langraft.graft.methods.moe_lpr import MoELPR
 from tiny import tiny_model
 
-GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2}
+
+def ffn_widths(sites: list[FFNSite]) -> list[int]:
+    return [site.weights_out()[0].shape[1] for site in sites]
 
 
 @pytest.mark.parametrize(
-    ("model_type", "kind", "changes"),
+    ("model_type", "kind"),
     [
-        ("llama", "gated", {}),
-        ("mistral", "gated", {}),
-        ("qwen2", "gated", {}),
-        ("qwen3", "gated", {}),
-        ("olmo2", "gated", {}),
-        ("ernie4_5", "gated", {}),
-        ("hunyuan_v1_dense", "gated", {}),
-        ("phi3", "fused", {}),
-        ("starcoder2", "plain", {}),
-        ("gpt_neox", "plain", {"hidden_act": "gelu"}),
-        ("gpt2", "plain", GPT2),
+        ("llama", "gated"),
+        ("mistral", "gated"),
+        ("qwen2", "gated"),
+        ("qwen3", "gated"),
+        ("olmo2", "gated"),
+        ("ernie4_5", "gated"),
+        ("hunyuan_v1_dense", "gated"),
+        ("phi3", "fused"),
+        ("starcoder2", "plain"),
+        ("gpt_neox", "plain"),
+        ("gpt2", "plain"),
     ],
 )
-def test_ffns_are_found_by_structure_with_their_own_width(
-    model_type: str, kind: str, changes: dict[str, object]
-) -> None:
-    sites = find_ffn_sites(tiny_model(model_type, **changes))
+def test_ffns_are_found_by_structure_with_their_own_width(model_type: str, kind: str) -> None:
+    sites = find_ffn_sites(tiny_model(model_type))
     assert [site.layer for site in sites] == [0, 1]
     assert {site.kind for site in sites} == {kind}
-    assert {site.width for site in sites} == {64 if model_type == "gpt2" else 40}
+    assert ffn_widths(sites) == [64 if model_type == "gpt2" else 40] * 2
 
 
 def test_layers_may_have_different_widths() -> None:
@@ -50,7 +50,7 @@ def test_layers_may_have_different_widths() -> None:
     for name in ("gate_proj", "up_proj"):
         setattr(narrow, name, nn.Linear(16, 24, bias=False))
     narrow.down_proj = nn.Linear(24, 16, bias=False)
-    assert [site.width for site in find_ffn_sites(model)] == [40, 24]
+    assert ffn_widths(find_ffn_sites(model)) == [40, 24]
 
 
 def test_a_module_that_only_looks_like_an_ffn_is_refused() -> None:
@@ -82,14 +82,14 @@ def test_every_twin_is_a_class_that_transformers_has() -> None:
         ({"model_type": "llama", "mlp_bias": True}, "has mlp_bias, Mixtral has no biases"),
         ({"model_type": "granite", "mlp_bias": True}, "has mlp_bias, GraniteMoE's experts have"),
         ({"model_type": "ernie4_5", "use_bias": True}, "has use_bias, ERNIE-4.5-MoE's experts"),
-        ({"model_type": "gpt2"}, r"'gpt2'.*there is one for cohere2, ernie4_5, granite, llama"),
+        ({"model_type": "gpt2"}, r"'gpt2'.*there is one for .*llama"),
     ],
 )
 def test_a_base_with_what_its_twin_lacks_and_an_unknown_family_have_no_twin(
     config: dict[str, object], reason: str
 ) -> None:
     with pytest.raises(ExportError, match=reason):
-        twin_of(config, [MoELPR()])
+        find_twin(config, [MoELPR()])
 
 
 def test_an_export_does_not_ask_for_the_modelling_code_of_its_base() -> None:
@@ -166,7 +166,7 @@ def test_weights_that_lack_a_tensor_or_are_damaged_are_refused(
     with pytest.raises(ModelError, match=r"lack 1 tensors .*model.norm.weight"):
         load_model(folder)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ArtifactError, match=r"model\.safetensors is damaged"):
         load_model(folder)
 
 

@@ -12,14 +12,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Languages
+from langraft.core.settings.languages import Languages
 from langraft.export.folder import export_model
 from langraft.graft.freeze import parameter_groups, set_trainable
-from langraft.graft.losses import TokenRoles, mean_over_layers
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_full import MoEFull
 from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.moe.losses import TokenRoles, mean_over_layers
 from langraft.graft.store import load, load_base, save
 from langraft.graft.surgery import detach_expansion, graft_info, graft_model
 from tiny import VOCAB_SIZE, tiny_model

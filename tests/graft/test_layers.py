@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from langraft.core.errors import ExportError, ModelError
 from langraft.export.folder import choose_form
-from langraft.export.standard import twin_of
-from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.export.standard import find_twin
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.moe.expanded_ffn import ExpandedFFN
 from langraft.graft.surgery import graft_model
 from tiny import tiny_config, tiny_model
 
@@ -74,9 +74,9 @@ def test_a_branch_of_one_expert_needs_no_choice() -> None:
 def test_a_standard_class_must_hold_every_layer() -> None:
     llama, qwen = tiny_config("llama").to_dict(), tiny_config("qwen3").to_dict()
     some, unequal = MoELPR(layers=(0,)), MoELPR(new_experts=(1, 2))
-    assert twin_of(qwen, [some]).architecture == "Qwen3MoeForCausalLM"  # pyright: ignore
+    assert find_twin(llama, [some]).architecture == "MixtralForCausalLM"  # pyright: ignore
+    assert find_twin(qwen, [some]).architecture == "Qwen3MoeForCausalLM"  # pyright: ignore
     for config, method, reason in (
-        (llama, some, "MixtralForCausalLM wants experts in every layer"),
         (qwen, unequal, "different numbers of experts"),
         (llama, MoECT(), "a gate between the original"),
         (tiny_config("gemma2").to_dict(), MoELPR(), "'gemma2'"),

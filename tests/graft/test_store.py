@@ -76,7 +76,7 @@ def test_a_graft_of_another_version_or_without_its_experts_is_refused(saved: Pat
     with pytest.raises(ArtifactError, match=r"lacks 2 tensors of the graft, for example .*out"):
         load(saved)
     for change, problem in (
-        ({"format": 1}, "has format 1; this version of langraft reads format 2"),
+        ({"format": 1}, "has format 1; this version of langraft reads format 3"),
         ({"method": {"name": "moe_lpr", "new_expert": 3}}, "describes no method of this version"),
     ):
         (saved / "graft.json").write_text(json.dumps(described | change))
@@ -87,6 +87,43 @@ def test_a_graft_of_another_version_or_without_its_experts_is_refused(saved: Pat
     del described["base"]
     (saved / "graft.json").write_text(json.dumps(described))
     with pytest.raises(ArtifactError, match="lacks base"):
+        load(saved)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("method", None, "holds null under method"),
+        ("method", {"name": []}, "holds a list under method.name"),
+        ("method", {"name": "no_such"}, "describes no method"),
+        ("seed", "1", 'holds "1" under seed'),
+        ("seed", 10**30, "under seed"),
+        ("languages", ["en"], "holds a list under languages"),
+        ("languages", {"original": ["en"]}, "lacks the key languages.new"),
+        ("earlier", {}, "holds an object under earlier"),
+        ("earlier", [3], "holds 3 under earlier.0"),
+        ("is_base_changed", "no", 'holds "no" under is_base_changed'),
+        ("base", "../base", 'holds "../base" under base'),
+        ("base", {"reference": "", "fingerprint": ""}, 'holds "" under base.reference'),
+        ("base", {"reference": "../\0", "fingerprint": ""}, "under base.reference"),
+        ("base", {"reference": "../base"}, "lacks the key base.fingerprint"),
+    ],
+)
+def test_a_description_with_a_wrong_value_is_refused_with_its_key(
+    saved: Path, key: str, value: object, said: str
+) -> None:
+    path = saved / "graft.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ArtifactError) as caught:
+        load(saved)
+    assert str(caught.value).startswith(str(path))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", '"graft"', "", "\ufeff{}"])
+def test_a_description_that_is_no_object_is_refused(saved: Path, text: str) -> None:
+    (saved / "graft.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"graft\.json (holds|is damaged)"):
         load(saved)
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from harness_setup import write_lines
 from rich.console import Console
@@ -26,6 +27,7 @@ ITEMS = [
 ]
 
 
+@pytest.mark.thorough
 def test_a_run_pairs_benchmarks_and_a_rerun_keeps_their_scores(
     small_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -62,3 +64,53 @@ def test_a_run_pairs_benchmarks_and_a_rerun_keeps_their_scores(
     steps = carry_out(tasks=["xcopa"], suites=["polylm", "almanac"])
     assert (steps["train-review"], steps["evaluate-review"]) == ("finished", "ran")
     assert kept == {p.name: p.stat().st_mtime_ns for p in (folder / "cache/tasks").iterdir()}
+
+
+def test_a_run_with_the_suite_for_small_models_says_what_has_signal(
+    small_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    # Any model prefers a short sentence to a long one, so that two of three phenomena have signal.
+    short = [
+        {
+            "UID": name,
+            "sentence_good": f"A {n}.",
+            "sentence_bad": f"A {n} and {n} and {n + 1} more.",
+        }
+        for name in ("drop_argument", "causative")
+        for n in range(8)
+    ]
+    turned = [
+        {"UID": "inchoative", "sentence_good": pair["sentence_bad"], "sentence_bad": "A."}
+        for pair in short[:2]
+    ]
+    write_lines(tmp_path / "bench/blimp/en.jsonl", short + turned)
+    same = [{"good": "α.", "bad": "α β γ δ."}, {"good": "α β γ δ.", "bad": "α."}] * 4
+    write_lines(tmp_path / "bench/minimal_pairs/el.jsonl", same)
+    small_recipe["baselines"] = []
+    small_recipe["stages"] = small_recipe["stages"][:1]
+    small_recipe["evaluate"] |= {
+        "suites": ["small"],
+        "data_dir": str(tmp_path / "bench"),
+        "limit": 8,
+        "limit_each": 5,
+    }
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump(small_recipe), encoding="utf-8")
+    folder = tmp_path / "run"
+    run(load_recipe(path), folder, console=Console(quiet=True))
+    card = json.loads((folder / "scorecard.json").read_text())
+    blimp, pairs = card["tasks"]["small"]
+    assert (blimp["benchmark"], blimp["items"], blimp["chance"]) == ("blimp", 12, 0.5)
+    assert blimp["before"] == pytest.approx(16 / 18)  # weighted by all the pairs there are
+    assert (pairs["benchmark"], pairs["items"], pairs["before"]) == ("minimal_pairs", 5, 0.6)
+    original, new = card["suite_means"]["small"]
+    assert (original["scores"], original["no_signal"]) == (1, 0)
+    assert original["retention"] == pytest.approx(blimp["after"] / blimp["before"])
+    assert (new["role"], new["scores"], new["no_signal"]) == ("new", 0, 1)
+    scores = {s.benchmark: s for s in Evaluation.read(folder / "evaluate-base").tasks["small"]}
+    assert [s.items for s in scores["blimp"].subsets] == [5, 5, 2]
+    report, model_card = (
+        (folder / name).read_text(encoding="utf-8") for name in ("report.html", "export/README.md")
+    )
+    assert "no signal</small>" in report
+    assert "60.0 ± 24.5, no signal" in model_card

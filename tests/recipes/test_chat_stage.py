@@ -17,23 +17,24 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from chat_templates import PLAIN
+from langraft.chat.heldout import read_heldout_conversations
+from langraft.chat.template import ChatTemplate, resolve_template
 from langraft.cli.main import app
-from langraft.cli.show import benchmark_table
+from langraft.cli.score_tables import benchmark_table
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
-from langraft.core.parse import parse_recipe
-from langraft.corpus.shards import open_stream
+from langraft.core.settings.parse import parse_recipe
+from langraft.corpus.storage.shards import open_stream
+from langraft.evaluate.benchmarks.harness import score_plans
+from langraft.evaluate.benchmarks.task_plan import plan_tasks
 from langraft.evaluate.evaluation import Evaluation
-from langraft.evaluate.harness import score_plans
-from langraft.evaluate.task_plan import plan_tasks
 from langraft.families.load import load_tokenizer
 from langraft.graft.store import load
-from langraft.instruct.chat_template import ChatFormat, template_text
-from langraft.instruct.kept_apart import read_kept_apart
-from langraft.recipes.base import make_loader
 from langraft.recipes.load import REGISTRIES
+from langraft.recipes.planning import plan_recipe_text
 from langraft.recipes.run import run
-from langraft.recipes.text_plan import plan_text
+from langraft.recipes.steps.training import make_loader
+from langraft.report.benchmarks import Means
 from tiny import VOCAB_SIZE
 
 SUITES_SCRIPT = Path(__file__).parents[2] / "benchmarks" / "suites.py"
@@ -131,6 +132,7 @@ def test_benchmarks_are_put_to_a_tuned_model_through_the_template_that_it_learne
     assert Evaluation.read(tmp_path / "run/evaluate-extend").tasks != expected
 
 
+@pytest.mark.thorough
 def test_the_script_of_suites_scores_a_tuned_graft_as_its_run_does(
     chat_recipe: dict[str, Any],
     tmp_path: Path,
@@ -147,7 +149,7 @@ def test_the_script_of_suites_scores_a_tuned_graft_as_its_run_does(
     monkeypatch.setattr("sys.argv", ["suites.py", *map(str, [folder, *chosen])])
     runpy.run_path(str(SUITES_SCRIPT), run_name="__main__")
     assert card.tasks["moe_lpr"][0].shots_after == 0
-    assert benchmark_table({"run": [card.task_means]}) in capsys.readouterr().out
+    assert benchmark_table({"run": [Means.of(card)]}) in capsys.readouterr().out
     written = [json.loads(path.read_text()) for path in (tmp_path / "cache").iterdir()]
     assert sorted(score["shots"] for (score,) in written) == [0, 0, 8, 8]
 
@@ -168,9 +170,7 @@ def test_a_chat_stage_reads_conversations_and_learns_answers_alone(
     assert torch.equal(batch.is_token.sum(), (batch.is_token.cumprod(1)).sum())
 
 
-def test_conversations_kept_apart_are_in_no_row(
-    chat_recipe: dict[str, Any], tmp_path: Path
-) -> None:
+def test_heldout_conversations_are_in_no_row(chat_recipe: dict[str, Any], tmp_path: Path) -> None:
     carry_out(chat_recipe, tmp_path / "run", until="corpus")
     folder = tmp_path / "run/instruct"
     tokenizer: Any = AutoTokenizer.from_pretrained(folder / "tokenizer")
@@ -178,7 +178,7 @@ def test_conversations_kept_apart_are_in_no_row(
         stream = open_stream(folder, code)
         rows = stream.read(0, stream.num_tokens).tokens.tolist()
         trained = tokenizer.decode(rows)
-        kept = read_kept_apart(folder / code)
+        kept = read_heldout_conversations(folder / code)
         assert kept
         assert all(conversation.language == code for conversation in kept)
         for user, assistant in (conversation.messages for conversation in kept):
@@ -186,19 +186,19 @@ def test_conversations_kept_apart_are_in_no_row(
             assert f"{told}{tokenizer.eos_token}" not in trained
     chat_recipe["instruct"]["heldout"] = 0
     carry_out(chat_recipe, tmp_path / "run", until="corpus")
-    assert not any(read_kept_apart(folder / code) for code in WORDS)
+    assert not any(read_heldout_conversations(folder / code) for code in WORDS)
 
 
 def test_a_plan_knows_how_often_conversations_are_read_once_they_are_packed(
     chat_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe = parse_recipe(chat_recipe, REGISTRIES)
-    before = plan_text(recipe, tmp_path / "run")["moe_lpr"]
+    before = plan_recipe_text(recipe, tmp_path / "run")["moe_lpr"]
     assert before.stages[-1].kind == "chat"
     assert all(stream.epochs is None for stream in before.stages[-1].streams)
     assert any("conversations" in note for note in before.notes)
     carry_out(chat_recipe, tmp_path / "run", until="corpus")
-    after = plan_text(recipe, tmp_path / "run")["moe_lpr"].stages[-1]
+    after = plan_recipe_text(recipe, tmp_path / "run")["moe_lpr"].stages[-1]
     rows = open_stream(tmp_path / "run/instruct", "el").num_tokens // 64
     of_el = next(s for s in after.streams if s.stream == "el")
     assert of_el.epochs == pytest.approx(of_el.tokens / 64 / rows)
@@ -208,7 +208,7 @@ def test_a_plan_notes_once_for_each_method_that_conversations_are_not_packed(
     chat_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
     chat_recipe["baselines"] = ["full", {"name": "lora", "rank": 2}]
-    plans = plan_text(parse_recipe(chat_recipe, REGISTRIES), tmp_path / "run")
+    plans = plan_recipe_text(parse_recipe(chat_recipe, REGISTRIES), tmp_path / "run")
     found = [sum("conversations" in note for note in plan.notes) for plan in plans.values()]
     assert found == [1, 1, 1]
 
@@ -254,7 +254,10 @@ def test_a_language_whose_conversations_are_all_too_long_is_named(
         carry_out(chat_recipe, tmp_path / "run", until="corpus")
 
 
-@pytest.mark.parametrize("method", ["lora", "llama_pro", "moe_ct"])
+@pytest.mark.parametrize(
+    "method",
+    ["moe_ct", *(pytest.param(m, marks=pytest.mark.thorough) for m in ("lora", "llama_pro"))],
+)
 def test_every_method_exports_what_talks(
     chat_recipe: dict[str, Any], tmp_path: Path, method: str
 ) -> None:
@@ -278,14 +281,14 @@ def test_a_run_adds_tokens_and_talks_with_them(
     assert graft.langraft.any_extension is not None
     for place in ("run/graft/tokenizer", "run/export"):
         tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / place)
-        assert tokenizer.chat_template == template_text("polylm", tokenizer)
+        assert tokenizer.chat_template == resolve_template("polylm", tokenizer)
         written = (tmp_path / place / "tokenizer.json").read_bytes()
         assert written == (tmp_path / "run/tokenizer/tokenizer.json").read_bytes()
     batch = open_stream(tmp_path / "run/instruct", "el").read(0, 10**6)
     assert batch.tokens.max() >= VOCAB_SIZE
 
 
-def test_conversations_kept_apart_fit_the_tokens_of_the_base_too(
+def test_heldout_conversations_fit_the_tokens_of_the_base_too(
     chat_recipe: dict[str, Any], tmp_path: Path, save_base: Any
 ) -> None:
     base = save_base("gpt2", n_positions=64)
@@ -297,7 +300,7 @@ def test_conversations_kept_apart_fit_the_tokens_of_the_base_too(
     text = "".join(json.dumps(task, ensure_ascii=False) + "\n" for task in tasks)
     (tmp_path / "tasks_el.jsonl").write_text(text, encoding="utf-8")
     carry_out(chat_recipe, tmp_path / "run", until="evaluate")
-    kept = read_kept_apart(tmp_path / "run/instruct/el")
+    kept = read_heldout_conversations(tmp_path / "run/instruct/el")
     assert kept
     for name in ("base", "talk"):
         score = Evaluation.read(tmp_path / f"run/evaluate-{name}").answers["el"]
@@ -319,6 +322,7 @@ def test_a_base_that_talks_already_lends_its_template(
     assert (finished, again) == ("finished", "ran")
 
 
+@pytest.mark.thorough
 def test_a_graft_that_learned_to_talk_keeps_its_template_when_it_is_expanded_again(
     chat_recipe: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -332,6 +336,4 @@ def test_a_graft_that_learned_to_talk_keeps_its_template_when_it_is_expanded_aga
     }
     carry_out(again, tmp_path / "second", until="export")
     tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "second/export")
-    assert ChatFormat(tokenizer, template_text("base", tokenizer)).template == template_text(
-        "polylm", tokenizer
-    )
+    assert ChatTemplate.load(tokenizer).text == resolve_template("polylm", tokenizer)

@@ -9,21 +9,23 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import ModelError, RecipeError
-from langraft.core.parse import parse_recipe
-from langraft.core.recipe import Recipe
-from langraft.corpus.shards import open_stream
-from langraft.corpus.tokenizer import DocumentTokenizer
-from langraft.corpus.vocabulary.extension import Extension
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.recipe import Recipe
+from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.evaluation import Evaluation
-from langraft.graft.store import load
-from langraft.graft.surgery import graft_info
+from langraft.export.folder import export_model
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.store import load, save
+from langraft.graft.surgery import graft_info, graft_model
 from langraft.recipes.load import REGISTRIES
+from langraft.recipes.planning import plan_recipe
 from langraft.recipes.run import run
-from langraft.recipes.steps import plan_recipe
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.tokenizers.extension import Extension, extend_tokenizer
 from tiny import VOCAB_SIZE
 
 NEW = 100
@@ -88,6 +90,39 @@ def test_a_run_extends_trains_evaluates_and_exports(
     twice = load(tmp_path / "later" / "graft")
     assert twice.config.vocab_size == VOCAB_SIZE + NEW
     assert max(graft_info(twice).rare_tokens) < VOCAB_SIZE
+
+
+def test_an_export_has_as_many_tokens_as_rows(
+    save_base: Callable[..., Path], text_folder: Path, tmp_path: Path
+) -> None:
+    """Converters to GGUF want a token for each row, also where the base had rows to spare."""
+    base = save_base(vocab_size=VOCAB_SIZE + 7)
+    texts = {
+        code: [
+            json.loads(line)["text"]
+            for line in (text_folder / f"{code}.jsonl").read_text("utf-8").splitlines()
+        ]
+        for code in ("el", "hu")
+    }
+    extension = extend_tokenizer(base, tmp_path / "tokenizer", texts=texts, num_new_tokens=40)
+    assert extension.first_new_id == VOCAB_SIZE + 7
+    model: Any = AutoModelForCausalLM.from_pretrained(base)
+    grafted = graft_model(model, MoELPR(new_experts=1), tokenizer=tmp_path / "tokenizer")
+    save(grafted, tmp_path / "graft", base=str(base))
+    export_model(tmp_path / "graft", tmp_path / "export")
+    exported: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "export")
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "export")
+    num_rows = VOCAB_SIZE + 7 + 40
+    assert exported.config.vocab_size == len(exported.get_input_embeddings().weight) == num_rows
+    assert len(tokenizer) == num_rows
+    assert sorted(tokenizer.get_vocab().values()) == list(range(num_rows))
+    text = texts["el"][0]
+    assert (
+        tokenizer(text).input_ids
+        == DocumentTokenizer(tmp_path / "tokenizer").encode_prompts([text])[0].tolist()
+    )
+    tokenizer.add_special_tokens({"pad_token": "<|pad|>"})
+    assert tokenizer.pad_token_id == num_rows
 
 
 def test_a_plan_counts_the_new_rows_before_there_is_a_tokenizer(

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langraft.core.errors import RecipeError
-from langraft.core.recipe import Recipe
+from langraft.core.settings.recipe import Recipe
 from langraft.recipes.load import dump_recipe, load_recipe, packaged_recipes
+from thorough import examples
 
 STAGED = """\
 name: trial
@@ -70,7 +71,7 @@ def test_a_dumped_recipe_reads_back_equal(tmp_path: Path, text: str) -> None:
     assert again == recipe
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=examples(15))
 @given(
     tokens=st.integers(1, 10**13),
     weights=st.tuples(*[st.floats(1e-6, 1e6)] * 2),
@@ -185,7 +186,7 @@ def test_an_override_with_an_unknown_key_gets_the_nearest_spelling(recipe_file: 
     assert "training.batch_row: unknown key. Did you mean 'batch_rows'?" in message
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     key=st.lists(
         st.sampled_from(["stages", "[0]", "[1]", "corpus", "name", "languages", "new", "base"]),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from langraft.core.errors import ModelError, RecipeError
-from langraft.core.recipe import Recipe, ScratchBase
-from langraft.core.shapes import SHAPES
+from langraft.core.settings.recipe import Recipe
+from langraft.core.settings.scratch_base import SHAPES, ScratchBase
+from langraft.plan.plan import Plan
 from langraft.recipes.load import load_recipe
-from langraft.recipes.plan import Plan
-from langraft.recipes.steps import plan_recipe
+from langraft.recipes.planning import plan_recipe
 
 
 def planned(shape: str) -> tuple[Plan, Plan]:

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from typer.testing import CliRunner
 
 from langraft.cli.main import app
-from langraft.core.artifacts import read_json, read_manifest
+from langraft.core.artifacts import read_manifest
+from langraft.core.files import read_json
 from langraft.corpus import almanac
 
 LANGUAGES = ("en", "el", "tr")
@@ -91,6 +92,7 @@ def changes(data: Path) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_polylm_runs_from_text_to_a_model_that_chats(tmp_path: Path) -> None:
     write_data(tmp_path / "data")
@@ -124,7 +126,7 @@ def test_polylm_runs_from_text_to_a_model_that_chats(tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(out / "export")
     tokenizer = AutoTokenizer.from_pretrained(out / "export")
     assert type(model).__name__ == "GPT2LMHeadModel"
-    assert read_json(out / "export/generation_config.json")["eos_token_id"]
+    assert read_json(out / "export/generation_config.json", dict[str, Any])["eos_token_id"]
     asked = tokenizer.apply_chat_template(
         [{"role": "user", "content": "hello"}], add_generation_prompt=True, tokenize=False
     )

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from langraft.core.artifacts import perform, write_json, write_text
-from langraft.core.parse import parse_recipe
-from langraft.core.recipe import Recipe
+from langraft.core.artifacts import perform
+from langraft.core.files import write_json, write_text
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.recipe import Recipe
+from langraft.evaluate.benchmarks.task_scores import NotRun, TaskScore
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.heldout import HeldoutScore
 from langraft.evaluate.scorecard import Cost, Parameters, Scorecard, compare
-from langraft.evaluate.task_score import NotRun, TaskScore
 from langraft.recipes.load import REGISTRIES, dump_recipe
 
 MakeRun = Callable[..., Path]

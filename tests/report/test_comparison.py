@@ -6,17 +6,17 @@ import itertools
 import re
 from pathlib import Path
 
-from langraft.report.comparison import Row, Spread, write_comparison
+from langraft.report.comparison import MethodRow, Spread, write_comparison
 
 
-def row(key: str, gain: float, retention: float, guarded: float | None = None) -> Row:
+def row(key: str, gain: float, retention: float, guarded: float | None = None) -> MethodRow:
     figures = {"gain": gain, "retention": retention}
     if guarded is not None:
         figures |= {"gain, guarded": guarded, "retention, guarded": 1.0}
-    return Row(key, 1, {name: Spread(value, value, value) for name, value in figures.items()})
+    return MethodRow(key, 1, {name: Spread(value, value, value) for name, value in figures.items()})
 
 
-def write(tmp_path: Path, *rows: Row) -> str:
+def write(tmp_path: Path, *rows: MethodRow) -> str:
     write_comparison("trial", rows, tmp_path / "page.html")
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from langraft.core.artifacts import read_json
 from langraft.core.errors import ArtifactError
+from langraft.core.files import read_json
 from langraft.core.language import language_name
+from langraft.report.card import escape_markdown
 from langraft.report.charts import make_axis, segments
 from langraft.report.curves import read_curves
 from langraft.report.page import write_report
@@ -134,12 +135,12 @@ def test_languages_show_their_names(make_run: MakeRun) -> None:
 def test_numbers_of_the_page_are_the_scorecards(make_run: MakeRun) -> None:
     folder = make_run()
     page, html = report(folder)
-    for name, card in read_json(folder / "comparison.json")["methods"].items():
+    for name, card in read_json(folder / "comparison.json", dict[str, Any])["methods"].items():
         numbers = [card[key] for key in ("gain", "retention", "forgetting", "transfer")]
         numbers += [score["after"] for score in card["bits_per_byte"].values()]
         numbers += [card["training_flops"], card["seconds"], *card["parameters"].values()]
         assert [number for number in numbers if str(number) not in page.values] == [], name
-    own = read_json(folder / "scorecard.json")
+    own = read_json(folder / "scorecard.json", dict[str, Any])
     for measure in ("gain", "retention", "forgetting", "transfer"):
         shown = re.search(rf'id="{measure}"><data value="([^"]+)">([^<]+)</data>', html)
         assert shown is not None
@@ -152,7 +153,7 @@ def test_numbers_of_the_page_are_the_scorecards(make_run: MakeRun) -> None:
 def test_best_method_of_each_measure_is_marked(make_run: MakeRun) -> None:
     folder = make_run()
     _, html = report(folder)
-    cards = read_json(folder / "comparison.json")["methods"].values()
+    cards = read_json(folder / "comparison.json", dict[str, Any])["methods"].values()
     best = [float(value) for value in re.findall(r'class="best"><data value="([^"]+)"', html)]
     assert best == [
         max(card["gain"] for card in cards),
@@ -190,7 +191,7 @@ def test_what_a_run_did_not_do_is_left_out(
 def test_probes_show_base_methods_and_chance(make_run: MakeRun) -> None:
     folder = make_run()
     page, _ = report(folder)
-    for card in read_json(folder / "comparison.json")["methods"].values():
+    for card in read_json(folder / "comparison.json", dict[str, Any])["methods"].values():
         for groups in card["probes"]["almanac"].values():
             for found in groups.values():
                 assert str(found["after"]) in page.values
@@ -287,7 +288,7 @@ def test_card_names_languages_and_base_in_valid_front_matter(make_run: MakeRun) 
     assert front["library_name"] == "transformers"
     assert {"langraft", "mixture-of-experts", "multilingual"} <= set(front["tags"])
     assert "license" not in front
-    assert f"{read_json(folder / 'scorecard.json')['gain']:.3f}" in card
+    assert f"{read_json(folder / 'scorecard.json', dict[str, Any])['gain']:.3f}" in card
     assert (folder / "export" / "README.md").read_text(encoding="utf-8") == card
 
 
@@ -300,6 +301,60 @@ def test_card_of_a_local_base_does_not_tell_where_it_lies(make_run: MakeRun) -> 
     assert "base_model" not in front_matter(card)
     assert "own-base" in card
     assert "someone" not in card
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a`b",
+        "``</code><img src=x onerror=alert(1)>",
+        "a | b",
+        "[a](http://b)",
+        "x\n---\nlicense: mit\n---\n# y",
+        "*a* _b_ &lt;",
+    ],
+)
+def test_card_shows_the_name_of_a_base_as_it_is_and_no_more(make_run: MakeRun, name: str) -> None:
+    name = name.replace("/", "")
+    plain = make_run(base="/models/base", base_path="/models/base")
+    folder = make_run(base=f"/models/{name}", base_path=f"/models/{name}")
+    cards: list[str] = []
+    for run in (plain, folder):
+        report(run)
+        cards.append((run / "report" / "model_card.md").read_text(encoding="utf-8"))
+    assert front_matter(cards[1]) == front_matter(cards[0])
+    (before,) = [line for line in cards[0].splitlines() if line.startswith("Made with")]
+    (made,) = [line for line in cards[1].splitlines() if line.startswith("Made with")]
+    assert cards[1].replace(made, before) == cards[0]
+    span = re.search(r"on the base (`+) ?(.+?) ?\1\.$", made)
+    assert span is not None
+    assert span[2] == " ".join(name.split())
+    assert span[1] not in span[2]
+
+
+def test_card_of_a_base_that_no_hub_can_have_names_none(make_run: MakeRun) -> None:
+    folder = make_run(base="x\n---\nlicense: mit\n---\n<b>")
+    report(folder)
+    card = (folder / "report" / "model_card.md").read_text(encoding="utf-8")
+    assert set(front_matter(card)) == {"language", "library_name", "pipeline_tag", "tags"}
+    assert card.count("\n---\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("moe_lpr and 0.1.0, 97.8%", "moe_lpr and 0.1.0, 97.8%"),
+        ("<script>&amp;", "&lt;script&gt;&amp;amp;"),
+        ("a|b *c* _d_ `e`", r"a\|b \*c\* \_d\_ \`e\`"),
+        ("[x](http://y)\n# z", r"[x](http\://y) \# z".replace("[x]", r"\[x\]")),
+        ("1. one", r"1\. one"),
+        ("12) one", r"12\) one"),
+        ("- one", r"\- one"),
+        ("www.evil.example, a@b.example", r"www\.evil.example, a\@b.example"),
+    ],
+)
+def test_what_a_card_quotes_is_no_markup(text: str, escaped: str) -> None:
+    assert escape_markdown(text) == escaped
 
 
 def test_card_tables_are_whole(make_run: MakeRun) -> None:

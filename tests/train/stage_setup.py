@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langraft.core.recipe import Languages
-from langraft.core.stage import Stage
-from langraft.core.training import Training
-from langraft.corpus.shards import ShardWriter, TokenShards
-from langraft.corpus.vocabulary.extension import Extension
+from langraft.chat.packing import RowPacker
+from langraft.chat.template import ChatExample
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
+from langraft.corpus.storage.shards import ShardWriter, TokenShards
 from langraft.curriculum.index import MixtureIndex
 from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.curriculum.schedule import MixtureSchedule
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_model
-from langraft.instruct.chat_template import ChatExample
-from langraft.instruct.packing import RowPacker
+from langraft.tokenizers.extension import Extension
 from langraft.train.loop import Gauge
 from tiny import VOCAB_SIZE, tiny_model
 

@@ -9,8 +9,8 @@ from stage_setup import grafted, make_loader, training, write_shards
 from test_train_stage import StopAfter, same_weights, train
 from torch import nn
 
-from langraft.core.stage import Stage
-from langraft.core.training import Training
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
 from langraft.train.log import read_log
 from langraft.train.optimizer import learning_rate, make_optimizer
 

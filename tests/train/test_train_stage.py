@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from stage_setup import (
     LANGUAGES,
     RARE,
@@ -32,13 +33,15 @@ from stage_setup import (
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from langraft.core.errors import ArtifactError, InterruptedRunError, TrainingError
+from langraft.core.files import file_sha256, fingerprint
 from langraft.curriculum.loader import Batch, PackedLoader
 from langraft.graft.methods.full import Full
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import graft_info, graft_model
+from langraft.train import checkpoint
 from langraft.train.log import read_log
 from langraft.train.loop import WEIGHTS, Gauge, StageResult, train_stage
-from langraft.train.parallel import Processes
+from langraft.train.processes.group import Processes
 from tiny import tiny_model
 
 SOLO = Processes(0, 1, torch.device("cpu"))
@@ -84,6 +87,13 @@ class StopAfter:
         return self._loader.rows(samples)
 
 
+def train_until_crash(loader: PackedLoader, num_steps: int, folder: Path, **settings: Any) -> None:
+    """Train a graft that stops after some steps as a crash would stop it."""
+    broken: Any = StopAfter(loader, num_steps)
+    with pytest.raises(KeyboardInterrupt):
+        train(grafted(), broken, folder, **settings)
+
+
 @contextmanager
 def after_step(number: int, act: Callable[[], object]) -> Iterator[None]:
     """Act once the optimizer has taken this many steps: between steps, whatever is read ahead."""
@@ -119,9 +129,7 @@ def test_a_resumed_stage_equals_an_uninterrupted_one_bit_for_bit(
     loader: PackedLoader, tmp_path: Path, crash_after: int
 ) -> None:
     train(grafted(), loader, tmp_path / "whole")
-    broken: Any = StopAfter(loader, crash_after)
-    with pytest.raises(KeyboardInterrupt):
-        train(grafted(), broken, tmp_path / "resumed")
+    train_until_crash(loader, crash_after, tmp_path / "resumed")
     train(grafted(), loader, tmp_path / "resumed")
     assert same_weights(tmp_path / "whole", tmp_path / "resumed")
     assert [r["step"] for r in read_log(tmp_path / "resumed")] == list(range(1, 11))
@@ -133,9 +141,7 @@ def test_a_resumed_chat_stage_equals_an_uninterrupted_one_bit_for_bit(tmp_path: 
     write_chats(tmp_path / "chats")
     chats = make_loader(tmp_path / "chats")
     train(grafted(), chats, tmp_path / "whole")
-    broken: Any = StopAfter(chats, 5)
-    with pytest.raises(KeyboardInterrupt):
-        train(grafted(), broken, tmp_path / "resumed")
+    train_until_crash(chats, 5, tmp_path / "resumed")
     train(grafted(), chats, tmp_path / "resumed")
     assert same_weights(tmp_path / "whole", tmp_path / "resumed")
 
@@ -198,22 +204,23 @@ def test_a_loss_that_is_not_finite_stops_with_step_documents_and_last_checkpoint
 
 
 def _last_checkpoint(folder: Path) -> dict[str, torch.Tensor]:
-    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-
     newest = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    dcp_to_torch_save(newest, folder / "whole.pt")
-    return torch.load(folder / "whole.pt")["parameters"]
+    (file,) = newest.glob("*.safetensors")
+    kept = load_file(file)
+    return {
+        name.removeprefix("parameters."): tensor
+        for name, tensor in kept.items()
+        if name.startswith("parameters.")
+    }
 
 
 def test_a_checkpoint_with_a_flipped_byte_is_refused_and_the_one_before_works(
     loader: PackedLoader, tmp_path: Path
 ) -> None:
     train(grafted(), loader, tmp_path / "whole")
-    broken: Any = StopAfter(loader, 8)
-    with pytest.raises(KeyboardInterrupt):
-        train(grafted(), broken, tmp_path / "run")
+    train_until_crash(loader, 8, tmp_path / "run")
     newest = tmp_path / "run/checkpoints/step-00000006"
-    data = next(newest.glob("*.distcp"))
+    data = next(newest.glob("*.safetensors"))
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
     data.write_bytes(content)
@@ -229,10 +236,8 @@ def test_a_checkpoint_with_a_flipped_byte_is_refused_and_the_one_before_works(
 
 
 def test_a_review_checkpoint_holds_routers_only(loader: PackedLoader, tmp_path: Path) -> None:
-    broken: Any = StopAfter(loader, 5)
     review = stage(name="review", trains=("routers",), losses={"prior": 0.1})
-    with pytest.raises(KeyboardInterrupt):
-        train(grafted(), broken, tmp_path / "run", stage=review)
+    train_until_crash(loader, 5, tmp_path / "run", stage=review)
     names = set(_last_checkpoint(tmp_path / "run"))
     assert names == {f"model.layers.{n}.mlp.router.weight" for n in range(2)}
 
@@ -254,7 +259,7 @@ def test_the_prior_sends_original_tokens_to_the_frozen_expert(
     shares = {}
     for weight in (0.0, 3.0):
         asked = stage(
-            name="review", trains=("routers",), losses={"prior": weight}, tokens=9600, lr=0.1
+            name="review", trains=("routers",), losses={"prior": weight}, tokens=3200, lr=0.1
         )
         train(grafted(), loader, tmp_path / str(weight), stage=asked)
         shares[weight] = read_log(tmp_path / str(weight))[-1]["expert_0"]
@@ -372,9 +377,7 @@ def test_training_off_the_main_thread_works(loader: PackedLoader, tmp_path: Path
 def test_a_half_written_log_line_is_dropped_on_resuming(
     loader: PackedLoader, tmp_path: Path
 ) -> None:
-    broken: Any = StopAfter(loader, 5)
-    with pytest.raises(KeyboardInterrupt):
-        train(grafted(), broken, tmp_path / "run")
+    train_until_crash(loader, 5, tmp_path / "run")
     with (tmp_path / "run/log.jsonl").open("a") as file:
         file.write('{"step": 6, "los')
     train(grafted(), loader, tmp_path / "run")
@@ -389,6 +392,7 @@ def test_resuming_costs_the_same_far_into_a_stage(loader: PackedLoader) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough  # tests/train/processes has two processes against one by default
 def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
     loader: PackedLoader, tmp_path: Path
 ) -> None:
@@ -397,7 +401,7 @@ def test_two_processes_equal_one_however_the_loss_and_the_layers_are_computed(
     path = os.pathsep.join([str(tests), str(tests / "train"), *sys.path])
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     subprocess.run(
-        [*torchrun, tests / "train/two_processes.py", tmp_path / "two"],
+        [*torchrun, tests / "train/processes/two_processes.py", tmp_path / "two"],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         check=True,
@@ -444,3 +448,52 @@ def test_a_gauge_reads_the_model_on_the_way_and_changes_nothing(
     assert found == {3: {"el": 1.0}, 6: {"el": 2.0}, 9: {"el": 3.0}, 10: {"el": 4.0}}
     assert not any(seen)
     assert same_weights(tmp_path / "watched", tmp_path / "plain")
+
+
+def test_a_checkpoint_in_several_files_goes_on_like_one(
+    loader: PackedLoader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(grafted(), loader, tmp_path / "whole")
+    monkeypatch.setattr(checkpoint, "FILE_BYTES", 20_000)
+    train_until_crash(loader, 8, tmp_path / "run")
+    assert len(list((tmp_path / "run/checkpoints/step-00000006").glob("*.safetensors"))) > 3
+    train(grafted(), loader, tmp_path / "run")
+    assert same_weights(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_checkpoint_holds_no_pickle_and_none_is_read(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    """A file that would run code when it is unpickled, wherever torch would look for one."""
+    train_until_crash(loader, 8, tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/step-00000006"
+    assert {p.suffix for p in newest.iterdir()} == {".json", ".safetensors"}
+    ran = tmp_path / "ran"
+    description = json.loads((newest / "checkpoint.json").read_text(encoding="utf-8"))
+    for name in (".metadata", "__0.metadata", "__0_0.distcp"):
+        (newest / name).write_bytes(pickle.dumps(RunsCode(ran)))
+        description["files"][name] = file_sha256(newest / name)
+    description["sha256"] = fingerprint(description | {"sha256": ""})
+    (newest / "checkpoint.json").write_text(json.dumps(description), encoding="utf-8")
+    train(grafted(), loader, tmp_path / "run")
+    assert not ran.exists()
+
+
+class RunsCode:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_file_that_was_put_into_a_checkpoint_is_damage(
+    loader: PackedLoader, tmp_path: Path
+) -> None:
+    train_until_crash(loader, 8, tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/step-00000006"
+    save_file({"parameters.model.norm.weight": torch.ones(3)}, newest / "other.safetensors")
+    with pytest.raises(ArtifactError, match=r"damaged: other\.safetensors"):
+        train(grafted(), loader, tmp_path / "run")

@@ -1,1 +1,1 @@
-"""The command line: verbs that are the folders' names, plus run, plan and chat."""
+"""The command line; a file for each group of verbs, and the tables that they print."""

@@ -4,120 +4,72 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from transformers.generation.streamers import BaseStreamer
 
-from langraft.core.artifacts import read_json
+from langraft.chat.template import ChatTemplateError, stop_token_ids
+from langraft.cli.chat_model import ChatModel, Encoder
 from langraft.core.conversation import Message
 from langraft.core.errors import ModelError
-from langraft.evaluate.answer_routing import original_shares
-from langraft.families.load import load_model, load_tokenizer
-from langraft.graft.expanded_ffn import expanded_ffns
-from langraft.graft.store import GRAFT_JSON, base_of, load, tokenizer_folder
-from langraft.graft.surgery import graft_info
-from langraft.instruct.chat_template import ChatFormat, Refusal, all_stop_ids, template_text
+from langraft.evaluate.routing_trace import original_share_by_layer
+from langraft.graft.moe.expanded_ffn import expanded_ffns
 
 Write = Callable[[str], None]
 
 
-def converse(talk: Chat, lines: Iterable[str] | None, prompt: str, *, shows_experts: bool) -> None:
-    """Answer every line, or one prompt: answers to stdout, talk to stderr.
+def converse(chat: Chat, lines: Iterable[str] | None, prompt: str, *, shows_experts: bool) -> None:
+    """Answer every line, or one prompt: answers to stdout, everything else to stderr.
 
     Args:
-        talk: Who answers.
+        chat: Who answers.
         lines: What is said, a line each; None for the prompt alone.
         prompt: Answered where there are no lines.
-        shows_experts: Say after each answer which share of it the original expert carried.
+        shows_experts: Print after each answer which share of it the original expert carried.
 
     Raises:
         ModelError: when that is wanted of a model whose experts are not known.
     """
     if shows_experts:
-        talk.refuse_without_experts()
+        chat.check_has_experts()
 
     def answer(text: str) -> None:
-        talk.answer(text, lambda piece: print(piece, end="", flush=True))
+        chat.answer(text, lambda piece: print(piece, end="", flush=True))
         print(flush=True)
         if shows_experts:
-            print(talk.experts_line(), file=sys.stderr, flush=True)
+            print(chat.experts_line(), file=sys.stderr, flush=True)
 
     if lines is None:
         answer(prompt)
         return
-    print(talk.greeting, file=sys.stderr, flush=True)
+    greeting = "This model has no chat template: type the beginning of a text, it goes on."
+    if chat.is_chat:
+        greeting = "Type a message; Ctrl-C ends an answer, an empty input (Ctrl-D) ends."
+    print(greeting, file=sys.stderr, flush=True)
     for line in lines:
         if line.strip():
             answer(line.rstrip("\n"))
 
 
 class Chat:
-    """Loads a folder once and answers."""
+    """A conversation with a model.
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        max_tokens: int,
-        temperature: float,
-        guard: str,
-        identifier: Path | None,
-        has_own_code: bool,
-        template: str | None = None,
-    ) -> None:
-        """Find a graft or a model in a folder.
+    Attributes:
+        messages: Of the conversation so far; empty for a model without a chat template.
+        is_chat: Whether there is a chat template; without one the model continues texts.
+    """
 
-        Raises:
-            ModelError: when the folder holds neither, or what it holds cannot be guarded.
-            RecipeError: when the chat template cannot be used.
-        """
-        transformers.logging.disable_progress_bar()
-        self._is_guarded: Callable[[str], bool] | None = None
-        graft = folder / "graft" if (folder / "graft" / GRAFT_JSON).is_file() else folder
-        if (graft / GRAFT_JSON).is_file():
-            languages = guard if guard in ("auto", "off") else guard.split(",")
-            self._model: Any = load(graft, guard=languages, identifier=identifier)
-            tokenizer: Any = load_tokenizer(tokenizer_folder(graft))
-            self._is_guarded = graft_info(self._model).is_guarded_text
-        elif (folder / "config.json").is_file():
-            if guard != "off":
-                raise ModelError(
-                    f"--guard {guard}: {folder} is an exported model, which no longer knows its "
-                    "base. Give the graft or the run folder."
-                )
-            if not has_own_code and "auto_map" in read_json(folder / "config.json"):
-                raise ModelError(
-                    f"{folder} holds a modelling file of its own, which would be run. If you trust "
-                    "whoever wrote it, add --trust-remote-code."
-                )
-            self._model = load_model(folder, has_own_code=has_own_code).eval()
-            tokenizer = load_tokenizer(folder, has_own_code=has_own_code)
-        else:
-            raise ModelError(
-                f"{folder} is neither a graft (graft.json), a run folder with graft/, nor a model "
-                "(config.json). Give the folder that a run or `langraft export` left."
-            )
-        self._tokenizer = tokenizer
-        self._format = _format_of(tokenizer, template)
-        self._base_tokenizer, self._base_format = tokenizer, self._format
-        if self._is_guarded is not None:  # guarded prompts must do without new tokens
-            self._base_tokenizer = load_tokenizer(base_of(graft))
-            spare = self._format.template if self._format else None
-            self._base_format = _format_of(self._base_tokenizer, template, spare)
+    def __init__(self, model: ChatModel, *, max_tokens: int, temperature: float) -> None:
+        """Begin a conversation with answers of ``max_tokens`` at most; temperature 0 is greedy."""
+        self.messages: list[Message] = []
+        self._chat_model = model
+        self._model = model.model
         self._max_tokens = max_tokens
         self._temperature = temperature
-        self._turns: list[Message] = []
-        self._answered = torch.empty(1, 0, dtype=torch.int64)
-        self._num_prompt = 0
-        self.is_chat = self._format is not None
-        self.greeting = (
-            "Type a message; Ctrl-C ends an answer, an empty input (Ctrl-D) ends."
-            if self.is_chat
-            else "This model has no chat template: type the beginning of a text, it goes on."
-        )
+        self._last_ids = torch.empty(1, 0, dtype=torch.int64)
+        self._num_prompt_tokens = 0
+        self.is_chat = model.encoder.template is not None
 
     @torch.no_grad()
     def answer(self, text: str, write: Write = lambda piece: None) -> str:
@@ -131,40 +83,34 @@ class Chat:
             ModelError: when the conversation fills the model's context, or its template refuses it.
         """
         if self.is_chat:
-            self._turns.append(Message(role="user", content=text))
-        ids, format = self._encode(self._tokenizer, self._format, text), self._format
-        if self._is_guarded is not None:
-            of_base = self._encode(self._base_tokenizer, self._base_format, text)
-            # As the guard will read it: without the marks of a chat template.
-            read = str(self._base_tokenizer.decode(of_base[0], skip_special_tokens=True))
-            if self._is_guarded(read):
-                ids, format = of_base, self._base_format
-        sampling = (
-            {"do_sample": True, "temperature": self._temperature}
-            if self._temperature
-            else {"do_sample": False}
-        )
-        room = self._room(ids.shape[1])
-        streamer = _Streamer(self._tokenizer, write)
+            self.messages.append(Message(role="user", content=text))
+        encoder, ids = self._encode_prompt(text)
+        sampling: dict[str, Any] = {"do_sample": False}
+        if self._temperature:
+            sampling = {"do_sample": True, "temperature": self._temperature}
+        tokenizer = self._chat_model.encoder.tokenizer
+        streamer = _Streamer(tokenizer, write)
+        max_new_tokens = self._max_new_tokens(ids.shape[1])
+        eos_token_id = self._model.generation_config.eos_token_id
         try:
             self._model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                max_new_tokens=min(room, self._max_tokens),
-                pad_token_id=self._tokenizer.eos_token_id,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.eos_token_id,
                 streamer=streamer,
-                eos_token_id=self._stop_ids(format),
+                eos_token_id=stop_token_ids(eos_token_id, encoder.template) or None,
                 **sampling,
             )
         except KeyboardInterrupt:
             streamer.end()
-        self._num_prompt = ids.shape[1]
-        self._answered = torch.cat([ids, torch.tensor([streamer.ids], dtype=ids.dtype)], dim=1)
+        self._num_prompt_tokens = ids.shape[1]
+        self._last_ids = torch.cat([ids, torch.tensor([streamer.ids], dtype=ids.dtype)], dim=1)
         if self.is_chat:
-            self._turns.append(Message(role="assistant", content=streamer.text))
+            self.messages.append(Message(role="assistant", content=streamer.text))
         return streamer.text
 
-    def refuse_without_experts(self) -> None:
+    def check_has_experts(self) -> None:
         """Refuse a model that does not know which of its experts is the original.
 
         Raises:
@@ -178,10 +124,10 @@ class Chat:
             )
 
     def experts_line(self) -> str:
-        """Say which share of the last answer the original expert carried."""
-        if self._answered.shape[1] == self._num_prompt:
+        """Return a line with the share of the last answer that the original expert carried."""
+        if self._last_ids.shape[1] == self._num_prompt_tokens:
             return "[interrupted before the first word]"
-        shares = original_shares(self._model, self._answered, self._num_prompt)
+        shares = original_share_by_layer(self._model, self._last_ids, self._num_prompt_tokens)
         highest, lowest = (
             choose(range(len(shares)), key=lambda n: shares[n]) for choose in (max, min)
         )
@@ -191,8 +137,34 @@ class Chat:
             f"least in layer {lowest} ({100 * shares[lowest]:.0f}%)]"
         )
 
-    def _room(self, num_prompt_tokens: int) -> int:
-        """Return how many tokens an answer may have."""
+    def _encode_prompt(self, text: str) -> tuple[Encoder, torch.Tensor]:
+        """Return the encoder for a prompt, the base's if it is guarded, and its ids, (1, T)."""
+        encoder = self._chat_model.encoder
+        ids = self._encode(encoder, text)
+        is_guarded_text = self._chat_model.is_guarded_text
+        if is_guarded_text is not None:
+            base_encoder = self._chat_model.base_encoder
+            base_ids = self._encode(base_encoder, text)
+            # As the guard will read it: without the marks of a chat template.
+            bare = base_encoder.tokenizer.decode(base_ids[0], skip_special_tokens=True)
+            if is_guarded_text(str(bare)):
+                return base_encoder, base_ids
+        return encoder, ids
+
+    def _encode(self, encoder: Encoder, text: str) -> torch.Tensor:
+        """Return the ids of the conversation so far, or of the text alone, (1, T)."""
+        if encoder.template is None:
+            return encoder.tokenizer(text, return_tensors="pt").input_ids
+        try:
+            return torch.tensor([encoder.template.prompt_ids(self.messages)])
+        except ChatTemplateError as error:
+            raise ModelError(
+                f"The chat template refuses this conversation: {error}. Begin another one, or give "
+                "a template that allows it (--template)."
+            ) from error
+
+    def _max_new_tokens(self, num_prompt_tokens: int) -> int:
+        """Return the longest answer that the model's context leaves room for, in tokens."""
         context = getattr(self._model.config, "max_position_embeddings", None)
         if context is None:
             return self._max_tokens
@@ -201,23 +173,7 @@ class Chat:
                 f"The conversation has {num_prompt_tokens:,} tokens and the model reads at most "
                 f"{context:,}. Begin another one."
             )
-        return context - num_prompt_tokens
-
-    def _stop_ids(self, format: ChatFormat | None) -> list[int] | None:
-        """Return where an answer ends: what the model says, and what its template adds."""
-        return all_stop_ids(self._model.generation_config.eos_token_id, format) or None
-
-    def _encode(self, tokenizer: Any, format: ChatFormat | None, text: str) -> torch.Tensor:
-        """Return the prompt, (1, T): the conversation so far, or the text alone."""
-        if format is None:
-            return tokenizer(text, return_tensors="pt").input_ids
-        try:
-            return torch.tensor([format.prompt_ids(self._turns)])
-        except Refusal as error:
-            raise ModelError(
-                f"The chat template refuses this conversation: {error}. Begin another one, or give "
-                "a template that allows it (--template)."
-            ) from error
+        return min(context - num_prompt_tokens, self._max_tokens)
 
 
 class _Streamer(BaseStreamer):
@@ -231,30 +187,21 @@ class _Streamer(BaseStreamer):
         self._is_prompt = True
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the prompt, which is not written, and then token by token."""
+        """Skip the prompt, which comes first; then write token by token."""
         if self._is_prompt:
             self._is_prompt = False
             return
         self.ids += value.flatten().tolist()
-        self._show(self._decoded().rstrip("\ufffd"))
+        self._write_new(self._decode().rstrip("\ufffd"))
 
     def end(self) -> None:
         """Write what is left."""
-        self._show(self._decoded())
+        self._write_new(self._decode())
 
-    def _decoded(self) -> str:
+    def _decode(self) -> str:
         return self._tokenizer.decode(self.ids, skip_special_tokens=True)
 
-    def _show(self, text: str) -> None:
+    def _write_new(self, text: str) -> None:
         if len(text) > len(self.text):
             self._write(text[len(self.text) :])
             self.text = text
-
-
-def _format_of(tokenizer: Any, template: str | None, spare: str | None = None) -> ChatFormat | None:
-    """Return how a tokenizer writes a conversation: as asked, as it does itself, or as a spare."""
-    if template is not None:
-        return ChatFormat(tokenizer, template_text(template, tokenizer))
-    if getattr(tokenizer, "chat_template", None):
-        return ChatFormat(tokenizer, template_text("base", tokenizer))
-    return ChatFormat(tokenizer, spare) if spare is not None else None

@@ -1,4 +1,4 @@
-"""What the corpus step dropped and why, for the terminal."""
+"""The documents that the corpus step dropped, by reason, for the terminal."""
 
 from __future__ import annotations
 
@@ -6,37 +6,22 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from langraft.cli.plain import plain
 from langraft.corpus.counts import Drops
+from langraft.report.tables import format_table
 
 _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more
 
 
 def cleaning_report(counts: Mapping[str, Any]) -> str:
-    """Return, for each stream, what came in, what left by reason, and examples.
+    """Return for each stream how much was read, held out and kept, and drops with examples.
 
     Args:
-        counts: Of the corpus step's manifest.
+        counts: Counts in the manifest of the corpus step.
     """
-    flow = Table(
-        "stream", "read", "dropped", "held out", "kept", "MB read", "MB kept", box=SIMPLE_HEAD
+    rows = [_stream_cells(stream, found) for stream, found in counts.items()]
+    text = format_table(
+        ["stream", "read", "dropped", "held out", "kept", "MB read", "MB kept"], rows
     )
-    for stream, found in counts.items():
-        drops = _drops(found)
-        read, read_bytes = found["read_documents"], found["read_bytes"]
-        flow.add_row(
-            stream,
-            f"{read:,}",
-            f"{drops.documents.total():,} ({drops.documents.total() / max(read, 1):.1%})",
-            f"{found['heldout_documents']:,}",
-            f"{found['documents']:,}",
-            f"{read_bytes / 1e6:.1f}",
-            f"{found['bytes'] / 1e6:.1f}",
-        )
-    text = plain(flow)
     for stream, found in counts.items():
         drops = _drops(found)
         if drops.documents:
@@ -46,8 +31,21 @@ def cleaning_report(counts: Mapping[str, Any]) -> str:
     return text
 
 
+def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:
+    dropped, read = _drops(found).documents.total(), found["read_documents"]
+    return [
+        stream,
+        f"{read:,}",
+        f"{dropped:,} ({dropped / max(read, 1):.1%})",
+        f"{found['heldout_documents']:,}",
+        f"{found['documents']:,}",
+        f"{found['read_bytes'] / 1e6:.1f}",
+        f"{found['bytes'] / 1e6:.1f}",
+    ]
+
+
 def _drops(found: Mapping[str, Any]) -> Drops:
-    """Sum what was dropped over a stream's sources."""
+    """Sum the dropped documents over a stream's sources."""
     drops = Drops()
     for source in found["sources"].values():
         drops.merge(Drops.from_json(source["dropped"]))

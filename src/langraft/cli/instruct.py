@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from langraft.core.instruct import ConversationFormat
+from langraft.core.conversation import ConversationFormat
 
 app = typer.Typer(
     name="instruct",
@@ -38,9 +39,9 @@ def import_(
     """Read conversations of any format and write them in one: messages, language, id."""
     from pydantic import ValidationError
 
+    from langraft.chat.write_conversations import import_conversations
     from langraft.core.errors import RecipeError
-    from langraft.core.instruct import ConversationSource
-    from langraft.instruct.writing import import_conversations
+    from langraft.core.settings.conversations import ConversationSource
 
     try:
         sources = [
@@ -50,17 +51,17 @@ def import_(
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise RecipeError(f"--language {language}: {message}") from None
-    found = import_conversations(sources, out)
-    for place in found["broken_places"]:
+    counts = import_conversations(sources, out)
+    for place in counts["broken_places"]:
         typer.echo(f"broken: {place}", err=True)
     if as_json:
-        typer.echo(json.dumps({"file": str(out), **found}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"file": str(out), **counts}, indent=2, ensure_ascii=False))
         return
-    num_kept, num_twice = (sum(found[key].values()) for key in ("conversations", "duplicates"))
-    typer.echo(f"{out}: {num_kept:,} conversations of {found['records']:,} records.")
-    if num_twice:
-        typer.echo(f"  {num_twice:,} dropped: word by word there already")
-    for reason, count in found["broken"].items():
+    num_kept, num_copies = (sum(counts[key].values()) for key in ("conversations", "duplicates"))
+    typer.echo(f"{out}: {num_kept:,} conversations of {counts['records']:,} records.")
+    if num_copies:
+        typer.echo(f"  {num_copies:,} dropped: exact copies of earlier ones")
+    for reason, count in counts["broken"].items():
         typer.echo(f"  {count:,} broken: {reason}")
 
 
@@ -80,21 +81,21 @@ def generate(
     ] = False,
 ) -> None:
     """Let a teacher write tasks in your languages (self-instruct). Run it again to go on."""
-    from langraft.cli.generation import estimate_table, live, result_table
-    from langraft.instruct.estimate import estimate
-    from langraft.instruct.generate import generate as run
-    from langraft.instruct.generation import load_generation
+    from langraft.cli.instruct_tables import estimate_table, live, result_table
+    from langraft.self_instruct.estimate import estimate as estimate_run
+    from langraft.self_instruct.generate import generate as run
+    from langraft.self_instruct.settings import load_settings
 
-    generation = load_generation(config, changes or ())
+    settings = load_settings(config, changes or ())
     if dry_run:
-        estimates = estimate(generation)
-        found = [e.to_json() for e in estimates]
-        typer.echo(json.dumps(found, indent=2) if as_json else estimate_table(estimates))
+        estimates = estimate_run(settings)
+        records = [asdict(estimate) for estimate in estimates]
+        typer.echo(json.dumps(records, indent=2) if as_json else estimate_table(estimates))
         return
-    with live(generation) as watch:
-        made = run(generation, out, watch)
+    with live(settings) as watch:
+        manifest = run(settings, out, watch)
     if as_json:
-        typer.echo(json.dumps(made.manifest, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(manifest, indent=2, ensure_ascii=False))
         return
-    typer.echo(result_table(made.manifest))
+    typer.echo(result_table(manifest))
     typer.echo(f"done: {out}")

@@ -1,4 +1,4 @@
-"""Text that the command line names: ``LANG=FILE``, or a file of aligned sentences."""
+"""Read the text files of a command line: ``LANG=FILE``, or a file of aligned sentences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langraft.corpus.sources.files import Files
 
 
 def read_texts(given: Sequence[str]) -> dict[str, list[str]]:
-    """Read what ``LANG=FILE`` names, files of a language together.
+    """Read the files of ``LANG=FILE`` entries, joined by language.
 
     Raises:
         RecipeError: when an entry is not of this form.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from langraft.cli.run import JsonOption
 from langraft.core.errors import RecipeError
 
 app = typer.Typer(
@@ -19,15 +21,29 @@ app = typer.Typer(
 )
 
 
-def _count(given: str) -> int:
-    from langraft.core.settings import parse_count
+def _vocab_size(given: str) -> int:
+    from langraft.core.settings.tokenizer import TokenizerTraining
+
+    with _usage_errors():
+        return TokenizerTraining.model_validate({"vocab_size": given}).vocab_size
+
+
+def _new_tokens(given: str) -> int:
+    from langraft.core.settings.tokenizer import TokenizerExtension
+
+    with _usage_errors():
+        return TokenizerExtension.model_validate({"new_tokens": given}).new_tokens
+
+
+@contextlib.contextmanager
+def _usage_errors() -> Generator[None]:
+    """Raise what a recipe's check says of a value as an error of the command line."""
+    from pydantic import ValidationError
 
     try:
-        found = parse_count(given)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    assert isinstance(found, str | int)
-    return int(found)
+        yield
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 RecipeOption = Annotated[
@@ -41,7 +57,6 @@ TextOption = Annotated[
         help="Text of a language: .jsonl (key text) or .txt, also compressed, or a folder.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 @app.command()
@@ -51,7 +66,8 @@ def train(
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     vocab_size: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="Entries, bytes included: 32k, 256k.")
+        int,
+        typer.Option(parser=_vocab_size, metavar="N", help="Entries, bytes included: 32k, 256k."),
     ] = 32_000,
     exponent: Annotated[
         float,
@@ -62,24 +78,25 @@ def train(
 
     Letters keep their combining marks, numbers are cut into digits.
     """
-    from langraft.core.recipe import TokenizerTraining
+    from langraft.core.ownership import replaced_folder
+    from langraft.core.settings.tokenizer import TokenizerTraining
     from langraft.recipes.load import load_recipe
-    from langraft.recipes.tokenizers import languages_to_tokenize, train_on_corpus
+    from langraft.recipes.steps.tokenizers import languages_to_tokenize, train_on_corpus
 
     loaded = load_recipe(recipe)
     wanted = TokenizerTraining(vocab_size=vocab_size, exponent=exponent, words="marks")
     mixture = languages_to_tokenize(loaded.languages)
-    out.mkdir(parents=True, exist_ok=True)
-    train_on_corpus(loaded.corpus, wanted, mixture, out)
+    with replaced_folder(out, "a tokenizer", inputs=[Path(recipe)]) as folder:
+        train_on_corpus(loaded.corpus, wanted, mixture, folder)
     typer.echo(f"{out}: {vocab_size:,} entries for {', '.join(mixture)}.")
 
 
 @app.command()
 def extend(
-    base: Annotated[str, typer.Argument(help="Folder or hub name of the base.")],
+    base: Annotated[str, typer.Argument(help="Folder, hub name or GGUF file of the base.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.")],
     new_tokens: Annotated[
-        int, typer.Option(parser=_count, metavar="N", help="Entries to add: 2k, 8k.")
+        int, typer.Option(parser=_new_tokens, metavar="N", help="Entries to add: 2k, 8k.")
     ] = 8000,
     recipe: RecipeOption = None,
     texts: TextOption = None,
@@ -95,24 +112,26 @@ def extend(
 ) -> None:
     """Add tokens for new languages to a base's tokenizer by continued BPE."""
     from langraft.cli.texts import read_texts
-    from langraft.corpus.vocabulary.extension import extend_tokenizer
+    from langraft.core.ownership import replaced_folder
     from langraft.families.load import FILES_OF_TOKENIZER, resolve_base
-    from langraft.graft.store import tokenizer_folder
+    from langraft.graft.description import tokenizer_folder
     from langraft.recipes.load import load_recipe
-    from langraft.recipes.tokenizers import extend_on_recipe
+    from langraft.recipes.steps.tokenizers import extend_on_recipe
+    from langraft.tokenizers.extension import extend_tokenizer
 
     _refuse_two(recipe, texts)
     folder = tokenizer_folder(resolve_base(base, FILES_OF_TOKENIZER))
-    if recipe is not None:
-        extension = extend_on_recipe(load_recipe(recipe), new_tokens, folder, out)
-    else:
-        extension = extend_tokenizer(
-            folder,
-            out,
-            texts=read_texts(texts or ()),
-            num_new_tokens=new_tokens,
-            original_texts=read_texts(originals or ()),
-        )
+    with replaced_folder(out, "a tokenizer", inputs=(folder, *_files(texts, originals))) as partial:
+        if recipe is not None:
+            extension = extend_on_recipe(load_recipe(recipe), new_tokens, folder, partial)
+        else:
+            extension = extend_tokenizer(
+                folder,
+                partial,
+                texts=read_texts(texts or ()),
+                num_new_tokens=new_tokens,
+                original_texts=read_texts(originals or ()),
+            )
     found = {
         "folder": str(out),
         "new_tokens": len(extension.tokens),
@@ -131,7 +150,7 @@ def extend(
 def report(
     tokenizers: Annotated[
         list[str],
-        typer.Argument(metavar="TOKENIZER...", help="Folder or hub name, or NAME=FOLDER."),
+        typer.Argument(metavar="TOKENIZER...", help="Folder, hub name, GGUF file, or NAME=FOLDER."),
     ],
     texts: TextOption = None,
     aligned: Annotated[
@@ -150,13 +169,14 @@ def report(
 ) -> None:
     """Compare tokenizers by language: bytes a token, tokens a word, parity, cut characters."""
     from langraft.cli.texts import read_aligned, read_texts
-    from langraft.core.artifacts import write_json
-    from langraft.corpus.vocabulary.fertility import measure_tokenizer
+    from langraft.core.files import write_json
+    from langraft.core.ownership import replaced_folder
     from langraft.families.load import FILES_OF_TOKENIZER, resolve_base
-    from langraft.graft.store import tokenizer_folder
+    from langraft.graft.description import tokenizer_folder
     from langraft.recipes.load import load_recipe
-    from langraft.recipes.tokenizers import recipe_texts
+    from langraft.recipes.steps.tokenizers import recipe_texts
     from langraft.report.tokenizers import draw_tokenizers, tokenizer_table
+    from langraft.tokenizers.fertility import measure_tokenizer
 
     _refuse_two(recipe, texts, aligned)
     if (aligned is None) != (languages is None):
@@ -169,7 +189,9 @@ def report(
         found = recipe_texts(load_recipe(recipe)) if recipe else read_texts(texts or ())
     measured = {
         name: measure_tokenizer(
-            tokenizer_folder(resolve_base(folder, FILES_OF_TOKENIZER)), found, reference
+            tokenizer_folder(resolve_base(folder, FILES_OF_TOKENIZER)),
+            found,
+            reference,
         )
         for name, folder in _named(tokenizers).items()
     }
@@ -178,16 +200,22 @@ def report(
         for name, of_name in measured.items()
     }
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        draw_tokenizers(measured, out / "tokenizers.png", reference=reference)
-        write_json(out / "tokenizers.json", plain)
+        inputs = (*map(Path, _named(tokenizers).values()), *_files(texts))
+        with replaced_folder(out, "a comparison of tokenizers", inputs=inputs) as folder:
+            draw_tokenizers(measured, folder / "tokenizers.png", reference=reference)
+            write_json(folder / "tokenizers.json", plain)
     typer.echo(json.dumps(plain, indent=2) if as_json else tokenizer_table(measured), nl=as_json)
     if out is not None:
         typer.echo(f"picture: {out / 'tokenizers.png'}", err=True)
 
 
+def _files(*given: Sequence[str] | None) -> list[Path]:
+    """Return the files of LANG=FILE options."""
+    return [Path(entry.partition("=")[2]) for entries in given for entry in entries or ()]
+
+
 def _named(given: Sequence[str]) -> dict[str, str]:
-    """Return folder by name; without a name the last part of the folder, where that is enough."""
+    """Return folders by name: the given name, or the last part of the folder if that is unique."""
     pairs = [entry.partition("=")[::2] if "=" in entry else ("", entry) for entry in given]
     last = [folder.rstrip("/").rpartition("/")[2] for _, folder in pairs]
     return {

@@ -1,10 +1,11 @@
-"""The nouns of instruction data: a conversation, and the task it may come from."""
+"""Instruction data: conversations and their messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+ConversationFormat = Literal["auto", "alpaca", "sharegpt", "messages"]  # of files
 Speaker = Literal["system", "user", "assistant"]
 
 
@@ -18,12 +19,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """Turns in one language; the assistant's are what a model learns to say.
+    """Messages in one language; the assistant's are the answers that a model learns.
 
     Attributes:
         messages: At least one of the user and, after it, one of the assistant.
         language: Code as in the recipe, for example ``el``.
-        id: Its own in the file, or else a name that finds it again: ``alpaca_el.jsonl:17``.
+        id: Its id in the file, or else its location, such as ``alpaca_el.jsonl:17``.
     """
 
     messages: tuple[Message, ...]

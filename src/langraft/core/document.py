@@ -1,4 +1,4 @@
-"""The nouns that flow through the corpus: a document, a broken record, a probe."""
+"""Records of a corpus: documents, broken records and probes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Split = Literal["train", "heldout"]
 
 
 class Piece(NamedTuple):
-    """A stretch of a document in one language."""
+    """A part of a document in one language."""
 
     language: str
     text: str
@@ -23,9 +23,9 @@ class Document:
     Attributes:
         text: Unicode text, never empty; of a pair, its pieces end to end.
         language: Code as in the recipe, for example ``el``; of a pair ``en+el``.
-        id: Name that finds the document again, for example ``novels.jsonl:17``.
-        split: Where the source wants it; ``None`` leaves the choice to the corpus step.
-        pieces: Of a pair: which stretch is in which language; otherwise empty.
+        id: Location of the document, for example ``novels.jsonl:17``.
+        split: Split that the source assigns; ``None`` leaves it to the corpus step.
+        pieces: The two sides of a pair; otherwise empty.
     """
 
     text: str
@@ -43,7 +43,7 @@ class BrokenRecord:
         reason: Short and countable, for example ``invalid JSON``.
         path: File it was read from, as a path or as an address (``s3://…``).
         line: 1-based line (or row) number; 0 when the whole file is unreadable.
-        excerpt: What stood there, shortened.
+        excerpt: The beginning of the record.
     """
 
     reason: str

@@ -1,7 +1,7 @@
-"""Everything that langraft raises on purpose, as one tree.
+"""All errors that langraft raises on purpose, as one tree.
 
     LangraftError
-    |-- UserError              the user can mend it; the CLI prints the message, exit status 2
+    |-- UserError              the user can fix it; the CLI prints the message, exit status 2
     |   |-- RecipeError        a recipe says something that cannot be done
     |   |-- CorpusError        text is missing, broken beyond the limit, or too short
     |   |-- ModelError         a base model cannot be read or grafted
@@ -28,7 +28,7 @@ class LangraftError(Exception):
 
 
 class UserError(LangraftError):
-    """A mistake that the user can mend; the CLI shows it without a traceback."""
+    """A mistake that the user can fix; the CLI shows it without a traceback."""
 
 
 class RecipeError(UserError):
@@ -51,7 +51,7 @@ class ExportError(UserError):
     """A model that no standard format holds, or an export that differs from its graft."""
 
     def __init__(self, message: str, reason: str = "") -> None:
-        """Keep the bare reason beside the message, for those who have another way out."""
+        """Keep the bare reason beside the message, for callers that can export another way."""
         super().__init__(message)
         self.reason = reason
 
@@ -71,7 +71,8 @@ class MissingExtraError(UserError):
         """Name the missing package, what needs it and the command that installs it."""
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f'Run: pip install "langraft[{extra}]"'
+            f'Run: pip install "langraft[{extra}]", or in the folder of langraft\'s source code: '
+            f'pip install -c constraints.txt -e ".[{extra}]"'
         )
 
 

@@ -1,4 +1,4 @@
-"""Languages: their codes, their names and what a run wants of them."""
+"""Languages: their codes, names and roles in a run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 Role = Literal["original", "new", "transfer"]
 
 
+_LONGEST = 35  # characters, as BCP 47 recommends to allow at least
 _EXPECTED = "expected a language code such as en, el, sw or zh-Hant (BCP 47)"
 # language, script, region, variants; as BCP 47 writes them, or with _ as many data sets do
 _CODE = re.compile(
@@ -22,30 +23,29 @@ _CODE = re.compile(
 
 
 def check_language(code: str) -> str:
-    """Return the code when it is written as BCP 47 writes it and CLDR knows the language.
+    """Return a language code if it is valid BCP 47 and CLDR knows the language.
 
-    CLDR has English names of about 650 languages, and says of 7000 more in which script they are
-    written; both kinds are known. A code is also the name of a stream and of a folder, so one
-    language has one spelling: ``el``, not ``ell``, ``EL`` or ``greek``.
+    CLDR has English names of about 650 languages and the scripts of 7000 more; both kinds are
+    valid. A code also names streams and folders, so each language has one spelling: ``el``, not
+    ``ell``, ``EL`` or ``greek``.
 
     Raises:
         ValueError: for anything else, with the code that is probably meant.
     """
-    if _CODE.fullmatch(code) and _language(code) in _known_languages():
+    if len(code) > _LONGEST:
+        raise ValueError(f"{_EXPECTED}, of at most {_LONGEST} characters")
+    if _CODE.fullmatch(code) and primary_language(code) in known_languages():
         return code
     meant = _meant(code)
     hint = f"; did you mean {meant!r}?" if meant and meant != code else ""
     raise ValueError(f"{_EXPECTED}{hint}")
 
 
-def _language(code: str) -> str:
-    return re.split("[-_]", code)[0]
-
-
 @functools.cache
-def _known_languages() -> frozenset[str]:
+def known_languages() -> frozenset[str]:
+    """Return the codes of all languages that CLDR knows, without script or region."""
     scripts: Mapping[str, str] = get_global("likely_subtags")
-    return frozenset(Locale("en").languages) | {_language(code) for code in scripts}
+    return frozenset(Locale("en").languages) | {primary_language(code) for code in scripts}
 
 
 def _meant(given: str) -> str:
@@ -55,9 +55,8 @@ def _meant(given: str) -> str:
         if given.strip().casefold() == name.casefold():
             return code.replace("_", "-")
     parts = re.split("[-_]", re.split("[.@]", given.strip())[0])
-    aliases: Mapping[str, str] = get_global("language_aliases")
-    language = aliases.get(parts[0].lower(), parts[0].lower()).replace("_", "-")
-    if _language(language) not in _known_languages():
+    language = shortest_code(parts[0]).replace("_", "-")
+    if primary_language(language) not in known_languages():
         return ""
     case = {2: str.upper, 3: str.upper, 4: str.title}
     code = "-".join([language, *(case.get(len(part), str.lower)(part) for part in parts[1:])])
@@ -65,6 +64,18 @@ def _meant(given: str) -> str:
 
 
 LanguageCode = Annotated[str, AfterValidator(check_language)]
+
+
+def primary_language(code: str) -> str:
+    """Return a code's language without script, region and variants: ``zh`` for ``zh-Hant``."""
+    return re.split("[-_]", code)[0].lower()
+
+
+def shortest_code(label: str) -> str:
+    """Return the shortest ISO 639 code of a label's language: ``el`` for ``ell_Grek``."""
+    language = primary_language(label)
+    aliases: Mapping[str, str] = get_global("language_aliases")
+    return aliases.get(language, language)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""One addition, one file: a folder of modules is a registry, a module's name its registration."""
+"""Registries: folders of modules, in which the module's name registers its class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streams: what a mixture gives shares to, and what the corpus step writes apart.
+"""Streams: the parts of a corpus that a mixture weights, each written to its own shards.
 
 el          all text in Greek
 el/wiki     its text from the source with the label ``wiki``
@@ -16,18 +16,19 @@ from pydantic import AfterValidator
 from langraft.core.language import check_language, language_name
 
 ANY_LANGUAGE = "*"
-_LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_LABEL = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_FILE_ENDINGS = (".json", ".jsonl", ".npy")  # of langraft's own files in the folder of a stream
 
 
 def check_stream(name: str) -> str:
-    """Return the name of a stream when it is written as one.
+    """Return the name of a stream if it is valid.
 
     Raises:
         ValueError: for anything that is not ``el``, ``el/wiki``, ``en+el`` or ``*/wiki``.
     """
     language, slash, label = name.partition("/")
     if slash and not re.fullmatch(_LABEL, label):
-        raise ValueError(f"{label!r} is no label of a source; expected el/wiki or */wiki")
+        raise ValueError(f"{label!r:.200} is not a label of a source; expected el/wiki or */wiki")
     if language == ANY_LANGUAGE and slash:
         return name
     for code in language.split("+"):
@@ -38,13 +39,20 @@ def check_stream(name: str) -> str:
 
 
 StreamName = Annotated[str, AfterValidator(check_stream)]
-Label = Annotated[str, AfterValidator(lambda label: _check_label(label))]
 
 
 def _check_label(label: str) -> str:
     if not re.fullmatch(_LABEL, label):
-        raise ValueError("a label is letters, digits, dots and hyphens, such as wiki")
+        raise ValueError("a label is letters, digits, dots and hyphens, 100 at most, such as wiki")
+    if label.casefold().endswith(_FILE_ENDINGS):
+        raise ValueError(
+            f"a label names a folder beside langraft's own files, so it cannot end in "
+            f"{', '.join(_FILE_ENDINGS)}"
+        )
     return label
+
+
+Label = Annotated[str, AfterValidator(_check_label)]
 
 
 def languages_of(stream: str) -> tuple[str, ...]:
@@ -59,7 +67,7 @@ def pair(first: str, second: str) -> str:
 
 
 def stream_name(stream: str) -> str:
-    """Return a stream in words: ``Greek``, ``Greek, wiki``, ``English + Greek``."""
+    """Return the display name of a stream: ``Greek``, ``Greek, wiki``, ``English + Greek``."""
     _, slash, label = stream.partition("/")
     words = " + ".join(language_name(code) for code in languages_of(stream)) or "all languages"
     return f"{words}, {label}" if slash else words

@@ -1,9 +1,9 @@
-r"""Sentence pairs as text to train on, and which pairs are none.
+r"""Sentence pairs as training text, and the check for unusable pairs.
 
 PolyLM (arXiv:2307.06018) trains on sentence pairs and states no format. Its released model is
 prompted with ``{sentence}\nTranslate this sentence from English to Chinese.``; half of our pairs
-are written that way, half as two lines that begin with the name of their language. Each in both
-directions, so there are four forms, and a pair has one of them.
+have that form, half are two lines that begin with the name of their language. With both directions
+there are four forms.
 """
 
 from __future__ import annotations
@@ -13,44 +13,45 @@ import itertools
 import re
 
 from langraft.core.document import Piece
-from langraft.core.language import language_name
+from langraft.core.language import language_name, primary_language
 
 _LINE_ENDS = re.compile(r"\s*[\r\n\v\f\x85\u2028\u2029]+\s*")
-# Han, kana, Hangul: a sign says about as much as three letters
+# Han, kana, Hangul: a character is worth about three letters
 _DENSE = re.compile("[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
-_SHORT = 10  # letters added to both lengths: a "Yes." and its translation are not compared
+_SHORT = 10  # letters added to both lengths, so that short sentences pass
 
 
-def render(first: Piece, second: Piece) -> tuple[Piece, ...]:
-    """Write a pair in one of four forms; which one, the hash of the pair decides.
+def render_pair(first: Piece, second: Piece) -> tuple[Piece, ...]:
+    """Write a pair in one of four forms, chosen by the hash of the pair.
 
-    So a pair has its form in whatever order, part or process it is read, and the forms have equal
-    shares. What we add is English; it counts as the pair's English if the pair has one. Otherwise
-    an instruction counts as the language in front of it, the name of a language as that language.
+    So the form does not depend on the order, part or process in which a pair is read, and all forms
+    are equally frequent. The words we add are English. They are labelled as English if that is one
+    of the pair's languages, otherwise as the language of the sentence before (instructions) or
+    after (names of languages) them.
 
     Returns:
-        The pieces of the text, end to end; both sentences stand in it on one line each.
+        The pieces of the text, end to end, with each sentence on one line.
     """
     pair = [Piece(language, one_line(text)) for language, text in (first, second)]
     written = "\0".join(part for piece in pair for part in piece)
     form = hashlib.blake2b(written.encode(), digest_size=1).digest()[0] % 4
-    ours, theirs = pair if form % 2 == 0 else pair[::-1]
-    names = [language_name(piece.language) for piece in (ours, theirs)]
-    english = [language for language, _ in pair if re.split("[-_]", language)[0] == "en"]
-    ahead, between = ([*english, piece.language][0] for piece in (ours, theirs))
+    source, target = pair if form % 2 == 0 else pair[::-1]
+    names = [language_name(piece.language) for piece in (source, target)]
+    english = [language for language, _ in pair if primary_language(language) == "en"]
+    before, between = ([*english, piece.language][0] for piece in (source, target))
     if form < 2:
         instruction = f"\nTranslate this sentence from {names[0]} to {names[1]}.\n"
-        return _joined(ours, Piece(ahead, instruction), theirs)
-    return _joined(
-        Piece(ahead, f"{names[0]}:"),
-        Piece(ours.language, f" {ours.text}"),  # with its blank, as tokenizers cut
+        return _merge_neighbours(source, Piece(before, instruction), target)
+    return _merge_neighbours(
+        Piece(before, f"{names[0]}:"),
+        Piece(source.language, f" {source.text}"),  # with its space, as tokenizers split words
         Piece(between, f"\n{names[1]}:"),
-        Piece(theirs.language, f" {theirs.text}"),
+        Piece(target.language, f" {target.text}"),
     )
 
 
-def _joined(*pieces: Piece) -> tuple[Piece, ...]:
-    """Put neighbours in one language together."""
+def _merge_neighbours(*pieces: Piece) -> tuple[Piece, ...]:
+    """Join neighbouring pieces of the same language."""
     return tuple(
         Piece(language, "".join(piece.text for piece in group))
         for language, group in itertools.groupby(pieces, key=lambda piece: piece.language)
@@ -58,14 +59,14 @@ def _joined(*pieces: Piece) -> tuple[Piece, ...]:
 
 
 def one_line(text: str) -> str:
-    """Return a text without line ends inside or blanks around it."""
+    """Return a text on one line, stripped."""
     return _LINE_ENDS.sub(" ", text.strip())
 
 
-def why_no_pair(first: str, second: str, max_length_ratio: float) -> str | None:
-    """Return why two texts are not a sentence and its translation, or None.
+def pair_problem(first: str, second: str, max_length_ratio: float) -> str | None:
+    """Return why two texts cannot be translations of each other, or None.
 
-    Lengths are letters, with a sign of Chinese, Japanese or Korean as three.
+    Lengths are in letters; a Chinese, Japanese or Korean character counts as three.
     """
     if first.strip() == second.strip():
         return "both sides are the same"

@@ -1,42 +1,47 @@
-"""The corpus step: every source read and cleaned part by part, every stream put together.
+"""The corpus step: reads and cleans every source part by part, then writes every stream.
 
-    part.py        a worker reads, cleans and tokenizes one part of a source
-    assemble.py    a worker decides on all documents of a stream and writes its shards
+    part_task.py      a worker reads, cleans and tokenizes one part of a source
+    stream_task.py    a worker decides on all documents of a stream and writes its shards
 
 What a part and a stream contain depends on the recipe and its input alone, never on the engine or
-on how many workers it has.
+its number of workers.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from langraft.core.artifacts import read_json
-from langraft.core.corpus import Corpus
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
-from langraft.corpus.assemble import AssembleTask, PartOf
+from langraft.core.files import read_json_lines, read_json_object
+from langraft.core.settings.corpus import Corpus
 from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import BrokenCount, Drops, PartCounts
-from langraft.corpus.engine import AbstractEngine, Task
+from langraft.corpus.engine import AbstractEngine, CorpusTask
 from langraft.corpus.filter import AbstractFilter
-from langraft.corpus.part import TRAIN, PartTask, mark_document
+from langraft.corpus.part_task import TRAIN, PartTask, mark_document
 from langraft.corpus.source import AbstractSource, Part
+from langraft.corpus.stream_task import FinishedPart, StreamCounts, StreamTask
 
-_WORK = ".work"
+WORK = ".work"  # folder of unfinished work; no output
 _PARTS_AT_ONCE = 16  # of a source with a budget, so that reading stops soon after it is met
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished and how much there is."""
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldoutText:
+    """A line of ``heldout.jsonl``."""
+
+    text: str
+
+
 @dataclass
-class _Reading:
+class _SourceStream:
     """One stream of one source while its parts are read."""
 
     source: AbstractSource
@@ -50,7 +55,7 @@ class _Reading:
         self.counts = PartCounts(broken=BrokenCount(max_share=self.source.max_broken))
 
     def next_parts(self) -> Sequence[Part]:
-        """Return what to read next: all of it, or a little where a budget may already be met."""
+        """Return the parts to read next: all, or a few when there is a budget of tokens."""
         left = self.parts[len(self.tasks) :]
         if self.source.tokens is None:
             return left
@@ -68,102 +73,115 @@ def build_corpus(
 ) -> dict[str, Any]:
     """Write ``<stream>/<source>/`` folders of token shards, and held-out text of each language.
 
-    Goes on where an earlier call with the same arguments was stopped.
+    Continues where an earlier call with the same arguments was stopped, from the folder ``WORK``,
+    which may be deleted afterwards.
 
     Args:
         corpus: Sources, filters, deduplication, engine.
-        languages: Those that must have text; pairs may not.
+        languages: Languages that must have text; pairs may have none.
         tokenizer: Folder of the base's tokenizer.
-        heldout_tokens: Tokens a language that are kept out of training.
+        heldout_tokens: Tokens of each language to keep out of training.
         folder: Where to write.
-        report: Called as work gets done.
+        report: Called as tasks finish.
 
     Returns:
         Counts by stream: documents, tokens, bytes, held-out documents and tokens, copies of
-        held-out documents that were kept out of training too, and by source what came in, what
-        was dropped and why, what was broken.
+        held-out documents that were kept out of training too, and by source what was read, what
+        was dropped and why, and what was broken.
 
     Raises:
         CorpusError: when a language has no text, or too many of its records are broken.
     """
-    work = folder / _WORK
-    engine = cast("AbstractEngine", corpus.engine)
-    readings = [
-        _Reading(cast("AbstractSource", source), label, stream, parts)
-        for source, label in zip(corpus.sources, corpus.labels, strict=True)
-        for stream in source.streams
-        for parts in [cast("AbstractSource", source).parts(stream)]
-    ]
+    build = _Build(corpus, tokenizer, heldout_tokens, folder, report)
+    build.read_sources()
+    counts = build.write_streams(languages)
+    for language in languages:
+        _check_has_text(language, counts[language])
+    return counts
 
-    def part_task(reading: _Reading, part: Part) -> PartTask:
+
+class _Build:
+    """Makes the tasks of a corpus and runs them on its engine."""
+
+    def __init__(
+        self, corpus: Corpus, tokenizer: Path, heldout_tokens: int, folder: Path, report: Report
+    ) -> None:
+        self._corpus = corpus
+        self._tokenizer = tokenizer
+        self._heldout_tokens = heldout_tokens
+        self._folder = folder
+        self._report = report
+        self.work = folder / WORK
+        self._readings = [
+            _SourceStream(source, label, stream, source.parts(stream))
+            for source, label in zip(
+                cast("Sequence[AbstractSource]", corpus.sources), corpus.labels, strict=True
+            )
+            for stream in source.streams
+        ]
+
+    def read_sources(self) -> None:
+        """Read all parts, in waves where sources have budgets of tokens."""
+        while wave := [
+            (reading, part) for reading in self._readings for part in reading.next_parts()
+        ]:
+            tasks = [self._part_task(reading, part) for reading, part in wave]
+            self._run(tasks, "reading")
+            for (reading, _), task in zip(wave, tasks, strict=True):
+                reading.tasks.append(task)
+                reading.counts.merge(PartCounts.read(task.folder))
+        for reading in self._readings:
+            reading.counts.broken.check()
+
+    def write_streams(self, languages: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Write all streams and return their counts."""
+        streams = dict.fromkeys([*languages, *(reading.stream for reading in self._readings)])
+        tasks = [self._stream_task(stream) for stream in streams]
+        self._run(tasks, "writing streams")
+        return {task.stream: read_json_object(task.result, StreamCounts) for task in tasks}
+
+    def _run(self, tasks: Sequence[CorpusTask], what: str) -> None:
+        engine = cast("AbstractEngine", self._corpus.engine)
+        engine.run(tasks, self.work / "engine", lambda done: self._report(what, done, len(tasks)))
+
+    def _part_task(self, reading: _SourceStream, part: Part) -> PartTask:
         return PartTask(
             source=reading.source,
             stream=reading.stream,
             part=part,
-            filters=cast("tuple[AbstractFilter, ...]", corpus.filters),
-            deduplicate=corpus.deduplicate,
-            tokenizer=tokenizer,
-            heldout_tokens=heldout_tokens,
+            filters=cast("tuple[AbstractFilter, ...]", self._corpus.filters),
+            deduplicate=self._corpus.deduplicate,
+            tokenizer=self._tokenizer,
+            heldout_tokens=self._heldout_tokens,
             max_tokens=reading.source.tokens,
-            folder=work / "parts" / reading.stream / reading.label / part.name,
+            folder=self.work / "parts" / reading.stream / reading.label / part.name,
         )
 
-    def carry_out(tasks: Sequence[Task], what: str) -> None:
-        engine.run(tasks, work / "engine", lambda done: report(what, done, len(tasks)))
+    def _stream_task(self, stream: str) -> StreamTask:
+        """Return the task of a stream.
 
-    while wave := [(reading, part) for reading in readings for part in reading.next_parts()]:
-        tasks = [part_task(reading, part) for reading, part in wave]
-        carry_out(tasks, "reading")
-        for (reading, _), task in zip(wave, tasks, strict=True):
-            reading.tasks.append(task)
-            reading.counts.merge(PartCounts.from_json(read_json(task.folder / "counts.json")))
-    for reading in readings:
-        reading.counts.broken.check()
-
-    streams = list(dict.fromkeys([*languages, *(reading.stream for reading in readings)]))
-    assembling = [
-        _assemble_task(stream, readings, corpus, tokenizer, heldout_tokens, folder)
-        for stream in streams
-    ]
-    carry_out(assembling, "assembling")
-    counts = {task.stream: read_json(task.result) for task in assembling}
-    for language in languages:
-        _refuse_too_little(language, counts[language])
-    shutil.rmtree(work)
-    return counts
-
-
-def _assemble_task(
-    stream: str,
-    readings: Sequence[_Reading],
-    corpus: Corpus,
-    tokenizer: Path,
-    heldout_tokens: int,
-    folder: Path,
-) -> AssembleTask:
-    """Return the work on one stream.
-
-    Sources that say what is held out come first, so that no copy of it trains before it is known.
-    """
-    mine = [reading for reading in readings if reading.stream == stream]
-    mine.sort(key=lambda reading: not reading.source.has_split)
-    return AssembleTask(
-        stream=stream,
-        parts=tuple(
-            PartOf(label=reading.label, folder=task.folder)
-            for reading in mine
-            for task in reading.tasks
-        ),
-        max_tokens={r.label: r.source.tokens for r in mine if r.source.tokens is not None},
-        deduplicate=corpus.deduplicate,
-        tokenizer=tokenizer,
-        heldout_tokens=heldout_tokens,
-        folder=folder,
-        result=folder / _WORK / "streams" / f"{stream}.json",
-    )
+        Sources that say what is held out come first, so that a copy of held-out text in another
+        source is recognised and not trained on.
+        """
+        mine = [reading for reading in self._readings if reading.stream == stream]
+        mine.sort(key=lambda reading: not reading.source.has_split)
+        return StreamTask(
+            stream=stream,
+            parts=tuple(
+                FinishedPart(label=reading.label, folder=task.folder)
+                for reading in mine
+                for task in reading.tasks
+            ),
+            max_tokens={r.label: r.source.tokens for r in mine if r.source.tokens is not None},
+            deduplicate=self._corpus.deduplicate,
+            tokenizer=self._tokenizer,
+            heldout_tokens=self._heldout_tokens,
+            folder=self._folder,
+            result=self.work / "streams" / f"{stream}.json",
+        )
 
 
-def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
+def _check_has_text(language: str, counts: dict[str, Any]) -> None:
     if counts["documents"] and counts["heldout_documents"]:
         return
     dropped = list(counts["dropped"].items())[:5]
@@ -176,17 +194,17 @@ def _refuse_too_little(language: str, counts: dict[str, Any]) -> None:
     )
 
 
-def documents(corpus: Corpus, language: str) -> Iterator[Document]:
-    """Yield what may be trained on of one language, from all sources, cleaned.
+def training_documents(corpus: Corpus, language: str) -> Iterator[Document]:
+    """Yield the cleaned documents of one language that may be trained on, from all sources.
 
-    For tokenizers, before there are shards. Copies are among it; what could be held out is not.
+    For training tokenizers before there are shards. Copies are included; documents that could be
+    held out are not.
 
     Raises:
         CorpusError: when too many records are broken.
     """
     filters = cast("tuple[AbstractFilter, ...]", corpus.filters)
-    for each in corpus.sources:
-        source = cast("AbstractSource", each)
+    for source in cast("Sequence[AbstractSource]", corpus.sources):
         if language in source.streams:
             count = BrokenCount(max_share=source.max_broken)
             cleaner = Cleaner(filters, language, Drops())
@@ -197,6 +215,9 @@ def documents(corpus: Corpus, language: str) -> Iterator[Document]:
 
 
 def read_heldout(folder: Path) -> list[str]:
-    """Return the held-out texts of one language's corpus folder."""
-    with (folder / "heldout.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line)["text"] for line in file]
+    """Return the held-out texts of one language's corpus folder.
+
+    Raises:
+        ArtifactError: when the file is missing or damaged.
+    """
+    return [found.text for found in read_json_lines(folder / "heldout.jsonl", _HeldoutText)]

@@ -1,4 +1,4 @@
-"""Documents through the filters, in batches, everything that leaves counted."""
+"""Applies a recipe's filters to documents, in batches, and counts what they drop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from langraft.core.document import Document
 from langraft.corpus.counts import Drops, Example, excerpt
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Judge, Rejection
 from langraft.corpus.text_batch import TextBatch
 
 _BATCH_BYTES = 2**20
@@ -16,21 +16,21 @@ _BATCH_DOCUMENTS = 4096
 
 @dataclass(frozen=True, slots=True)
 class CleanBatch:
-    """Documents that stayed, and the batch that the last filters measured.
+    """Documents that the filters kept, and the batch that the last filters judged.
 
     Attributes:
-        documents: Those that stayed.
-        texts: Of these and of others that have left since it was made.
-        places: Where each of the documents stands in it.
+        documents: The documents that were kept.
+        texts: Their texts, and those of documents that were dropped after the last repair.
+        positions: Position of each document in ``texts``.
     """
 
     documents: list[Document]
     texts: TextBatch
-    places: list[int]
+    positions: list[int]
 
 
 def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Cut a stream of documents into batches of about a megabyte of characters."""
+    """Group a stream of documents into batches of about a megabyte of characters."""
     batch: list[Document] = []
     room = _BATCH_BYTES
     for document in documents:
@@ -44,60 +44,53 @@ def in_batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
 
 
 class Cleaner:
-    """The filters of a recipe, ready to judge one stream."""
+    """The filters of a recipe with their models loaded for one stream."""
 
     def __init__(self, filters: Sequence[AbstractFilter], stream: str, drops: Drops) -> None:
         """Load what the filters need.
 
         Args:
-            filters: In order; none is asked about sentence pairs.
+            filters: In order; sentence pairs are not filtered.
             stream: Language, or pair.
-            drops: Where to count what leaves.
+            drops: Where to count dropped documents.
         """
         self._stream = stream
         self._drops = drops
         is_pair = "+" in stream
         self._judges: list[tuple[str, Judge]] = [
-            (each.name, each.start(stream)) for each in filters if not is_pair
+            (each.name, each.make_judge(stream)) for each in filters if not is_pair
         ]
 
     def clean(self, documents: list[Document]) -> CleanBatch:
-        """Judge a batch; each document leaves for the first reason that any filter gives."""
+        """Judge a batch; each document is dropped for the first reason that any filter gives."""
         batch = TextBatch([document.text for document in documents], self._stream)
-        left: dict[int, Dropped] = {}
+        rejected: dict[int, Rejection] = {}
         for name, judge in self._judges:
+            is_repaired = False
             verdicts = judge(batch)
-            is_mended = False
             for number, (before, verdict) in enumerate(zip(batch.texts, verdicts, strict=True)):
-                if isinstance(verdict, Dropped):
+                if isinstance(verdict, Rejection):
                     reason = f"{name}: {verdict.reason}"
-                    left.setdefault(number, Dropped(reason, verdict.detail))
+                    rejected.setdefault(number, Rejection(reason, verdict.detail))
                 elif verdict is not before:
-                    is_mended |= verdict != before
-            if is_mended:
-                documents, batch, left = self._mend(documents, verdicts, left)
-        return self._without(documents, batch, left)
+                    is_repaired |= verdict != before
+            if is_repaired:
+                repaired = [
+                    document if isinstance(text, Rejection) else replace(document, text=text)
+                    for document, text in zip(documents, verdicts, strict=True)
+                ]
+                kept = self._count_rejected(documents, dict(sorted(rejected.items())))
+                documents, rejected = [repaired[number] for number in kept], {}
+                batch = TextBatch([document.text for document in documents], self._stream)
+        kept = self._count_rejected(documents, rejected)
+        return CleanBatch([documents[number] for number in kept], batch, kept)
 
-    def _mend(
-        self, documents: list[Document], verdicts: list[str | Dropped], left: dict[int, Dropped]
-    ) -> tuple[list[Document], TextBatch, dict[int, Dropped]]:
-        """Put mended texts in place; what has left by now leaves the batch."""
-        kept: list[Document] = []
-        for number, (document, verdict) in enumerate(zip(documents, verdicts, strict=True)):
-            if number in left or isinstance(verdict, Dropped):
-                self._count(document, left[number])
-            else:
-                kept.append(replace(document, text=verdict))
-        return kept, TextBatch([document.text for document in kept], self._stream), {}
-
-    def _without(
-        self, documents: list[Document], batch: TextBatch, left: dict[int, Dropped]
-    ) -> CleanBatch:
-        for number, dropped in left.items():
-            self._count(documents[number], dropped)
-        places = [number for number in range(len(documents)) if number not in left]
-        return CleanBatch([documents[number] for number in places], batch, places)
-
-    def _count(self, document: Document, dropped: Dropped) -> None:
-        example = Example(document.id, dropped.detail, excerpt(document.text))
-        self._drops.add(dropped.reason, len(document.text.encode()), example)
+    def _count_rejected(
+        self, documents: list[Document], rejected: dict[int, Rejection]
+    ) -> list[int]:
+        """Count the rejected documents and return the positions of the others."""
+        for number, rejection in rejected.items():
+            text = documents[number].text
+            example = Example(documents[number].id, rejection.detail, excerpt(text))
+            self._drops.add(rejection.reason, len(text.encode()), example)
+        return [number for number in range(len(documents)) if number not in rejected]

@@ -1,24 +1,27 @@
-"""What came in, what left and why: kept for every part, summed for every stream."""
+"""Counts of what was read, kept, dropped and broken, of each part and summed for each stream."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
+from langraft.core.files import read_json_object
+from langraft.corpus.reading.records import encodable
 
-_SHOWN = 5  # broken records shown in full
-EXAMPLES = 20  # dropped documents of each reason that a part keeps
+_MAX_SHOWN = 5  # broken records in messages
+MAX_EXAMPLES = 20  # dropped documents kept for each reason
 _EXCERPT = 300  # characters of each
 _Read = TypeVar("_Read")
 
 
 @dataclass
 class BrokenCount:
-    """Broken records of one source and stream, by reason, against what was read."""
+    """Counts broken records of one source and stream, by reason, and all records read."""
 
     max_share: float
     num_records: int = 0
@@ -26,10 +29,11 @@ class BrokenCount:
     places: list[str] = field(default_factory=list[str])
 
     def good(self, records: Iterable[_Read | BrokenRecord]) -> Iterator[_Read]:
-        """Pass on what could be read and count the rest.
+        """Yield the valid records and count the broken ones.
 
         Raises:
-            CorpusError: when far more than the allowed share is broken; ``check`` judges the rest.
+            CorpusError: when too many of 10,000 or more records are broken; call ``check`` at the
+                end for fewer.
         """
         for record in records:
             self.num_records += 1
@@ -37,22 +41,21 @@ class BrokenCount:
                 yield record
                 continue
             self.by_reason[record.reason] += 1
-            if len(self.places) < _SHOWN:
-                self.places.append(
-                    f"{record.path}{f':{record.line}' if record.line else ''}: {record.reason}"
-                    f"{f': {record.excerpt}' if record.excerpt else ''}"
-                )
+            if len(self.places) < _MAX_SHOWN:
+                place = encodable(str(record.path)) + (f":{record.line}" if record.line else "")
+                excerpt = f": {record.excerpt}" if record.excerpt else ""
+                self.places.append(f"{place}: {record.reason}{excerpt}")
             if self.num_records >= 10_000:
                 self.check()
 
     def add(self, other: BrokenCount) -> None:
-        """Add what another part of the same source and stream had."""
+        """Add the counts of another part of the same source and stream."""
         self.num_records += other.num_records
         self.by_reason += other.by_reason
-        self.places = [*self.places, *other.places][:_SHOWN]
+        self.places = [*self.places, *other.places][:_MAX_SHOWN]
 
     def check(self) -> None:
-        """Raise when the limit is passed, with the reasons and the first broken records."""
+        """Raise CorpusError, with reasons and first records, when the limit is exceeded."""
         broken = self.by_reason.total()
         if broken <= self.max_share * self.num_records:
             return
@@ -61,7 +64,7 @@ class BrokenCount:
         raise CorpusError(
             f"{broken} of {self.num_records} records are broken ({reasons}); allowed is a share of "
             f"{self.max_share:g} (max_broken of the source). The first:\n{places}\n"
-            "Mend the files, or raise max_broken to go on without these records."
+            "Repair the files, or raise max_broken to continue without these records."
         )
 
 
@@ -70,9 +73,9 @@ class Example:
     """A document that was dropped.
 
     Attributes:
-        id: The source's name for it.
-        detail: What was measured, or of which document it is a copy.
-        excerpt: How it begins.
+        id: Its id in the source.
+        detail: What was measured, or the document that it is a copy of.
+        excerpt: Its beginning.
     """
 
     id: str
@@ -82,7 +85,7 @@ class Example:
 
 @dataclass
 class Drops:
-    """Documents and bytes that left, by reason, with the first of each shown."""
+    """Dropped documents and their bytes, by reason, with the first documents as examples."""
 
     documents: Counter[str] = field(default_factory=Counter[str])
     bytes: Counter[str] = field(default_factory=Counter[str])
@@ -92,18 +95,18 @@ class Drops:
         """Count one document."""
         self.documents[reason] += 1
         self.bytes[reason] += num_bytes
-        if len(self.examples[reason]) < EXAMPLES:
+        if len(self.examples[reason]) < MAX_EXAMPLES:
             self.examples[reason].append(example)
 
     def merge(self, other: Drops) -> None:
-        """Add another's."""
+        """Add the counts of another."""
         self.documents += other.documents
         self.bytes += other.bytes
         for reason, examples in other.examples.items():
-            self.examples[reason] = [*self.examples[reason], *examples][:EXAMPLES]
+            self.examples[reason] = [*self.examples[reason], *examples][:MAX_EXAMPLES]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data by reason, the commonest first."""
+        """Return plain data by reason, the most frequent first."""
         return {
             reason: {
                 "documents": count,
@@ -129,10 +132,10 @@ class PartCounts:
     """What one part read and kept.
 
     Attributes:
-        broken: Records that were no documents.
-        drops: What the filters dropped; the reason is ``filter: reason``.
-        read_documents: Documents that came in, and their bytes.
-        documents: Those that stayed, with their bytes and tokens; copies are still among them.
+        broken: Records that could not be read as documents.
+        drops: Documents that filters dropped; the reason is ``filter: reason``.
+        read_documents: Documents read, and their bytes.
+        documents: Documents kept, with their bytes and tokens; copies are still among them.
     """
 
     broken: BrokenCount
@@ -147,25 +150,47 @@ class PartCounts:
         """Add another part of the same source and stream."""
         self.broken.add(other.broken)
         self.drops.merge(other.drops)
-        self.read_documents += other.read_documents
-        self.read_bytes += other.read_bytes
-        self.documents += other.documents
-        self.bytes += other.bytes
-        self.tokens += other.tokens
+        for name in ("read_documents", "read_bytes", "documents", "bytes", "tokens"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
         return vars(self) | {"broken": vars(self.broken), "drops": self.drops.to_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PartCounts:
-        """Read what ``to_json`` wrote."""
+    def read(cls, folder: Path) -> PartCounts:
+        """Read ``counts.json`` of a finished part, which holds what ``to_json`` returned.
+
+        Raises:
+            ArtifactError: when it is missing or damaged.
+        """
+        data = read_json_object(folder / "counts.json", _WrittenCounts)
         broken = BrokenCount(**data["broken"])
         broken.by_reason = Counter(broken.by_reason)
         others: dict[str, Any] = {k: v for k, v in data.items() if k not in ("broken", "drops")}
         return cls(broken=broken, drops=Drops.from_json(data["drops"]), **others)
 
 
+@dataclass(frozen=True)
+class _WrittenDrops:
+    documents: int
+    bytes: int
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class _WrittenCounts:
+    """What ``PartCounts.to_json`` returns."""
+
+    broken: BrokenCount
+    drops: dict[str, _WrittenDrops]
+    read_documents: int
+    read_bytes: int
+    documents: int
+    bytes: int
+    tokens: int
+
+
 def excerpt(text: str) -> str:
-    """Return how a text begins, on one line."""
+    """Return the beginning of a text, on one line."""
     return " ".join(text[: 2 * _EXCERPT].split())[:_EXCERPT]

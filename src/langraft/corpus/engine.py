@@ -1,4 +1,4 @@
-"""Who does the corpus work: the contract that every file in ``engines/`` keeps."""
+"""The interface of engines, which run the corpus step's tasks; ``engines/`` has them."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from langraft.core.corpus import EngineSettings
+from langraft.core.settings.corpus import EngineSettings
 
-MOST_DEATHS = 3  # of workers at the same task, before it is given up
+MAX_WORKER_DEATHS = 3  # at the same task, before the run stops
 
 
-class Task(Protocol):
-    """Work that is done again only when it is not finished; can be sent to other processes."""
+class CorpusTask(Protocol):
+    """A piece of work that can be pickled; running a finished one again does nothing."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Name for messages."""
         ...
 
     @property
     def num_bytes(self) -> int:
-        """How much there is to read, 0 where it is not known."""
+        """Bytes to read, 0 if unknown; engines run large tasks first."""
         ...
 
     def __call__(self) -> None:
-        """Do it; files of its own only, complete ones last."""
+        """Do the work; write only the task's own files, and the one that marks it finished last."""
         ...
 
 
 class AbstractEngine(EngineSettings, ABC):
-    """Carries out tasks that do not depend on each other."""
+    """Runs tasks that do not depend on each other."""
 
     @abstractmethod
-    def run(self, tasks: Sequence[Task], folder: Path, done: Callable[[int], None]) -> None:
-        """Carry out all tasks; return when the last one is finished.
+    def run(self, tasks: Sequence[CorpusTask], folder: Path, done: Callable[[int], None]) -> None:
+        """Run all tasks; return when the last one is finished.
 
-        A task whose worker dies is begun again by another worker; the others go on.
+        A task whose worker dies is retried by another worker; the others continue.
 
         Args:
-            tasks: In any order, in any process that sees the same files.
+            tasks: Tasks in any order; workers must see the same files.
             folder: For the engine's own files, on a file system that all workers share.
-            done: Called with how many are finished, whenever that grows.
+            done: Called with the number of finished tasks whenever it grows.
 
         Raises:
-            LangraftError: what a task raised.
-            CorpusError: when workers died ``MOST_DEATHS`` times at the same task.
+            LangraftError: the error that a task raised.
+            CorpusError: when workers died ``MAX_WORKER_DEATHS`` times at the same task.
         """
 
 
-def gave_up(task: Task, how: str) -> str:
-    """Say that workers died again and again."""
+def worker_deaths_message(task: CorpusTask, how: str) -> str:
+    """Return the message for a task at which workers died too often; ``how`` is what was seen."""
     return (
-        f"Workers died {MOST_DEATHS} times at {task.name} ({how}). A worker that is killed has "
-        "mostly run out of memory: give it more, or fewer workers. Finished parts are kept; the "
-        "same command goes on."
+        f"Workers died {MAX_WORKER_DEATHS} times at {task.name} ({how}). A killed worker has "
+        "usually run out of memory: give workers more of it, or use fewer. Finished parts are "
+        "kept; run the same command to continue."
     )

@@ -1,4 +1,4 @@
-"""What drops or mends documents: the contract that every file in ``filters/`` keeps."""
+"""The interface of document filters: every file in ``filters/`` holds one."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langraft.core.corpus import FilterSettings
+from langraft.core.settings.corpus import FilterSettings
+from langraft.corpus.reading.addresses import StoredFile
 from langraft.corpus.text_batch import TextBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """A document that does not stay.
+class Rejection:
+    """Why a filter drops a document.
 
     Attributes:
-        reason: Short and countable, for example ``too short``.
+        reason: Short and the same for all such documents, for example ``too short``.
         detail: What was measured, for example ``12 words``.
     """
 
@@ -29,12 +30,12 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One threshold over a batch.
+    """One threshold, applied to a batch.
 
     Attributes:
-        reason: For whoever breaks it.
-        measured_D: What was measured of each text, (D,).
-        is_broken_D: Which texts break it, (D,).
+        reason: Reason of the rejection of texts that break it.
+        measured_D: The measured value of each text, (D,).
+        is_broken_D: Which texts break the rule, (D,).
     """
 
     reason: str
@@ -42,35 +43,46 @@ class Rule:
     is_broken_D: NDArray[np.bool_]
 
 
-Judge = Callable[[TextBatch], list[str | Dropped]]
-"""From texts to what becomes of each: the text, mended or as it was, or why it is dropped."""
+Judge = Callable[[TextBatch], list[str | Rejection]]
+"""From a batch to one verdict a text: the text, repaired or unchanged, or a rejection."""
 
 
-def keep_all(batch: TextBatch) -> list[str | Dropped]:
-    """Judge nothing: what a filter starts with in a language that it is not for."""
+def keep_all(batch: TextBatch) -> list[str | Rejection]:
+    """Keep every text: the judge of a filter in a language that it does not apply to."""
     return list(batch.texts)
 
 
-def drop_where(batch: TextBatch, rules: Sequence[Rule]) -> list[str | Dropped]:
-    """Drop each text by the first rule that it breaks and keep the rest."""
-    verdicts: list[str | Dropped] = list(batch.texts)
+def drop_where(batch: TextBatch, rules: Sequence[Rule]) -> list[str | Rejection]:
+    """Reject each text by the first rule that it breaks; keep the others unchanged."""
+    verdicts: list[str | Rejection] = list(batch.texts)
     for rule in reversed(rules):
         for number in np.flatnonzero(rule.is_broken_D):
-            verdicts[number] = Dropped(rule.reason, f"{rule.measured_D[number]:.4g}")
+            verdicts[number] = Rejection(rule.reason, f"{rule.measured_D[number]:.4g}")
     return verdicts
 
 
 class AbstractFilter(FilterSettings, ABC):
     """One entry of ``corpus.filters``; its keys are its thresholds.
 
-    Sentence pairs are not filtered: their source checks them as pairs.
+    Sentence pairs are not filtered; their source checks them.
     """
 
+    def files(self, languages: Sequence[str]) -> list[StoredFile]:
+        """Return the files beside the text by which it judges these languages; mostly none.
+
+        Raises:
+            CorpusError: when one is missing.
+        """
+        del languages
+        return []
+
     @abstractmethod
-    def start(self, language: str) -> Judge:
-        """Load what is needed to judge documents of one language, once a worker.
+    def make_judge(self, language: str) -> Judge:
+        """Return the function that judges batches in one language; called once a stream and part.
+
+        Loads the models and files that the filter needs.
 
         Raises:
             MissingExtraError: when a package is not installed.
-            CorpusError: when a file is missing or no model, or the language is not known.
+            CorpusError: when a file is missing or not a model, or the language is not supported.
         """

@@ -1,4 +1,4 @@
-"""Which language a text is in, offline.
+"""Language identification, offline.
 
 lingua knows 75 languages and needs no file; a fastText model such as GlotLID knows two thousand
 and needs its file.
@@ -6,34 +6,34 @@ and needs its file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from babel.core import get_global
-
-from langraft.core.errors import CorpusError, MissingExtraError
+from langraft.core.errors import CorpusError
+from langraft.core.language import shortest_code
+from langraft.corpus.reading.optional_packages import import_extra
 
 Identifier = Callable[[list[str]], list[str]]
-"""From texts to language codes, one each; "" where nothing can be said."""
+"""From texts to language codes, one each; "" where the language cannot be identified."""
 
 
-class Recognised(NamedTuple):
-    """What an identifier makes of a text that is said to be in some language.
+class LanguageScore(NamedTuple):
+    """How likely a text is in an expected language.
 
     Attributes:
-        confidence: In that language, 0..1.
-        likeliest: The language it would choose, "" where nothing can be said.
+        confidence: Probability of the expected language, 0..1.
+        likeliest: The most probable language, "" where none can be identified.
     """
 
     confidence: float
     likeliest: str
 
 
-def make_recogniser(
+def make_language_scorer(
     language: str, model: Path | str | None = None
-) -> Callable[[list[str]], list[Recognised]]:
-    """Return a function that says how likely texts are in a language, among all it knows.
+) -> Callable[[list[str]], list[LanguageScore]]:
+    """Return a function that scores how likely texts are in a language, among all it knows.
 
     Args:
         language: ISO 639 code.
@@ -42,38 +42,32 @@ def make_recogniser(
 
     Raises:
         MissingExtraError: when the package it needs is not installed.
-        CorpusError: when the language is not known, or the file is missing or no such model.
+        CorpusError: when the language is not supported, or the file is missing or no such model.
     """
-    wanted = _short(language)
+    wanted = _code(language)
     if model is not None:
-        found, code_of_label = _load_fasttext(Path(model))
-        is_known = wanted in code_of_label.values()
-        _refuse_unknown([language], {language} if is_known else set(), str(model))
+        rank, known = _load_ranker(Path(model))
+        _check_known([language], {language} if wanted in known else (), str(model))
 
-        def by_fasttext(texts: list[str]) -> list[Recognised]:
-            if not texts:
-                return []
-            labels, shares = found.predict([text.replace("\n", " ") for text in texts], k=5)
+        def by_fasttext(texts: list[str]) -> list[LanguageScore]:
             return [
-                Recognised(
-                    sum(
-                        float(s) for x, s in zip(ls, ps, strict=True) if code_of_label[x] == wanted
-                    ),
-                    code_of_label[ls[0]] if len(ls) else "",
+                LanguageScore(
+                    sum(share for code, share in ranked if code == wanted),
+                    ranked[0][0] if ranked else "",
                 )
-                for ls, ps in zip(labels, shares, strict=True)
+                for ranked in map(list, rank(texts, 5))
             ]
 
         return by_fasttext
     known, builder = _load_lingua()
-    _refuse_unknown([language], {language} if wanted in known else set(), "lingua")
+    _check_known([language], {language} if wanted in known else (), "lingua")
     detector = builder.from_all_languages().with_low_accuracy_mode().build()
     code_of = {value: code for code, value in known.items()}
 
-    def by_lingua(texts: list[str]) -> list[Recognised]:
+    def by_lingua(texts: list[str]) -> list[LanguageScore]:
         found: list[list[Any]] = detector.compute_language_confidence_values_in_parallel(texts)
         return [
-            Recognised(
+            LanguageScore(
                 next((v.value for v in values if code_of[v.language] == wanted), 0.0),
                 code_of[values[0].language] if values and values[0].value > 0 else "",
             )
@@ -93,15 +87,13 @@ def make_identifier(languages: Sequence[str], model: Path | str | None = None) -
 
     Raises:
         MissingExtraError: when the package it needs is not installed.
-        CorpusError: when a language is not known, or the file is missing or no such model.
+        CorpusError: when a language is not supported, or the file is missing or no such model.
     """
-    return _lingua(languages) if model is None else _fasttext(languages, Path(model))
-
-
-def _lingua(languages: Sequence[str]) -> Identifier:
+    if model is not None:
+        return _fasttext_identifier(languages, Path(model))
     known, builder = _load_lingua()
-    code_of = {known[_short(code)]: code for code in languages if _short(code) in known}
-    _refuse_unknown(languages, set(code_of.values()), "lingua")
+    code_of = {known[_code(code)]: code for code in languages if _code(code) in known}
+    _check_known(languages, code_of.values(), "lingua")
     if len(code_of) < 2:
         only = next(iter(languages))
         return lambda texts: [only] * len(texts)
@@ -114,22 +106,50 @@ def _lingua(languages: Sequence[str]) -> Identifier:
     return identify
 
 
+def _fasttext_identifier(languages: Sequence[str], path: Path) -> Identifier:
+    rank, known = _load_ranker(path)
+    code_of = {_code(code): code for code in languages if _code(code) in known}
+    _check_known(languages, code_of.values(), str(path))
+
+    def identify(texts: list[str]) -> list[str]:
+        return [
+            next((code_of[code] for code, _ in ranked if code in code_of), "")
+            for ranked in rank(texts, -1)
+        ]
+
+    return identify
+
+
 def _load_lingua() -> tuple[dict[str, Any], Any]:
     """Return lingua's languages by ISO 639-1 code and its builder of detectors."""
-    try:
-        from lingua import Language, LanguageDetectorBuilder
-    except ImportError:
-        raise MissingExtraError(
-            "lingua-language-detector", "data", "Identifying languages"
-        ) from None
-    known = {lang.iso_code_639_1.name.lower(): lang for lang in Language.all()}
-    return known, LanguageDetectorBuilder
+    lingua = import_extra("lingua", "lingua-language-detector", "Identifying languages")
+    known = {lang.iso_code_639_1.name.lower(): lang for lang in lingua.Language.all()}
+    return known, lingua.LanguageDetectorBuilder
 
 
-def _load_fasttext(path: Path) -> tuple[Any, dict[str, str]]:
-    """Return a fastText identifier and, by label, the language it stands for."""
+_Ranker = Callable[[list[str], int], list[Iterator[tuple[str, float]]]]
+
+
+def _load_ranker(path: Path) -> tuple[_Ranker, Collection[str]]:
+    """Load a fastText identifier.
+
+    Returns:
+        A function from texts to the (code, probability) of each text's k best labels, all for -1;
+        and the codes that the model knows.
+    """
     model = load_fasttext(path, "Give a fastText identifier, such as GlotLID's model.bin.")
-    return model, {x: _short(x.removeprefix("__label__")) for x in model.get_labels()}
+    code_of = {label: _code(label.removeprefix("__label__")) for label in model.get_labels()}
+
+    def rank(texts: list[str], k: int) -> list[Iterator[tuple[str, float]]]:
+        if not texts:
+            return []
+        labels, shares = model.predict([text.replace("\n", " ") for text in texts], k=k)
+        return [
+            ((code_of[label], float(share)) for label, share in zip(*ranked, strict=True))
+            for ranked in zip(labels, shares, strict=True)
+        ]
+
+    return rank, set(code_of.values())
 
 
 def load_fasttext(path: Path | str, advice: str) -> Any:
@@ -137,47 +157,25 @@ def load_fasttext(path: Path | str, advice: str) -> Any:
 
     Raises:
         MissingExtraError: when fastText is not installed.
-        CorpusError: with the advice when there is no such file; when it is no model.
+        CorpusError: when the file is missing (with ``advice``) or not a model.
     """
-    try:
-        import fasttext  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError:
-        raise MissingExtraError("fasttext-numpy2-wheel", "data", "A fastText model") from None
+    fasttext = import_extra("fasttext", "fasttext-numpy2-wheel", "A fastText model")
     if not Path(path).is_file():
         raise CorpusError(f"There is no file {path}. {advice}")
     try:
         return fasttext.load_model(str(path))
     except ValueError as error:
-        raise CorpusError(f"{path} is no fastText model: {error}") from None
+        raise CorpusError(f"{path} is not a fastText model: {error}") from None
 
 
-def _fasttext(languages: Sequence[str], path: Path) -> Identifier:
-    model, by_label = _load_fasttext(path)
-    code_of = {_short(code): code for code in languages}
-    _refuse_unknown(languages, {code_of[c] for c in by_label.values() if c in code_of}, str(path))
-
-    def identify(texts: list[str]) -> list[str]:
-        if not texts:
-            return []
-        labels, _ = model.predict([text.replace("\n", " ") for text in texts], k=-1)
-        return [
-            next((code_of[by_label[x]] for x in ranked if by_label[x] in code_of), "")
-            for ranked in labels
-        ]
-
-    return identify
+def _code(label: str) -> str:
+    """Return the shortest ISO 639 code; Norwegian is Bokmål, as in lingua."""
+    code = shortest_code(label)
+    return "nb" if code == "no" else code
 
 
-def _short(code: str) -> str:
-    """Return a label's language alone, in its shortest ISO 639 code: ell_Grek is el."""
-    language = code.replace("_", "-").partition("-")[0].lower()
-    alias: Any = get_global("language_aliases").get(language)
-    short = alias if isinstance(alias, str) else language
-    return "nb" if short == "no" else short
-
-
-def _refuse_unknown(languages: Sequence[str], known: set[str], origin: str) -> None:
-    unknown = [code for code in languages if code not in known]
+def _check_known(languages: Sequence[str], known: Collection[str], origin: str) -> None:
+    unknown = [language for language in languages if language not in known]
     if unknown:
         raise CorpusError(
             f"{origin} cannot identify {', '.join(unknown)}. Give a fastText model that can, such "

@@ -1,4 +1,4 @@
-"""Where text comes from: the contract that every file in ``sources/`` keeps."""
+"""The interface of sources of text: every file in ``sources/`` holds one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from langraft.core.corpus import SourceSettings
 from langraft.core.document import BrokenRecord, Document
+from langraft.core.settings.corpus import SourceSettings
+from langraft.corpus.reading.addresses import StoredFile
 
 PART_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A stretch of a stream that one worker reads: what is done again when a worker dies.
+    """The part of a stream that one worker reads, and that is repeated when the worker dies.
 
     Attributes:
-        name: Tells the parts of a stream apart; stays the same between readings.
-        paths: Files or addresses to read, in order; empty where a source needs none.
-        num_bytes: Size as stored, 0 where it is not known.
+        name: Unique among the parts of a stream; the same in every run.
+        paths: Files or addresses to read, in order; empty when a source needs none.
+        num_bytes: Size as stored, 0 if unknown.
     """
 
     name: str
@@ -29,25 +30,25 @@ class Part:
     num_bytes: int = 0
 
 
-def group_files(files: Sequence[tuple[str, int]]) -> list[Part]:
-    """Put small files together, so that thousands of them do not become thousands of parts.
+def group_files(files: Sequence[StoredFile]) -> list[Part]:
+    """Group files into parts, so that thousands of small files do not become as many parts.
 
     Args:
-        files: Path or address and bytes of each, in reading order.
+        files: Files in reading order.
 
     Returns:
-        Parts of whole files, each of ``PART_BYTES`` or one file more.
+        Parts of whole files; each but the last has ``PART_BYTES`` or more.
     """
-    groups: list[list[tuple[str, int]]] = [[]]
+    groups: list[list[StoredFile]] = [[]]
     for file in files:
-        if sum(size for _, size in groups[-1]) >= PART_BYTES:
+        if sum(each.num_bytes for each in groups[-1]) >= PART_BYTES:
             groups.append([])
         groups[-1].append(file)
     return [
         Part(
             name=f"{number:05d}",
-            paths=tuple(path for path, _ in group),
-            num_bytes=sum(size for _, size in group),
+            paths=tuple(file.address for file in group),
+            num_bytes=sum(file.num_bytes for file in group),
         )
         for number, group in enumerate(groups)
     ]
@@ -56,24 +57,24 @@ def group_files(files: Sequence[tuple[str, int]]) -> list[Part]:
 class AbstractSource(SourceSettings, ABC):
     """One entry of a recipe's ``corpus`` list."""
 
-    has_split: ClassVar[bool] = False  # whether its documents say which are held out
+    has_split: ClassVar[bool] = False  # whether its documents say which of them are held out
 
     @abstractmethod
     def parts(self, stream: str) -> Sequence[Part]:
-        """Return what there is to read of a stream (a language, or a pair) in a fixed order.
+        """Return the parts of a stream (a language, or a pair) in a fixed order.
 
-        How a stream is cut depends on the input alone, never on who reads it.
+        How a stream is divided depends on its input alone, never on the engine or its workers.
 
         Raises:
-            CorpusError: when there is nothing to read at all.
+            CorpusError: when there is nothing to read.
         """
 
     @abstractmethod
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
-        """Yield the documents of one part in a fixed order, streaming.
+        """Yield the documents of one part in a fixed order, without reading it whole.
 
         Raises:
-            CorpusError: when a file is damaged or a column is missing.
+            CorpusError: when a file is damaged or lacks a column.
         """
 
     def read(self, stream: str) -> Iterator[Document | BrokenRecord]:
@@ -83,4 +84,4 @@ class AbstractSource(SourceSettings, ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return a text that changes when what ``read`` yields may have changed."""
+        """Return a string that changes when the documents may have changed."""

@@ -1,13 +1,11 @@
-"""Many texts at once, as arrays: what filters measure and deduplication hashes.
+"""Batches of texts as arrays: words, lines and n-grams, for filters and deduplication.
 
-Counting words in Python costs more than everything else that is done to a text; over arrays of
-code points it costs a few nanoseconds a character. A batch is analysed once and every filter reads
-the same arrays.
+Counting words in Python would cost more than all other processing of a text; over arrays of code
+points it costs a few nanoseconds per character. A batch is analysed once for all filters.
 
-A *word* is a run of letters, marks and digits, in lower case; of the scripts that set no spaces
-between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) each character is one, and in languages
-that are written in these, what is counted in words elsewhere is counted in ``characters_per_word``
-of them.
+A *word* is a run of letters, marks and digits, in lower case. In scripts without spaces between
+words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) every character is a word here, and thresholds
+in words are converted by ``characters_per_word``.
 
 Shape suffixes: C = characters of the batch, W = words, L = lines, D = documents, N = n-grams.
 """
@@ -22,6 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from langraft.core.language import primary_language
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -41,23 +41,22 @@ _CHARACTERS_PER_WORD = {"zh": 2, "ja": 2, "th": 4, "lo": 4, "km": 4, "my": 4}
 
 
 def characters_per_word(language: str) -> int:
-    """Return how many characters stand for a word where words are not set apart; 0 elsewhere.
+    """Return the mean characters of a word in languages without spaces between words; 0 for others.
 
-    Ours: Chinese and Japanese words have about two characters, Thai, Lao, Khmer and Burmese
-    about four.
+    Our estimates: about two in Chinese and Japanese, four in Thai, Lao, Khmer and Burmese.
     """
-    return _CHARACTERS_PER_WORD.get(language.replace("_", "-").partition("-")[0].lower(), 0)
+    return _CHARACTERS_PER_WORD.get(primary_language(language), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Stretches of the batch's characters, in order.
+    """Ranges of the batch's characters, in order.
 
     Attributes:
         start: First character, (N,).
-        stop: One past the last, (N,).
-        document: Which text each is in, (N,), ascending.
-        hashes: Of the characters, (N,).
+        stop: One past the last character, (N,).
+        document: Index of the text, (N,), ascending.
+        hashes: Hash of the characters, (N,).
     """
 
     start: Ints
@@ -75,21 +74,21 @@ class Spans:
 
     @property
     def keys(self) -> Hashes:
-        """Hashes that are equal only inside the same text, (N,)."""
+        """Hashes of the characters and the text: equal only within a text, (N,)."""
         return mix(self.hashes ^ mix(self.document.astype(np.uint64)))
 
     @classmethod
     def none(cls) -> Spans:
-        """Return no stretch at all."""
+        """Return no spans."""
         nothing = np.empty(0, dtype=np.int64)
         return cls(nothing, nothing, nothing, nothing.astype(np.uint64))
 
 
 class TextBatch:
-    """Some texts in one language, and what can be counted in them."""
+    """Some texts in one language, analysed when first needed."""
 
     def __init__(self, texts: Sequence[str], language: str) -> None:
-        """Take texts that can be encoded; nothing is computed before it is asked for."""
+        """Take texts that can be encoded as UTF-8."""
         self.texts = texts
         self.language = language
 
@@ -107,7 +106,7 @@ class TextBatch:
 
     @cached_property
     def first_character_D(self) -> Ints:
-        """Where each text starts, and the end, (D + 1,)."""
+        """First character of each text, and the end, (D + 1,)."""
         return np.cumsum([0, *(len(text) + 1 for text in self.texts)], dtype=np.int64)
 
     @cached_property
@@ -117,15 +116,15 @@ class TextBatch:
 
     @cached_property
     def kinds_C(self) -> NDArray[np.uint8]:
-        """LETTER, MARK, DIGIT or SPACE of each character, with UNSPACED; 0 for other signs."""
+        """LETTER, MARK, DIGIT or SPACE of each character, plus UNSPACED; 0 for others."""
         return _tables()[0][self.codes_C]
 
     @cached_property
     def words(self) -> Spans:
-        """Words, and single characters of scripts that set no spaces."""
+        """Words, and single characters of scripts without spaces."""
         is_word_C = (self.kinds_C & _WORD) > 0
         is_single_C = (self.kinds_C & UNSPACED) > 0
-        # A line end closes the last word; a character that stands alone begins and ends one.
+        # A word starts or ends at every change, and around each single character.
         is_edge_C = np.diff(is_word_C, prepend=False) | is_single_C
         is_edge_C[1:] |= is_single_C[:-1]
         edges = np.flatnonzero(is_edge_C)
@@ -135,21 +134,21 @@ class TextBatch:
 
     @cached_property
     def lines(self) -> Spans:
-        """Lines that are not blank, without the blanks around them."""
-        return self._stretches(np.flatnonzero(self.codes_C == 10))
+        """Lines that are not blank, stripped."""
+        return self._between(np.flatnonzero(self.codes_C == 10))
 
     @cached_property
     def paragraphs(self) -> Spans:
-        """Stretches between blank lines and the ends of texts."""
+        """Paragraphs: text between blank lines or ends of texts, stripped."""
         is_end_C = self.codes_C == 10
         ends = np.flatnonzero(is_end_C)
         is_text_end = np.zeros(len(is_end_C) + 1, dtype=bool)
         is_text_end[self.first_character_D[1:] - 1] = True
         follows = np.append(is_end_C[1:], True)[ends]
-        return self._stretches(ends[follows | is_text_end[ends]])
+        return self._between(ends[follows | is_text_end[ends]])
 
     def ngrams(self, num_words: int) -> Spans:
-        """Return all runs of so many words inside a text (of scripts without spaces: as long)."""
+        """Return all n-grams of words in texts; without spaces, of as many characters."""
         words = self.words
         length = num_words * (characters_per_word(self.language) or 1)
         if len(words) < length:
@@ -166,7 +165,7 @@ class TextBatch:
 
     @cached_property
     def all_words(self) -> Spans:
-        """Return one run for each text that has words: from its first to its last."""
+        """Return one span for each text that has words: from its first to its last."""
         words = self.words
         first = np.flatnonzero(np.diff(words.document, prepend=-1))
         stop = np.append(first[1:], len(words))[: len(first)]
@@ -182,9 +181,9 @@ class TextBatch:
         return np.bincount(spans.document, minlength=len(self))
 
     def share_of_characters(self, spans: Spans) -> NDArray[np.float64]:
-        """Return the share of each text's characters that some spans cover, (D,).
+        """Return the share of each text's characters that are in any of the spans, (D,).
 
-        Overlaps count once; spans must be in order of their start.
+        Spans must be in order of their start.
         """
         if not len(spans):
             return np.zeros(len(self))
@@ -194,13 +193,13 @@ class TextBatch:
         return np.bincount(spans.document, covered, len(self)) / self.num_characters_D
 
     def count_characters(self, is_counted_C: Bools) -> Ints:
-        """Return how many characters of each text are marked, (D,)."""
+        """Return how many of each text's characters are marked, (D,)."""
         if not len(self):
             return np.zeros(0, dtype=np.int64)
         return np.add.reduceat(is_counted_C.astype(np.int64), self.first_character_D[:-1])
 
-    def _stretches(self, ends: Ints) -> Spans:
-        """Return what stands between ends, trimmed of blanks, where anything does."""
+    def _between(self, ends: Ints) -> Spans:
+        """Return the text before each end, stripped, where it is not blank."""
         if not len(ends):
             return Spans.none()
         visible = np.flatnonzero((self.kinds_C & SPACE) == 0)
@@ -216,11 +215,11 @@ class TextBatch:
 
 
 def repeated(spans: Spans) -> Spans:
-    """Return the spans that an equal span of the same text precedes, in order."""
+    """Return the spans that repeat an earlier span of the same text, in order."""
     if not len(spans):
         return spans
     key = spans.keys
-    order = np.argsort(key)  # not stable, which is far slower; few keys have a copy
+    order = np.argsort(key)  # a stable sort is much slower, and few keys have a copy
     is_copy = key[order[1:]] == key[order[:-1]]
     copies = np.sort(order[np.append(is_copy, False) | np.append(False, is_copy)])
     again = np.ones(len(copies), dtype=bool)
@@ -229,14 +228,14 @@ def repeated(spans: Spans) -> Spans:
 
 
 def mix(hashes: Hashes) -> Hashes:
-    """Spread every bit over all bits (the finaliser of splitmix64)."""
+    """Mix the bits of hashes (the finaliser of splitmix64)."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))
 
 
 def _hash_spans(values: Hashes, start: Ints, stop: Ints) -> Hashes:
-    """Hash values[start:stop] for many stretches at once: a polynomial modulo 2**64."""
+    """Hash values[start:stop] for many spans at once: a polynomial modulo 2**64."""
     powers, inverses = _powers(1 << max(len(values), 1).bit_length())
     prefix = np.empty(len(values) + 1, dtype=np.uint64)
     prefix[0] = 0
@@ -257,7 +256,7 @@ def _powers(length: int) -> tuple[Hashes, Hashes]:
 
 @cache
 def _tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return, by code point, its kind and its lower case."""
+    """Return the kind and the lower case of every code point."""
     kinds = np.zeros(0x110000, dtype=np.uint8)
     lower = np.arange(0x110000, dtype=np.uint32)
     of_category: dict[str, Any] = {"L": LETTER, "M": MARK, "N": DIGIT, "Z": SPACE}

@@ -1,1 +1,1 @@
-"""Shards to batches: whose turn it is, and when the shares change."""
+"""From token shards to batches: which stream each sample comes from, and how shares change."""

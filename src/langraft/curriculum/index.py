@@ -1,6 +1,6 @@
-"""The mixture index: (seed, sample number) -> (language, row), by arithmetic alone.
+"""The mixture index: from (seed, sample number) to (stream, row), computed directly.
 
-What is called a language here is any stream of a mixture: ``el``, ``el/wiki`` or ``en+el``.
+Streams are ``el``, ``el/wiki`` or ``en+el``.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from langraft.core.streams import stream_name
 from langraft.curriculum.permutation import permute
 from langraft.curriculum.schedule import Schedule
 
-MANY_EPOCHS = 4.0  # up to here repeated text is nearly as good as new (arXiv:2305.16264)
+MANY_EPOCHS = 4.0  # repeated so often, text is nearly as good as new (arXiv:2305.16264)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowLocation:
     """Where a sample comes from.
 
     Attributes:
-        language: Its language.
-        epoch: How often the language's text has been read through before, from 0.
-        row: Number of the row in the language's token stream.
+        stream: Its stream.
+        epoch: Complete passes over the stream's text before it, from 0.
+        row: Number of the row in the stream's tokens.
     """
 
-    language: str
+    stream: str
     epoch: int
     row: int
 
 
 class MixtureIndex:
-    """Finds the row of any sample without looking at the samples before it.
+    """Locates the row of any sample without going through the samples before it.
 
-    Every row of a language is used once before any is used again; each epoch shuffles anew.
+    Every row of a stream is used once an epoch, in a new shuffle each time.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class MixtureIndex:
         """Index a stage.
 
         Args:
-            schedule: Whose turn it is.
-            num_rows: Packed rows of each language.
-            seed: Of the run.
+            schedule: Assigns samples to streams.
+            num_rows: Packed rows of each stream.
+            seed: Seed of the run.
             stage: Name of the stage; stages shuffle independently.
 
         Raises:
-            CorpusError: when a language of the mixture has not one whole row.
+            CorpusError: when a stream of the mixture has less than one row.
         """
-        for code in schedule.languages:
+        for code in schedule.streams:
             if num_rows.get(code, 0) < 1:
                 raise CorpusError(
                     f"{stream_name(code)} ({code}) has fewer tokens than one packed row of the "
@@ -60,37 +60,36 @@ class MixtureIndex:
                     f"{code} out of the mixture."
                 )
         self.schedule = schedule
-        self._num_rows = {code: num_rows[code] for code in schedule.languages}
+        self._num_rows = {code: num_rows[code] for code in schedule.streams}
         self._key = f"{seed}/{stage}"
-        self._left_out: list[tuple[int, dict[str, int]]] = []
+        self._skipped: list[tuple[int, dict[str, int]]] = []  # (first sample, rows by stream)
 
-    def locate(self, sample: int) -> Place:
+    def locate(self, sample: int) -> RowLocation:
         """Return where sample number ``sample`` (from 0) comes from."""
-        language, turn = self.schedule.turn(sample)
-        turn += sum(turns[language] for first, turns in self._left_out if first <= sample)
-        epoch, position = divmod(turn, self._num_rows[language])
-        row = permute(position, self._num_rows[language], f"{self._key}/{language}/{epoch}")
-        return Place(language, epoch, row)
+        stream, rank = self.schedule.stream_at(sample)
+        rank += sum(rows[stream] for first, rows in self._skipped if first <= sample)
+        epoch, position = divmod(rank, self._num_rows[stream])
+        row = permute(position, self._num_rows[stream], f"{self._key}/{stream}/{epoch}")
+        return RowLocation(stream, epoch, row)
 
     def without(self, windows: Sequence[range]) -> MixtureIndex:
-        """Return an index that leaves out the rows that some samples would have read.
+        """Return an index that skips the rows that some samples would have read.
 
-        From a window's first sample on, every language goes on with its rows after the window:
-        shares stay on schedule, and what was left out comes again with the next epoch at most.
+        From a window's first sample on, every stream continues with its rows after the window:
+        shares stay on schedule, and skipped rows come again in the next epoch.
 
         Args:
-            windows: Sample numbers, in the order in which they are left out; each begins at or
-                after the one before it.
+            windows: Sample numbers to skip, in order of their beginning.
         """
         index = copy.copy(self)
-        index._left_out = []
+        index._skipped = []
         for window in windows:
             before, after = (self.schedule.counts(at) for at in (window.start, window.stop))
-            turns = {code: after[code] - before[code] for code in after}
-            index._left_out.append((window.start, turns))
+            rows = {code: after[code] - before[code] for code in after}
+            index._skipped.append((window.start, rows))
         return index
 
     def epochs(self, num_samples: int) -> dict[str, float]:
-        """Return how often each language's text is read through within so many samples."""
+        """Return how often the first samples read each stream's text."""
         counts = self.schedule.counts(num_samples)
         return {code: counts[code] / self._num_rows[code] for code in counts}

@@ -1,4 +1,4 @@
-"""A shuffle that needs no list: where each row goes is computed, so resuming costs nothing."""
+"""A shuffle without a list: each position is computed, so resuming costs nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _ROUNDS = 6
 
 
 def permute(position: int, size: int, key: str) -> int:
-    """Return where ``position`` goes in a shuffle of 0..size-1 that ``key`` names.
+    """Return the image of a position in a pseudo-random permutation of 0..size-1, named by a key.
 
-    A Feistel network over the next even power of two, walked until it lands inside (Black and
-    Rogaway, "Ciphers with arbitrary finite domains", 2002). A bijection for every key; at most
+    A Feistel network over the next even power of two, applied until the result is in range (Black
+    and Rogaway, "Ciphers with arbitrary finite domains", 2002). A bijection for every key; at most
     four steps on average, whatever the size.
 
     Raises:
@@ -26,8 +26,8 @@ def permute(position: int, size: int, key: str) -> int:
     seed = hashlib.blake2b(key.encode(), digest_size=8).digest()
     while True:
         left, right = position >> half_bits, position & mask
-        for turn in range(_ROUNDS):
-            data = right.to_bytes(8, "little") + bytes([turn])
+        for round in range(_ROUNDS):
+            data = right.to_bytes(8, "little") + bytes([round])
             digest = hashlib.blake2b(data, key=seed, digest_size=8).digest()
             left, right = right, left ^ (int.from_bytes(digest, "little") & mask)
         position = (left << half_bits) | right

@@ -1,16 +1,16 @@
-"""From what a stage asks for to its schedule, once it is known how much text there is.
+"""Computes a stage's schedule from its settings and the number of tokens of each stream.
 
-Three steps, each a pure function: weights of streams, from tokens and temperature; stretches of the
-stage, from its points; the cap on repetition (``cap.py``). Nothing that a later point says reaches
-an earlier stretch, so changing it leaves the tokens before it as they are.
+In three steps: weights of streams, from tokens and temperature; segments of the stage, from its
+points; the cap on repetition (``epoch_cap.py``). A later point never influences an earlier segment,
+so changing it does not change the tokens before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from langraft.core.stage import Stage
-from langraft.curriculum.cap import Stretch, cap_stretches
+from langraft.core.settings.stage import Stage
+from langraft.curriculum.epoch_cap import Segment, cap_segments
 from langraft.curriculum.ramp import RampSchedule
 from langraft.curriculum.schedule import MixtureSchedule, Schedule
 from langraft.curriculum.sequence import SequenceSchedule
@@ -27,26 +27,26 @@ def resolve(
     """Return the schedule of a stage.
 
     Args:
-        stage: What the recipe asks for.
-        members: What each key of its mixtures stands for: itself, or the streams of ``*/wiki``.
-        tokens: How many every stream has; read only where shares or the cap depend on them.
+        stage: Settings of the stage.
+        members: Streams of each key of its mixtures: itself, or all of ``*/wiki``.
+        tokens: Tokens of every stream; used only where shares or the cap depend on them.
         num_samples: Rows of the stage.
         sequence_length: Tokens of a row.
 
     Raises:
         CorpusError: when ``max_epochs`` leaves too little text for the stage.
     """
-    stretches = _stretches(stage, members, tokens, num_samples)
+    segments = _segments(stage, members, tokens, num_samples)
     if stage.max_epochs is not None:
-        stretches = cap_stretches(
-            stretches,
+        segments = cap_segments(
+            segments,
             {stream: count // sequence_length for stream, count in tokens.items()},
             max_epochs=stage.max_epochs,
             stage=stage.name,
             sequence_length=sequence_length,
         )
     written = list(stage.mixtures.values())
-    parts = [(stretch.start, _schedule(stretch, written)) for stretch in stretches]
+    parts = [(segment.start, _schedule(segment, written)) for segment in segments]
     return parts[0][1] if len(parts) == 1 else SequenceSchedule(parts)
 
 
@@ -58,9 +58,9 @@ def stream_weights(
 ) -> dict[str, float]:
     """Return the weights of a mixture's streams.
 
-    Without a temperature a source in all languages shares its weight out by tokens, so its text is
-    read evenly. With one, every stream weighs its key's weight times tokens ^ (1 / temperature):
-    the sampling by temperature of multilingual pretraining (arXiv:1907.05019, section 4).
+    Without a temperature, the weight of a source in all languages is divided by tokens, so that its
+    text is read evenly. With one, a stream has its key's weight times tokens ^ (1 / temperature),
+    as in multilingual pretraining (arXiv:1907.05019, section 4).
     """
     most = max((tokens.get(s, 0) for key in mixture for s in members[key]), default=0)
     weights: dict[str, float] = {}
@@ -77,29 +77,29 @@ def stream_weights(
     return weights
 
 
-def _stretches(
+def _segments(
     stage: Stage,
     members: Mapping[str, Sequence[str]],
     tokens: Mapping[str, int],
     num_samples: int,
-) -> list[Stretch]:
-    """Cut a stage at its points; a stretch without a whole sample is left out."""
+) -> list[Segment]:
+    """Divide a stage at its points; segments without a whole sample are dropped."""
     mixtures = [
         stream_weights(mixture, members, tokens, stage.temperature)
         for mixture in stage.mixtures.values()
     ]
-    found: list[Stretch] = []
+    found: list[Segment] = []
     start, now = 0, mixtures[0]
     for point, weights in zip(stage.points, mixtures[1:], strict=True):
         stop = round(point.at * num_samples)
-        found.append(Stretch(start, stop, now, weights if stage.curriculum == "linear" else now))
+        found.append(Segment(start, stop, now, weights if stage.curriculum == "linear" else now))
         start, now = stop, weights
-    found.append(Stretch(start, num_samples, now, now))
-    return [stretch for stretch in found if stretch.num_samples > 0]
+    found.append(Segment(start, num_samples, now, now))
+    return [segment for segment in found if segment.num_samples > 0]
 
 
-def _schedule(stretch: Stretch, written: Sequence[Mapping[str, float]]) -> Schedule:
-    """Keep the exact ratios of weights that the recipe itself gives; computed ones have none."""
-    if stretch.before == stretch.after and stretch.before in written:
-        return MixtureSchedule(stretch.before)
-    return RampSchedule(stretch.before, stretch.after, stretch.num_samples)
+def _schedule(segment: Segment, written: Sequence[Mapping[str, float]]) -> Schedule:
+    """Use the recipe's own weights in their exact ratio; computed ones have no small ratio."""
+    if segment.before == segment.after and segment.before in written:
+        return MixtureSchedule(segment.before)
+    return RampSchedule(segment.before, segment.after, segment.num_samples)

@@ -1,6 +1,7 @@
-"""Whose turn it is while shares stay the same: exact shares at every prefix.
+"""Schedules, which assign samples to the streams of a mixture; the one of constant shares.
 
-What is called a language here is any stream of a mixture: ``el``, ``el/wiki`` or ``en+el``.
+Streams are ``el``, ``el/wiki`` or ``en+el``. The stream of any sample is computed directly, without
+going through the samples before it.
 """
 
 from __future__ import annotations
@@ -18,70 +19,70 @@ MAX_PERIOD = 2**16
 
 
 class Schedule(Protocol):
-    """Says, by arithmetic alone, whose turn a sample is and whose turns came before."""
+    """Assigns every sample number to a stream."""
 
     @property
-    def languages(self) -> tuple[str, ...]:
-        """Every language that ever has a turn."""
+    def streams(self) -> tuple[str, ...]:
+        """Every stream that any sample comes from."""
         ...
 
-    def turn(self, sample: int) -> tuple[str, int]:
-        """Return the language of a sample and how many earlier samples were of that language."""
+    def stream_at(self, sample: int) -> tuple[str, int]:
+        """Return the stream of a sample and how many earlier samples came from that stream."""
         ...
 
     def counts(self, num_samples: int) -> dict[str, int]:
-        """Return how many of the first samples belong to each language."""
+        """Return how many of the first samples come from each stream."""
         ...
 
     def shares(self, sample: int) -> dict[str, float]:
-        """Return the shares that the mixture asks for at a sample; they sum to 1."""
+        """Return the shares of the mixture at a sample; they sum to 1."""
         ...
 
 
 class MixtureSchedule:
-    """Constant shares: maps a sample number to a language and its running number there.
+    """Assigns samples at constant shares, which every prefix keeps as exactly as possible.
 
-    The turns repeat with a period (the sum of the integer shares), so a lookup costs the same at
-    every position and for any number of languages. Within a period the order is Tijdeman's
-    ("The chairman assignment problem", 1980): after any number n of samples a language with share
-    s has had its turn n * s times, give or take less than one.
+    The order repeats with a period (the sum of the integer shares), so a lookup costs the same at
+    every position and for any number of streams. Within a period the order is Tijdeman's
+    ("The chairman assignment problem", 1980): of any first n samples a stream with share s has
+    n * s, with an error below one.
 
     Shares whose common denominator exceeds 65,536 are rounded to it.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
-        """Lay out one period.
+        """Compute the order of one period.
 
         Args:
-            weights: Language to a positive weight; only ratios matter.
+            weights: A positive weight for each stream; only ratios matter.
         """
-        self.languages: tuple[str, ...] = tuple(weights)
+        self.streams: tuple[str, ...] = tuple(weights)
         self._shares = _integer_shares(list(weights.values()))
         self.period = int(self._shares.sum())
-        self._turns = _tijdeman(self._shares)
+        self._order = _tijdeman(self._shares)
         self._ranks = np.empty(self.period, dtype=np.int64)
-        for number in range(len(self.languages)):
-            mine = self._turns == number
-            self._ranks[mine] = np.arange(mine.sum())
+        for number in range(len(self.streams)):
+            is_stream = self._order == number
+            self._ranks[is_stream] = np.arange(is_stream.sum())
 
-    def turn(self, sample: int) -> tuple[str, int]:
-        """Return the language of a sample and how many earlier samples were of that language."""
-        cycle, place = divmod(sample, self.period)
-        number = int(self._turns[place])
-        return self.languages[number], cycle * int(self._shares[number]) + int(self._ranks[place])
+    def stream_at(self, sample: int) -> tuple[str, int]:
+        """Return the stream of a sample and how many earlier samples came from that stream."""
+        cycle, position = divmod(sample, self.period)
+        number = int(self._order[position])
+        return self.streams[number], cycle * int(self._shares[number]) + int(self._ranks[position])
 
     def counts(self, num_samples: int) -> dict[str, int]:
-        """Return how many of the first samples belong to each language."""
+        """Return how many of the first samples come from each stream."""
         cycles, rest = divmod(num_samples, self.period)
-        in_rest = np.bincount(self._turns[:rest], minlength=len(self.languages))
+        in_rest = np.bincount(self._order[:rest], minlength=len(self.streams))
         counts = cycles * self._shares + in_rest
-        return {code: int(n) for code, n in zip(self.languages, counts, strict=True)}
+        return {code: int(n) for code, n in zip(self.streams, counts, strict=True)}
 
     def shares(self, sample: int) -> dict[str, float]:
         """Return the shares, the same at every sample."""
         del sample
         shares = self._shares / self.period
-        return {code: float(share) for code, share in zip(self.languages, shares, strict=True)}
+        return {code: float(share) for code, share in zip(self.streams, shares, strict=True)}
 
 
 def _integer_shares(weights: list[float]) -> NDArray[np.int64]:
@@ -96,11 +97,12 @@ def _integer_shares(weights: list[float]) -> NDArray[np.int64]:
 
 
 def _tijdeman(shares: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order one period so that no language is ever a whole turn ahead or behind.
+    """Return the stream of each position in one period, (period,).
 
-    Every turn has a place from which it may be taken and a place by which it must be; at each
-    place the most urgent of the open turns is taken. Both places are known beforehand, so turns
-    are ranked once and a heap picks them.
+    No stream is ever a whole sample ahead of its share or behind it. Each of its samples has a
+    first and a last position at which it may come; of the samples that may come at a position, the
+    one with the earliest last position is taken. All are known beforehand, so samples are ranked
+    by urgency once and a heap takes the most urgent.
     """
     num, period = len(shares), int(shares.sum())
     if num == 1:
@@ -109,7 +111,7 @@ def _tijdeman(shares: NDArray[np.int64]) -> NDArray[np.int64]:
     owners = np.repeat(np.arange(num), shares)
     ranks = np.arange(period) - (np.cumsum(shares) - shares)[owners]
     owner_shares = shares[owners]
-    opens = -(-period * (1 + ranks * scale) // (owner_shares * scale))  # places from 1
+    opens = -(-period * (1 + ranks * scale) // (owner_shares * scale))  # positions from 1
     due, part = np.divmod(period * (scale - 1 + ranks * scale), owner_shares)
     by_urgency = np.lexsort((owners, part / owner_shares, due))
     urgency = np.empty(period, dtype=np.int64)
@@ -121,8 +123,8 @@ def _tijdeman(shares: NDArray[np.int64]) -> NDArray[np.int64]:
     taken: list[int] = []
     opened = 0
     for until in num_open:
-        for turn in queue[opened:until]:
-            heapq.heappush(waiting, turn)
+        for rank in queue[opened:until]:
+            heapq.heappush(waiting, rank)
         opened = until
         taken.append(heapq.heappop(waiting))
     return owners[by_urgency[taken]]

@@ -1,4 +1,4 @@
-"""Bits per byte on held-out text, and where each language's tokens were routed meanwhile.
+"""Bits per byte on held-out text, and the routing of each language's tokens.
 
 Shape suffixes: L = layers, E = experts, T = tokens.
 """
@@ -16,27 +16,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from langraft.corpus.tokenizer import DocumentTokenizer
 from langraft.curriculum.loader import IGNORED, Batch, pack_row
-from langraft.graft.recorder import RoutingRecorder
-from langraft.train.attention import attend_by_document
-from langraft.train.loss import TokenLosses
+from langraft.graft.moe.recorder import RoutingRecorder
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+from langraft.train.compute.chunked_loss import TokenLosses
+from langraft.train.compute.document_attention import attend_by_document
 
 _ROWS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldoutScore:
-    """One language's held-out text under one model.
+    """Score of one language's held-out text under one model.
 
     Attributes:
         bits_per_byte: Comparable across tokenizers; lower is better.
         num_bytes: UTF-8 bytes of the text.
         num_tokens: Tokens that were predicted.
-        routing: Share of each layer's output by layer and expert, (L, E), rows summing to 1;
-            empty for a model without experts.
-        document_nats: Of each document, what predicting it cost.
-        document_bytes: Of each document, its UTF-8 bytes.
+        routing: Mean routing weight by layer and expert, (L, E), rows summing to 1; empty for a
+            model without experts.
+        document_nats: Total loss of each document.
+        document_bytes: UTF-8 bytes of each document.
     """
 
     bits_per_byte: float
@@ -58,19 +58,19 @@ def score_heldout(
 ) -> HeldoutScore:
     """Score texts in one language.
 
-    Documents are packed as in training: each token is predicted from its own document, from at
-    most ``sequence_length`` tokens before it. A document's first token has no context and is not
-    predicted; its bytes count.
+    Documents are packed as in training: each token is predicted from at most ``sequence_length``
+    preceding tokens of its own document. A document's first token has no context and is not
+    predicted, but its bytes count.
 
     Args:
         model: A causal language model, grafted or not.
         texts: Documents.
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         sequence_length: Tokens of a row.
-        recorders: Of the grafted model's expansions, the first one first; without any no routing
-            is reported. A layer is read from the last that has experts there.
-        losses_of: Returns the nats of a batch's positions, on the model's device; training gives
-            its own, which knows of shards and precision.
+        recorders: Those of the grafted model's expansions, in order; without any no routing is
+            reported. A layer is read from the last expansion that has experts there.
+        losses_of: Returns the loss in nats of each position of a batch, on the model's device;
+            training passes its own, which handles sharding and precision.
     """
     own_losses = TokenLosses(model)
     device = next(model.parameters()).device
@@ -84,7 +84,7 @@ def score_heldout(
             recorded = [stack.enter_context(recorder.recording()) for recorder in recorders]
             if losses_of is None:
                 stack.enter_context(attend_by_document(own_losses))
-                _, losses_T = own_losses(batch.to(device))
+                losses_T = own_losses(batch.to(device)).nats_T
             else:
                 losses_T = losses_of(batch.to(device))
             routing_by_layer = {k: v for found in recorded for k, v in found.items()}
@@ -108,12 +108,12 @@ def score_heldout(
 
 
 def bits_per_byte(nats: Sequence[float], num_bytes: Sequence[int]) -> float:
-    """Return the bits per byte of documents together."""
+    """Return the bits per byte of all documents together."""
     return sum(nats) / math.log(2) / max(1, sum(num_bytes))
 
 
 def _routing(shares: dict[int, Tensor], num_tokens: int, num_layers: int) -> list[list[float]]:
-    """Return mean shares (L, E); a layer without experts is all original, expert 0."""
+    """Return mean routing weights (L, E); a layer without experts counts as expert 0."""
     if not shares:
         return []
     mean_LE = torch.zeros(num_layers, max(len(of_layer) for of_layer in shares.values()))
@@ -125,6 +125,7 @@ def _routing(shares: dict[int, Tensor], num_tokens: int, num_layers: int) -> lis
 
 
 def _batches(documents: Sequence[NDArray[Any]], length: int) -> Iterator[Batch]:
+    """Yield the documents end to end as batches of rows, at most eight at once."""
     stream = np.concatenate(documents)
     starts = np.cumsum([len(document) for document in documents])[:-1]
     rows: list[tuple[Any, ...]] = []

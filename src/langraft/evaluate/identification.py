@@ -1,18 +1,18 @@
-"""What a language identifier in front of two models would do: base for original languages.
+"""Scores behind a language identifier that sends original languages to the base.
 
-A guarded graft is the base where the prompt is identified as original, and itself elsewhere
-(graft/guard.py; bit for bit, so it need not be run again). ``switch`` is the base and a second,
-fully trained model behind the same identifier.
+A guarded graft answers as the base where the prompt is identified as original, and as itself
+elsewhere (graft/guard.py; bit for bit, so it need not be run again). ``switch`` is the base and a
+second, fully trained model behind the same identifier.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from langraft.core.artifacts import read_json, write_json
-from langraft.core.recipe import Languages
+from langraft.core.files import read_json, write_json
+from langraft.core.settings.languages import Languages
 from langraft.corpus.identify import Identifier
 from langraft.evaluate.evaluation import Evaluation
 from langraft.evaluate.heldout import HeldoutScore, bits_per_byte
@@ -23,12 +23,13 @@ _FILE = "identification.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identification:
-    """Documents judged by their first characters, as prompts are.
+    """Languages of documents, identified from their first characters, as those of prompts are.
 
     Attributes:
-        is_base: By language, for each held-out document whether the base answers: identified as
-            anything but a new language, from its first 200 characters.
+        is_base: By language, for each held-out document whether the base answers: whether its
+            first 200 characters are identified as anything but a new language.
         is_base_mixed: The same for mixed documents, by their new language.
+        is_base_texts: The same for further texts, by name, then by language.
         errors: By original or new language, then by prompt length in characters: share of
             documents sent to the wrong model.
     """
@@ -36,6 +37,9 @@ class Identification:
     is_base: dict[str, list[bool]]
     is_base_mixed: dict[str, list[bool]]
     errors: dict[str, dict[str, float]]
+    is_base_texts: dict[str, dict[str, list[bool]]] = field(
+        default_factory=dict[str, dict[str, list[bool]]]
+    )
 
     def write(self, folder: Path) -> None:
         """Write ``identification.json``."""
@@ -43,22 +47,28 @@ class Identification:
 
     @classmethod
     def read(cls, folder: Path) -> Identification:
-        """Read what ``write`` wrote."""
-        return cls(**read_json(folder / _FILE))
+        """Read ``identification.json``.
+
+        Raises:
+            ArtifactError: when it is missing or damaged.
+        """
+        return read_json(folder / _FILE, cls)
 
 
 def identify_documents(
     texts: Mapping[str, Sequence[str]],
     mixed: Mapping[str, Sequence[str]],
+    further: Mapping[str, Mapping[str, Sequence[str]]],
     languages: Languages,
     identify: Identifier,
 ) -> Identification:
-    """Judge every document by its first characters.
+    """Identify the language of every document from its first characters.
 
     Args:
         texts: Held-out documents by language.
         mixed: Mixed documents by their new language.
-        languages: Which are new; for all others the base is right.
+        further: Further texts by name, then by language.
+        languages: Says which are new; the base should answer in all others.
         identify: From ``make_identifier``.
     """
 
@@ -77,6 +87,10 @@ def identify_documents(
     return Identification(
         is_base={code: is_base(documents, longest) for code, documents in texts.items()},
         is_base_mixed={code: is_base(documents, longest) for code, documents in mixed.items()},
+        is_base_texts={
+            name: {code: is_base(documents, longest) for code, documents in by_language.items()}
+            for name, by_language in further.items()
+        },
         errors=errors,
     )
 
@@ -84,14 +98,18 @@ def identify_documents(
 def behind_identification(
     before: Evaluation, after: Evaluation, found: Identification
 ) -> Evaluation:
-    """Return what would be measured if the base answered every document sent to it.
+    """Return the scores with every document that is sent to the base scored by the base.
 
-    Benchmarks and conversations are left out: who would answer them was not measured.
+    Benchmarks and conversations are left out: their languages were not identified.
     """
     return replace(
         after,
         heldout=_choose(before.heldout, after.heldout, found.is_base),
         mixed=_choose(before.mixed, after.mixed, found.is_base_mixed),
+        texts={
+            name: _choose(before.texts[name], scores, found.is_base_texts[name])
+            for name, scores in after.texts.items()
+        },
         answers={},
         tasks={},
         not_run={},

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from langraft.core.document import Probe
-from langraft.corpus.tokenizer import DocumentTokenizer
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
 _ROWS = 64
 
@@ -18,14 +18,14 @@ _ROWS = 64
 def score_probes(
     model: Any, probes: Sequence[Probe], tokenizer: DocumentTokenizer
 ) -> dict[str, dict[str, float]]:
-    """Answer every probe with its likeliest choice.
+    """Answer every probe with its likeliest choice, and return the accuracy.
 
     A choice scores its log-likelihood after the prompt divided by its UTF-8 bytes, so that long
-    names are not at a disadvantage.
+    choices are not at a disadvantage.
 
     Returns:
-        Accuracy (0..1), number of items and accuracy of guessing, for ``stated`` (the corpus
-        states the fact in the probe's language) and ``english_only`` (in English alone: transfer).
+        Accuracy (0..1), accuracy of guessing and number of items, for ``stated`` (the corpus
+        states the fact in the probe's language) and ``english_only`` (a test of transfer).
     """
     sequences = [p.prompt + choice for p in probes for choice in p.choices]
     prompts = [p.prompt for p in probes for _ in p.choices]
@@ -52,8 +52,7 @@ def _choice_scores(
 ) -> list[float]:
     """Return the log-likelihood per byte of each sequence's part after its prompt."""
     device = next(model.parameters()).device
-    encoded = [tokens[:-1] for tokens in tokenizer.encode(sequences)]
-    of_prompts = [tokens[:-1] for tokens in tokenizer.encode(prompts)]
+    encoded, of_prompts = tokenizer.encode_prompts(sequences), tokenizer.encode_prompts(prompts)
     scores = [0.0] * len(sequences)
     by_length = sorted(range(len(sequences)), key=lambda number: len(encoded[number]))
     for at in range(0, len(by_length), _ROWS):
@@ -62,7 +61,7 @@ def _choice_scores(
         ids = torch.zeros(len(numbers), longest, dtype=torch.long)
         for row, n in enumerate(numbers):
             ids[row, : len(encoded[n])] = torch.from_numpy(encoded[n])
-        # Padding stands on the right, where causal attention keeps it from mattering.
+        # Padding is on the right, where causal attention ignores it.
         logits = model(input_ids=ids.to(device), use_cache=False).logits[:, :-1].float()
         nats = nn.functional.cross_entropy(
             logits.transpose(1, 2), ids[:, 1:].to(device), reduction="none"
@@ -76,6 +75,7 @@ def _choice_scores(
 
 
 def _shared_prefix(a: Any, b: Any) -> int:
+    """Return how many tokens two sequences have in common at the start."""
     shortest = min(len(a), len(b))
     differs = (a[:shortest] != b[:shortest]).nonzero()[0]
     return int(differs[0]) if len(differs) else shortest

@@ -1,4 +1,4 @@
-"""Instructions without alignment data: the difference of an instruct model, added to a graft.
+"""Add the difference between an instruct model and its base to a graft.
 
 DeltaMoE (arXiv:2605.18083): after post-pretraining add ``instruct - base`` to every expert and
 every shared weight, and the grafted model follows instructions. Shared weights and expert 0 plus
@@ -10,40 +10,39 @@ gates, adapters and token rows have no counterpart in the base and stay.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
 from torch import Tensor
-from transformers.pytorch_utils import Conv1D
 
-from langraft.core.artifacts import explain_disk_errors, write_json
 from langraft.core.errors import ModelError
-from langraft.corpus.vocabulary.extension import copy_tokenizer, is_extended
-from langraft.export.tensors import TensorFiles, without_wrapper
+from langraft.core.files import write_json
+from langraft.core.ownership import replaced_folder
+from langraft.export.tensors import names_by_expansion
 from langraft.families.load import check_base, empty_model, resolve_base
-from langraft.families.sites import FFNSite, find_ffn_sites
-from langraft.graft.store import (
+from langraft.families.sites import FFNSite, find_ffn_sites, join_rows
+from langraft.families.stored_names import tensors_of_model
+from langraft.families.tensors import TensorFiles, save_tensors
+from langraft.graft.description import (
     GRAFT_JSON,
-    GRAFT_TENSORS,
     GRAFT_TOKENIZER,
     base_of,
+    base_reference,
+    check_fingerprint,
     fingerprint_base,
+    methods_of,
     read_graft,
-    reference_base,
-    refuse_other_base,
 )
+from langraft.graft.store import GRAFT_TENSORS, empty_graft
+from langraft.tokenizers.extension import copy_tokenizer, is_extended
 
 
 def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str) -> int:
-    """Write a graft that follows instructions as the instruct model does.
+    """Write a graft that follows instructions like the instruct model.
 
     Args:
         graft: What ``langraft.save`` wrote.
         instruct: Folder or hub name of the instruct model that was made from the graft's base.
-        out: Folder to write; made when missing.
+        out: Folder to make, or to replace where langraft made it.
 
     Returns:
         How many experts were moved.
@@ -60,60 +59,62 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
             f"{graft} trained the base's own weights, so base and difference no longer add up to "
             "the instruct model. Graft with a method that freezes the base."
         )
+    if any(method.column_choice is not None for method in methods_of(graft)):
+        raise ModelError(
+            f"{graft} trained columns of the base's own matrices, which the difference would have "
+            "to be added to as well. Graft with a method that freezes the base."
+        )
     base_folder = base_of(graft)
-    refuse_other_base(graft, described, base_folder)
+    check_fingerprint(graft, described, base_folder)
     check_base(instruct_folder)
-    with ExitStack() as stack, explain_disk_errors(out):
-        base = TensorFiles.of_folder(base_folder, stack)
-        target = TensorFiles.of_folder(instruct_folder, stack)
-        _refuse_other_shapes(base, target, base_folder, instruct_folder)
-        found = TensorFiles([graft / GRAFT_TENSORS], stack)
-        tensors = {name: found.get(name) for name in found}
-        num_moved = 0
-        for site in find_ffn_sites(empty_model(base_folder)):
-            num_moved += sum(map(len, _stacks(tensors, site, "weight_in")))
-            for kind in ("weight", "bias"):
-                for side, names in (("in", _inner(site)), ("out", [site.down])):
-                    for stack_of_experts in _stacks(tensors, site, f"{kind}_{side}"):
-                        stack_of_experts += _difference(base, target, site, names, kind)
-        out.mkdir(parents=True, exist_ok=True)
-        partial = out / f".{GRAFT_TENSORS}.partial"
-        save_file(tensors, partial, metadata={"format": "pt"})
-        partial.replace(out / GRAFT_TENSORS)
+    empty_graft(graft, base_folder)
+    empty = empty_model(base_folder)
+    base = tensors_of_model(base_folder, empty)
+    target = tensors_of_model(instruct_folder, empty_model(instruct_folder))
+    _refuse_other_shapes(base, target, base_folder, instruct_folder)
+    stored = TensorFiles.of_file(graft / GRAFT_TENSORS)
+    tensors = {name: stored.get(name) for name in stored}
+    num_moved = 0
+    for site in find_ffn_sites(empty):
+        num_moved += _add_difference(tensors, site, base, target)
+    with replaced_folder(out, "a graft", inputs=(graft, base_folder, instruct_folder)) as folder:
+        save_tensors(folder / GRAFT_TENSORS, tensors)
         described["base"] = {
-            "reference": reference_base(out, str(instruct)),
+            "reference": base_reference(out, str(instruct)),
             "fingerprint": fingerprint_base(instruct_folder),
         }
         if is_extended(graft / GRAFT_TOKENIZER):
-            (out / GRAFT_TOKENIZER).mkdir(exist_ok=True)
-            copy_tokenizer(graft / GRAFT_TOKENIZER, out / GRAFT_TOKENIZER)
+            (folder / GRAFT_TOKENIZER).mkdir()
+            copy_tokenizer(graft / GRAFT_TOKENIZER, folder / GRAFT_TOKENIZER)
             for path in instruct_folder.glob("chat_template*.jinja"):
-                shutil.copy(path, out / GRAFT_TOKENIZER / path.name)
-        write_json(out / GRAFT_JSON, described)
+                shutil.copy(path, folder / GRAFT_TOKENIZER / path.name)
+        write_json(folder / GRAFT_JSON, described)
     return num_moved
 
 
-def _stacks(tensors: Mapping[str, Tensor], site: FFNSite, part: str) -> list[Tensor]:
-    """Return a part of the experts of a site, (N, ...), of each expansion."""
-    name = f"{site.path}.experts.{part}"
-    return [tensor for stored, tensor in tensors.items() if without_wrapper(stored) == name]
+def _add_difference(
+    tensors: dict[str, Tensor], site: FFNSite, base: TensorFiles, target: TensorFiles
+) -> int:
+    """Add ``instruct - base`` of an FFN to its experts of all expansions, in place.
 
-
-def _inner(site: FFNSite) -> list[str]:
-    return [site.gate, site.up] if site.kind == "gated" else [site.up]
-
-
-def _difference(
-    base: TensorFiles, target: TensorFiles, site: FFNSite, names: list[str], kind: str
-) -> Tensor:
-    """Return ``instruct - base`` of one side of an FFN, shaped as one expert's."""
-    parts: list[Tensor] = []
-    for name in names:
-        key = f"{site.path}.{name}.{kind}"
-        part = target.get(key).float() - base.get(key).float()
-        is_transposed = kind == "weight" and isinstance(site.module.get_submodule(name), Conv1D)
-        parts.append(part.T if is_transposed else part)
-    return torch.cat(parts).contiguous()
+    Returns:
+        How many experts it has.
+    """
+    num_experts = 0
+    for part, ffn_tensors in site.expert_tensors().items():
+        stacks = [tensors[n] for n in names_by_expansion(tensors, f"{site.path}.experts.{part}")]
+        if stacks:
+            difference = join_rows(
+                ffn_tensors,
+                lambda each: (
+                    target.get(f"{site.path}.{each.name}").float()
+                    - base.get(f"{site.path}.{each.name}").float()
+                ),
+            )
+            for stack in stacks:
+                stack += difference
+            num_experts = sum(map(len, stacks))
+    return num_experts
 
 
 def _refuse_other_shapes(

@@ -1,67 +1,53 @@
-"""Write a graft as a standard folder, shard by shard, then reload it and compare."""
+"""Write a graft as a Hugging Face folder, shard by shard, then load it and compare logits."""
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
-from langraft.core.artifacts import explain_disk_errors, read_json, write_json
+from langraft.chat.tokenizer_files import write_stop_ids
+from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError
-from langraft.corpus.vocabulary.extension import copy_tokenizer
+from langraft.core.files import write_json
+from langraft.core.ownership import replaced_folder
+from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_tensors
 from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
-from langraft.export.standard import plan_standard, twin_of
-from langraft.export.tensors import PlannedTensor, TensorFiles, num_new_rows, plan_base
-from langraft.families.load import check_base, empty_model, load_model, resolve_base
-from langraft.families.twins import Twin
-from langraft.graft.freeze import parameter_groups
-from langraft.graft.method import AbstractMergedMethod, AbstractMethod
-from langraft.graft.moe_method import AbstractMoEMethod
-from langraft.graft.new_rows import fold_rows
-from langraft.graft.store import (
-    GRAFT_TENSORS,
+from langraft.export.proof import prove_logits
+from langraft.export.standard import copies_note, find_twin, plan_standard
+from langraft.export.tensors import PlannedTensor, num_new_rows, open_graft, plan_base
+from langraft.families.load import FILES_OF_TOKENIZER, check_base, empty_model, resolve_base
+from langraft.families.stored_names import tensors_of_model
+from langraft.families.tensors import TensorFiles, save_tensors
+from langraft.families.twin import Twin
+from langraft.graft.description import (
     GRAFT_TOKENIZER,
     base_of,
+    check_fingerprint,
     expansions_of,
-    load,
     method_of,
     read_graft,
 )
-from langraft.graft.token_rows import round_token_rows
-from langraft.instruct.tokenizer import stop_at_turns
+from langraft.graft.method import AbstractMethod
+from langraft.graft.store import empty_graft, load
+from langraft.graft.wrappers.new_rows import fold_rows
+from langraft.tokenizers.extension import copy_tokenizer
 
 Form = Literal["auto", "standard", "portable"]
-TOLERANCE = 1e-5
-_MERGED_TOLERANCE = 1e-4  # W + BA rounds otherwise than W x + B A x
-_MERGED_TOLERANCE_16_BIT = 2e-2
-_PROBE_TOKENS = 64
-_FILES_OF_BASE = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-    "generation_config.json",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What was written.
+    """An exported folder.
 
     Attributes:
         architecture: The class that loads it.
-        num_experts: Experts a layer, the original included; 0 for a dense model.
-        num_bytes: Of the weights.
+        num_experts: Experts per layer, the original included; 0 for a dense model.
+        num_bytes: Size of the weights.
         largest_difference: Between the logits of graft and export, relative to the largest.
         caveat: What its user must know, or an empty string.
     """
@@ -73,22 +59,55 @@ class ExportResult:
     caveat: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A graft that is exported.
+
+    Attributes:
+        folder: Its small form.
+        base_folder: Of its base.
+        methods: Of each expansion, the first one first.
+        config: Of the base, with the vocabulary of the graft.
+        graft: Tensors of the graft.
+        empty: The base without weights.
+        base: Weights of the base, under the names it has for them.
+    """
+
+    folder: Path
+    base_folder: Path
+    methods: list[AbstractMethod]
+    config: dict[str, Any]
+    graft: TensorFiles
+    empty: Any
+    base: TensorFiles
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether the method is merged into the base."""
+        return self.methods[-1].is_merged
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Stored precision of the base."""
+        return self.base.dtype(next(iter(self.base)))
+
+
 def choose_form(
     config: Mapping[str, Any], methods: Sequence[AbstractMethod], wanted: Form
 ) -> tuple[Twin | None, str]:
     """Return the standard class to write, or None and the caveat of a portable folder.
 
     Raises:
-        ExportError: when a standard class is wanted and none holds the model.
+        ExportError: when a standard class is wanted and none holds the model exactly.
     """
-    if wanted == "portable" and isinstance(methods[-1], AbstractMoEMethod):
+    if wanted == "portable" and methods[-1].has_experts:
         return None, CAVEAT
     try:
-        return twin_of(config, methods), ""
+        return find_twin(config, methods), ""
     except ExportError as error:
         if wanted == "standard":
             raise
-        return None, f"{CAVEAT} Why no standard one: {error.reason}."
+        return None, f"{CAVEAT} Why no standard class: {error.reason}."
 
 
 def export_model(
@@ -98,6 +117,7 @@ def export_model(
     base: Path | str | None = None,
     wanted: Form = "auto",
     shard_bytes: int = 5 * 10**9,
+    sequence_length: int = 0,
 ) -> ExportResult:
     """Write a graft as a folder that loads without langraft.
 
@@ -107,11 +127,12 @@ def export_model(
 
     Args:
         graft_folder: What ``langraft.save`` wrote.
-        out: Folder to make; replaced when it exists.
-        base: Where the base is now, if not where it was.
-        wanted: A standard class, a portable folder with its own modelling file, or the first
-            where there is one.
-        shard_bytes: Largest weight file.
+        out: Folder to make, or to replace where an earlier export made it.
+        base: Folder of the base, if it has moved.
+        wanted: A standard class, a portable folder with its own modelling file, or ``auto``: a
+            standard class where one holds the graft exactly, else a portable folder.
+        shard_bytes: Size of the largest weight file.
+        sequence_length: Tokens of a row that it was trained on, where known; to be compared.
 
     Returns:
         What was written and how closely it agrees.
@@ -119,75 +140,136 @@ def export_model(
     Raises:
         ExportError: when no standard class holds the model, or the export differs.
         ModelError: when the base is missing or another.
-        ArtifactError: when the disk is full or the folder cannot be written.
+        ArtifactError: when the disk is full or the folder cannot be written, was made by somebody
+            else, or is read from.
     """
-    graft_folder, out = Path(graft_folder), Path(out)
+    source = _open_source(Path(graft_folder), resolve_base(str(base)) if base else None)
+    inputs = (source.folder, source.base_folder)
+    with replaced_folder(out, "an export", inputs=inputs) as folder:
+        return _write(source, folder, wanted, shard_bytes, sequence_length)
+
+
+def export_into(
+    folder: Path, graft_folder: Path, *, wanted: Form, shard_bytes: int, sequence_length: int
+) -> ExportResult:
+    """Write a graft into a folder that is there; otherwise as ``export_model``."""
+    source = _open_source(graft_folder, None)
+    return _write(source, folder, wanted, shard_bytes, sequence_length)
+
+
+def _open_source(graft_folder: Path, base: Path | None) -> _Source:
+    """Check a graft and its base, and open their files."""
     described = read_graft(graft_folder)
     methods = [method_of(expansion) for expansion in expansions_of(described)]
-    method = methods[-1]
-    base_folder = resolve_base(str(base)) if base else base_of(graft_folder)
+    base_folder = base or base_of(graft_folder)
     config = check_base(base_folder)
-    twin, why_portable = choose_form(config, methods, wanted)
-    partial = out.with_name(f".{out.name}.partial")
-    with explain_disk_errors(out), ExitStack() as stack:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        graft = TensorFiles.of_graft(graft_folder / GRAFT_TENSORS, stack)
-        base_files = TensorFiles.of_folder(base_folder, stack)
-        dtype = base_files.dtype(next(iter(base_files)))
-        num_new = num_new_rows(graft)
-        if num_new:
-            config = config | {"vocab_size": config["vocab_size"] + num_new}
-        new_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
-        is_merged = isinstance(method, AbstractMergedMethod)
-        if is_merged:
-            model, planned = load(graft_folder, base=base_folder), []
-            method.merge(model)
-            fold_rows(model)
-            model.to(dtype).save_pretrained(partial, max_shard_size=shard_bytes)
-            config = read_json(partial / "config.json")
-        elif not isinstance(method, AbstractMoEMethod):
-            planned = plan_base(base_files, graft, rename=str)
-        elif twin is not None:
-            config, planned = plan_standard(
-                twin, config, method.experts_per_token, base_files, graft
-            )
-        else:
-            empty = empty_model(base_folder)
-            expansions = [m for m in methods if isinstance(m, AbstractMoEMethod)]
-            config, planned = plan_portable(empty, config, expansions, base_files, graft)
-            write_modeling_file(partial, empty)
-        if planned:
-            _write_shards(partial, planned, shard_bytes)
-            write_json(partial / "config.json", config)
-        own_tokenizer = graft_folder / GRAFT_TOKENIZER
-        others = ("generation_config.json",) if num_new else _FILES_OF_BASE
-        for pattern in others:
-            for path in base_folder.glob(pattern):
-                shutil.copy(path, partial / path.name)
-        if own_tokenizer.is_dir():
-            copy_tokenizer(own_tokenizer, partial, of_model=False)
-            stop_at_turns(partial, own_tokenizer)
-        difference = _compare(
-            graft_folder,
-            base_folder,
-            partial,
-            dtype,
-            is_standard=twin is not None,
-            is_merged=is_merged,
-        )
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
+    check_fingerprint(graft_folder, described, base_folder)
+    empty_graft(graft_folder, base_folder)
+    graft = open_graft(graft_folder)
+    if num_new := num_new_rows(graft):
+        config = config | {"vocab_size": config["vocab_size"] + num_new}
+    empty = empty_model(base_folder)
+    tensors = tensors_of_model(base_folder, empty)
+    return _Source(graft_folder, base_folder, methods, config, graft, empty, tensors)
+
+
+def _write(
+    source: _Source, folder: Path, wanted: Form, shard_bytes: int, sequence_length: int
+) -> ExportResult:
+    """Write all files of an export and compare it with the graft."""
+    twin, caveat = choose_form(source.config, source.methods, wanted)
+    config, held = _write_model(source, twin, folder, shard_bytes)
+    _copy_other_files(source, folder)
+    difference = _prove(source, held, folder, twin is not None, sequence_length)
+    graft = source.graft
+    num_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
     return ExportResult(
         architecture=config["architectures"][0],
-        num_experts=max(new_experts) + 1 if new_experts else 0,
-        num_bytes=sum(path.stat().st_size for path in out.glob("*.safetensors")),
+        num_experts=max(num_experts) + 1 if num_experts else 0,
+        num_bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         largest_difference=difference,
-        caveat=twin.caveat if twin else why_portable,
+        caveat=_caveat(twin, source) if twin else caveat,
     )
 
 
+def _caveat(twin: Twin, source: _Source) -> str:
+    """Return what the user of a standard folder must know."""
+    notes = [twin.caveat, copies_note(twin, source.graft, source.config["num_hidden_layers"])]
+    return " ".join(note for note in notes if note)
+
+
+def _write_model(
+    source: _Source, twin: Twin | None, folder: Path, shard_bytes: int
+) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
+    """Write weights and config.
+
+    Returns:
+        The config, and by name of a written tensor the base's tensors that it begins with.
+    """
+    method = source.methods[-1]
+    if source.is_merged:
+        model = load(source.folder, base=source.base_folder)
+        held = held_tensors(model, source.empty)
+        method.merge(model)
+        fold_rows(model)
+        model.to(source.dtype).save_pretrained(folder, max_shard_size=shard_bytes)
+        return read_model_config(folder), held(model)
+    config, base, graft = source.config, source.base, source.graft
+    if not method.has_experts:
+        planned = plan_base(base, graft, base.stored_name)
+    elif twin is not None:
+        config, planned = plan_standard(twin, config, method.top_k, base, graft)
+    else:
+        expansions = [m for m in source.methods if m.has_experts]
+        config, planned = plan_portable(source.empty, config, expansions, base, graft)
+        write_modeling_file(folder, source.empty)
+    _write_shards(folder, planned, shard_bytes)
+    write_json(folder / "config.json", config)
+    return config, {tensor.name: tensor.begins_with for tensor in planned if tensor.begins_with}
+
+
+def _prove(
+    source: _Source,
+    held: Mapping[str, tuple[str, ...]],
+    exported: Path,
+    is_standard: bool,
+    sequence_length: int,
+) -> float:
+    """Prove a folder; return the largest difference of logits, relative to the largest logit."""
+    frozen = frozen_names(source.folder, source.base_folder, source.empty)
+    tensors = TensorFiles.of_folder(exported)
+    prove_base_tensors(held, frozen, source.base, source.graft, tensors)
+    return prove_logits(
+        source.folder,
+        source.base_folder,
+        exported,
+        empty=source.empty,
+        base=source.base,
+        frozen=frozen,
+        is_standard=is_standard,
+        is_merged=source.is_merged,
+        sequence_length=sequence_length,
+    )
+
+
+def _copy_other_files(source: _Source, folder: Path) -> None:
+    """Copy the tokenizer, chat template and generation config."""
+    has_new_tokens = num_new_rows(source.graft) > 0
+    copied = () if has_new_tokens else (*FILES_OF_TOKENIZER, "chat_template*")
+    for pattern in (*copied, "generation_config.json"):
+        for path in source.base_folder.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name)
+            else:
+                shutil.copy(path, folder / path.name)
+    own_tokenizer = source.folder / GRAFT_TOKENIZER
+    if own_tokenizer.is_dir():
+        copy_tokenizer(own_tokenizer, folder, of_model=False)
+        write_stop_ids(folder, own_tokenizer)
+
+
 def _write_shards(folder: Path, planned: list[PlannedTensor], shard_bytes: int) -> None:
+    """Write tensors to weight files of at most ``shard_bytes``, with an index if several."""
     shards: list[list[PlannedTensor]] = [[]]
     filled = 0
     for tensor in planned:
@@ -211,49 +293,4 @@ def _write_shards(folder: Path, planned: list[PlannedTensor], shard_bytes: int) 
 
 def _write_shard(path: Path, shard: list[PlannedTensor]) -> None:
     tensors = {tensor.name: tensor.make().contiguous() for tensor in shard}
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def _compare(
-    graft_folder: Path,
-    base_folder: Path,
-    exported: Path,
-    dtype: torch.dtype,
-    *,
-    is_standard: bool,
-    is_merged: bool,
-) -> float:
-    """Return the largest difference of logits, relative to the largest logit.
-
-    The graft's tensors are first rounded as the export's are, so that only mistakes of the export
-    are seen: the base's, trained or not, to their stored precision, and in a standard folder the
-    grafted ones as well. Both then compute in float32.
-    """
-    grafted = load(graft_folder, base=base_folder)
-    for group, parameters in parameter_groups(grafted).items():
-        for name, parameter in parameters.items():
-            is_rounded = is_standard or group == "base" or ".new_rows." in name
-            if is_rounded and ".deltas." not in name:
-                parameter.data = parameter.data.to(dtype).float()
-    round_token_rows(grafted, dtype)
-    expected = _probe_logits(grafted)
-    del grafted
-    gc.collect()
-    found = _probe_logits(load_model(exported, has_own_code=True))
-    difference = (found - expected).abs().max().item() / max(1.0, expected.abs().max().item())
-    merged = _MERGED_TOLERANCE if dtype == torch.float32 else _MERGED_TOLERANCE_16_BIT
-    limit = merged if is_merged else TOLERANCE
-    if not difference <= limit:
-        raise ExportError(
-            f"The exported model's logits differ from the graft's by {difference:.2e} (allowed: "
-            f"{limit:g}, relative to the largest logit). Nothing was kept; {exported} can be "
-            "deleted. Please report this with the base's config.json."
-        )
-    return difference
-
-
-@torch.no_grad()
-def _probe_logits(model: Any) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    input_ids = torch.randint(model.config.vocab_size, (2, _PROBE_TOKENS), generator=generator)
-    return model.eval()(input_ids=input_ids, use_cache=False).logits.float()
+    save_tensors(path, tensors)

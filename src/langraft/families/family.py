@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from langraft.core.registry import Registry
-from langraft.families.twins import Twin
+from langraft.families.twin import Twin
 
 
-class AbstractFamily(ABC):
+class AbstractFamily:
     """What must be known of an architecture beyond its structure.
 
-    The file's name is the ``model_type`` of transformers. A family without such a file can be
-    grafted (its FFNs are found by structure) but has no standard format to be exported to.
+    The file's name is the ``model_type`` of transformers, the docstring names the models. A family
+    without such a file can be grafted, since its FFNs are found by structure, but is exported as a
+    portable folder only.
     """
 
     twin: ClassVar[Twin]
-
-    @abstractmethod
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say why this base has no exact twin, or return an empty string."""
 
 
 FAMILIES = Registry("langraft.families.known", AbstractFamily, "family")

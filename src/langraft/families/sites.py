@@ -1,12 +1,13 @@
-"""Where a decoder's FFNs are, found by structure and proven by a probe.
+"""Find the FFNs of a decoder by structure and check each with a forward pass.
 
-Three structures are recognised, whatever the architecture calls them:
+Three structures are recognised, whatever the architecture names their parts:
 
     gated   down(act(gate(x)) * up(x))        Llama, Mistral, Qwen, Gemma, OLMo, ...
     fused   down(act(a) * b), (a, b) = both halves of gate_up(x)      Phi-3, GLM-4
     plain   down(act(up(x)))                  GPT-2, GPT-NeoX, StarCoder2, ...
 
-A guess from names and shapes is then run: the module and the formula must give the same output.
+Names and shapes only suggest a structure: the module and the formula must then give the same
+output on a random token.
 
 Shape suffixes: T = tokens, D = model width, F = FFN width.
 """
@@ -14,7 +15,7 @@ Shape suffixes: T = tokens, D = model width, F = FFN width.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,26 @@ from transformers.pytorch_utils import Conv1D
 from langraft.core.errors import ModelError
 
 Kind = Literal["gated", "fused", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class FFNTensor:
+    """A weight or bias of an FFN's projection.
+
+    Attributes:
+        name: In the FFN, for example ``gate_proj.weight``.
+        tensor: As it is stored.
+        is_transposed: Whether it is stored as (in, out): the weight of GPT-2's Conv1D.
+    """
+
+    name: str
+    tensor: nn.Parameter
+    is_transposed: bool
+
+    @property
+    def num_rows(self) -> int:
+        """Its output width."""
+        return self.tensor.shape[1] if self.is_transposed else self.tensor.shape[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +59,12 @@ class FFNSite:
         attribute: Its name there.
         module: The FFN itself: tensor in, tensor out.
         kind: Which of the three structures it has.
-        width: F, the inner width.
         gate: Name of the gate projection (gated), or of the fused one; empty for plain.
         up: Name of the up projection; for fused the same as ``gate``.
         down: Name of the down projection.
         activation: The nonlinearity.
-        takes_residual: Whether the module wants the residual stream too and adds it (BLOOM).
+        takes_residual: Whether the module adds the residual stream itself and so takes it as a
+            second input (BLOOM).
     """
 
     layer: int
@@ -52,7 +73,6 @@ class FFNSite:
     attribute: str
     module: nn.Module
     kind: Kind
-    width: int
     gate: str
     up: str
     down: str
@@ -64,30 +84,68 @@ class FFNSite:
         """D, the width of what goes in and comes out."""
         return self.weights_out()[0].shape[0]
 
+    @property
+    def is_gated(self) -> bool:
+        """Whether the inner projection has a gate half and an up half."""
+        return self.kind != "plain"
+
+    def expert_tensors(self) -> dict[str, list[FFNTensor]]:
+        """Return the tensors that make up each tensor of an expert, joined along output rows.
+
+        The keys are ``weight_in``, (2F, D) gate first or (F, D), ``weight_out``, (D, F), and
+        ``bias_in`` and ``bias_out`` where the FFN has biases.
+        """
+        inner = [self.gate, self.up] if self.kind == "gated" else [self.up]
+        found: dict[str, list[FFNTensor]] = {}
+        for side, projections in (("in", inner), ("out", [self.down])):
+            for name in projections:
+                module: Any = self.module.get_submodule(name)
+                weight = FFNTensor(f"{name}.weight", module.weight, isinstance(module, Conv1D))
+                found.setdefault(f"weight_{side}", []).append(weight)
+                if module.bias is not None:
+                    bias = FFNTensor(f"{name}.bias", module.bias, is_transposed=False)
+                    found.setdefault(f"bias_{side}", []).append(bias)
+        return found
+
     def weights_in(self) -> tuple[Tensor, Tensor | None]:
         """Return the inner projection: weight (2F, D), gate first, or (F, D), and its bias."""
-        names = [self.gate, self.up] if self.kind == "gated" else [self.up]
-        parts = [weight_and_bias(self.module.get_submodule(name)) for name in names]
-        biases = [bias for _, bias in parts if bias is not None]
-        return torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None
+        tensors = self.expert_tensors()
+        bias = join_rows(tensors["bias_in"]) if "bias_in" in tensors else None
+        return join_rows(tensors["weight_in"]), bias
 
     def weights_out(self) -> tuple[Tensor, Tensor | None]:
         """Return the outer projection: weight (D, F) and its bias."""
         return weight_and_bias(self.module.get_submodule(self.down))
 
 
+def join_rows(
+    tensors: Sequence[FFNTensor], read: Callable[[FFNTensor], Tensor] = lambda each: each.tensor
+) -> Tensor:
+    """Join what ``read`` returns for some tensors of an FFN along their output rows."""
+    return torch.cat([read(each).T if each.is_transposed else read(each) for each in tensors])
+
+
+def split_gate_and_up(inner: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Return the gate half and the up half of an inner projection, or of its output."""
+    gate, up = inner.chunk(2, dim=dim)
+    return gate, up
+
+
 def run_ffn(module: nn.Module, x_TD: Tensor, *, takes_residual: bool) -> Tensor:
-    """Run an FFN on tokens; one that adds the residual stream itself gets zeros to add to."""
+    """Run an FFN on tokens; one that adds the residual stream itself gets zeros for it."""
     return module(x_TD, torch.zeros_like(x_TD)) if takes_residual else module(x_TD)
 
 
 def apply_activation(
     hidden_TG: Tensor, activation: Callable[[Tensor], Tensor], is_gated: bool
 ) -> Tensor:
-    """Return the (T, F) input of the outer projection from the (T, 2F) or (T, F) inner output."""
+    """Return the (T, F) input of the outer projection from the (T, 2F) or (T, F) inner output.
+
+    Gated, the first half of the inner output is the gate.
+    """
     if not is_gated:
         return activation(hidden_TG)
-    gate_TF, up_TF = hidden_TG.chunk(2, dim=-1)
+    gate_TF, up_TF = split_gate_and_up(hidden_TG, dim=-1)
     return activation(gate_TF) * up_TF
 
 
@@ -113,16 +171,18 @@ def find_ffn_sites(
     """Find the FFN of every decoder layer.
 
     Args:
-        model: Any Hugging Face causal language model; on the meta device nothing is probed.
-        original: Returns the FFN that was wrapped, of a module that wraps one.
+        model: Any Hugging Face causal language model; on the meta device no FFN is run.
+        original: Returns the original FFN of a module that may wrap one.
 
     Returns:
-        One site a layer, in order of depth. Widths may differ between layers.
+        One site per layer, in order of depth. Widths may differ between layers.
 
     Raises:
-        ModelError: when a layer has no FFN of a known structure; says what was found instead.
+        ModelError: when a layer has no FFN of a known structure; names what was found instead.
     """
     prefix, layers = decoder_layers(model)
+    if not len(layers):
+        raise ModelError(f"{type(model).__name__} has no decoder layer, so no FFN to graft.")
     sites: list[FFNSite] = []
     for number, layer in enumerate(layers):
         found = [
@@ -159,6 +219,8 @@ def _recognise(
     if len(outer) != 1:
         return None
     model_width, width = shapes[outer[0]]
+    if not width:
+        return None
     kind: Kind
     if len(inner) == 2 and all(shapes[n] == (width, model_width) for n in inner):
         gates = [n for n in inner if "gate" in n or n == "w1"]
@@ -178,13 +240,22 @@ def _recognise(
         attribute=name,
         module=module,
         kind=kind,
-        width=width,
         gate=gate,
         up=up,
         down=outer[0],
         activation=activation,
         takes_residual=len(takes) == 2,
     )
+
+
+def layer_projections(model: Any) -> dict[str, nn.Module]:
+    """Return the projections of a model's decoder layers, attention's and the FFN's, by name."""
+    prefix, layers = decoder_layers(model)
+    return {
+        f"{prefix}.{name}": module
+        for name, module in layers.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    }
 
 
 def projection_shape(projection: nn.Module) -> tuple[int, int]:
@@ -231,7 +302,7 @@ def _probe(site: FFNSite) -> None:
     expected = run_ffn(site.module, x_TD, takes_residual=site.takes_residual)
     site.module.train(was_training)
     hidden = nn.functional.linear(x_TD, weight_in, bias_in)
-    hidden = apply_activation(hidden, site.activation, site.kind != "plain")
+    hidden = apply_activation(hidden, site.activation, site.is_gated)
     computed = nn.functional.linear(hidden, weight_out, bias_out)
     tolerance = 1e-4 if weight_in.dtype == torch.float32 else 5e-2
     if not torch.allclose(computed, expected, atol=tolerance * expected.abs().max().item()):

@@ -1,142 +1,77 @@
-"""A model without weights, and its weights read from their files piece by piece.
-
-Several processes that share a model each need a part of every matrix. Reading it whole first would
-take a whole copy a process; here the model is built with parameters on the meta device, and parts
-are read out of the safetensors files.
-"""
+"""Check a model's weight files before work is spent on them."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import WeightRenaming
 
-from langraft.core.artifacts import read_json
 from langraft.core.errors import ModelError
-
-Part = tuple[slice, ...]
-
-_INDEX = "model.safetensors.index.json"
-_ONE_FILE = "model.safetensors"
+from langraft.families.stored_names import tensors_of_model
+from langraft.families.tensors import TensorFiles
 
 
-def outline_model(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """Build the model of a folder's config: parameters on the meta device, buffers computed.
+def check_weight_files(folder: Path, model: PreTrainedModel, *, is_exported: bool) -> None:
+    """Refuse weight files that cannot be loaded, or written again by an export; reads headers only.
 
     Args:
         folder: Of the model.
-        dtype: Precision of the weights, as for ``load_model``.
+        model: Built from its config; may be on the meta device.
+        is_exported: Whether its tensors will be written again.
 
     Raises:
-        ModelError: when some parts would keep another precision, which only loading decides.
+        ModelError: when there are none in safetensors, or they lack a tensor of the model.
+        ArtifactError: when a file is missing or damaged, or a tensor has a dtype that langraft does
+            not read.
     """
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    with _parameters_on_meta():
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    kept = getattr(model, "_keep_in_fp32_modules", None)
-    if dtype != torch.float32 and (kept or getattr(model, "_keep_in_fp32_modules_strict", None)):
-        raise ModelError(f"{type(model).__name__} keeps parts of itself in float32")
-    return model.eval()
+    changes = get_model_conversion_mapping(model)
+    if not is_exported and not all(isinstance(change, WeightRenaming) for change in changes):
+        TensorFiles.of_folder(folder)  # transformers computes tensors of the model from others
+        return
+    tensors = tensors_of_model(folder, model)
+    if is_exported:
+        for name in tensors:
+            tensors.dtype(name)
 
 
-@contextlib.contextmanager
-def _parameters_on_meta() -> Generator[None]:
-    """Put every parameter that a module registers on the meta device; buffers stay as they are."""
-    register = nn.Module.register_parameter
-
-    def register_on_meta(self: nn.Module, name: str, param: nn.Parameter | None) -> None:
-        if param is not None and not param.is_meta:
-            param = nn.Parameter(param.to("meta"), requires_grad=param.requires_grad)
-        register(self, name, param)
-
-    nn.Module.register_parameter = register_on_meta
-    try:
-        yield
-    finally:
-        nn.Module.register_parameter = register
-
-
-class TensorParts:
-    """Tensors of safetensors files by name, of which parts are read."""
-
-    def __init__(self, paths: dict[str, Path]) -> None:
-        """Remember the file of each name; a file is opened when it is first needed."""
-        self._paths = paths
-        self._files: dict[Path, Any] = {}
-
-    @classmethod
-    def of_file(cls, path: Path) -> TensorParts:
-        """Return the tensors of one file."""
-        file = _open(path)
-        return cls(dict.fromkeys(file.keys(), path))
-
-    @property
-    def names(self) -> set[str]:
-        """Names of all tensors."""
-        return set(self._paths)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's whole shape."""
-        return tuple(self._slice(name).get_shape())
-
-    def read(self, name: str, part: Part) -> Tensor:
-        """Return a part of a tensor, a slice a dimension."""
-        try:
-            return self._slice(name)[part]
-        except SafetensorError as error:
-            raise ModelError(f"{self._paths[name]} is damaged: {error}.") from error
-
-    def _slice(self, name: str) -> Any:
-        path = self._paths[name]
-        if path not in self._files:
-            self._files[path] = _open(path)
-        return self._files[path].get_slice(name)
-
-
-def base_tensors(folder: Path, model: PreTrainedModel) -> tuple[TensorParts, dict[str, str]]:
-    """Find each parameter of a model in its folder's files.
+def check_values(folder: Path, model: PreTrainedModel) -> None:
+    """Read every tensor of a model once and refuse what no training can start from.
 
     Args:
         folder: Of the model.
-        model: Built from its config, without weights.
-
-    Returns:
-        The tensors of the files, and each parameter's name there by its name in the model.
+        model: Built from its config; may be on the meta device.
 
     Raises:
-        ModelError: when the files are of another kind, or do not name their tensors as the model
-            does; ``load_model`` converts those.
+        ModelError: when a value is NaN or infinite, or a matrix that the config ties is stored
+            twice with different values.
     """
-    if (folder / _INDEX).is_file():
-        named = read_json(folder / _INDEX).get("weight_map", {})
-        tensors = TensorParts({name: folder / file for name, file in named.items()})
-    elif (folder / _ONE_FILE).is_file():
-        tensors = TensorParts.of_file(folder / _ONE_FILE)
-    else:
-        raise ModelError(f"{folder} has no {_ONE_FILE}")
-    prefix = f"{model.base_model_prefix}."
-    aliases: dict[int, list[str]] = {}  # a tied matrix has several names, and is stored by one
+    files = TensorFiles.of_folder(folder)
+    check_finite(files)
+    aliases: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).extend([name, name.removeprefix(prefix)])
-    found: dict[str, str] = {}
-    for name, parameter in model.named_parameters():
-        stored = next((n for n in aliases[id(parameter)] if n in tensors.names), None)
-        if stored is None or tensors.shape(stored) != tuple(parameter.shape):
-            raise ModelError(f"{folder} does not store {name} as the model has it")
-        found[name] = stored
-    return tensors, found
+        aliases.setdefault(id(parameter), []).append(name)
+    for names in aliases.values():
+        stored = [name for name in names if name in files]
+        if len(stored) > 1 and not torch.equal(files.get(stored[0]), files.get(stored[1])):
+            raise ModelError(
+                f"{folder} stores {stored[0]} and {stored[1]} with other values, and its config "
+                "says that they are one (tie_word_embeddings). Set that to false in config.json."
+            )
 
 
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except FileNotFoundError:
-        raise ModelError(f"{path} does not exist; the folder is incomplete.") from None
-    except SafetensorError as error:
-        raise ModelError(f"{path} is damaged: {error}.") from error
+def check_finite(files: TensorFiles) -> None:
+    """Read tensors one by one and refuse NaN and infinity.
+
+    Raises:
+        ModelError: names the first tensor that holds one.
+    """
+    for name in files:
+        tensor = files.get(name)
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(
+                f"{files.path(name)}: {name} holds NaN or infinite values. Nothing can be trained "
+                "on them; download or convert the model again."
+            )

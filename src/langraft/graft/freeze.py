@@ -1,4 +1,4 @@
-"""What trains and what must not move, and the proof of it."""
+"""Choose which parameters train, and fingerprint the frozen ones to prove that none changed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from langraft.core.errors import TrainingError
+from langraft.graft.wrappers.base import frozen_module
 
 _EXPANDED_BY = "langraft_expanded_by"
+_NEVER_TRAINS = "langraft_never_trains"
 
 
 def parameter_groups(model: nn.Module) -> dict[str, dict[str, nn.Parameter]]:
-    """Return the model's parameters by group: the name on their module, else ``base``."""
+    """Return the model's parameters by the group of their module; the base's are in ``base``."""
     groups: dict[str, dict[str, nn.Parameter]] = defaultdict(dict)
     group_of_module = {
         name: group for name, module in model.named_modules() if (group := group_of(module))
@@ -34,13 +36,13 @@ def set_trainable(
 ) -> dict[str, nn.Parameter]:
     """Let the named groups train and freeze the rest.
 
-    Trained weights are held in float32 whatever the base's precision.
+    Trained weights are kept in float32 whatever the base's precision.
 
     Args:
         model: A grafted model.
-        trains: Group names, or everything.
-        token_rows: Of the method; unless "all", embedding and head stay frozen even when
-            everything trains.
+        trains: Group names, or everything but what ``never_train`` was told.
+        token_rows: The method's setting; unless it is "all", embedding and output matrix stay
+            frozen even when everything trains.
 
     Returns:
         The trainable parameters by name.
@@ -48,14 +50,15 @@ def set_trainable(
     Raises:
         TrainingError: when nothing would train.
     """
-    held = set[int]()
+    frozen = never_trained(model)
     if token_rows != "all":
-        matrices = [model.get_input_embeddings(), model.get_output_embeddings()]  # pyright: ignore[reportCallIssue]
-        held = {id(getattr(m, part, None)) for m in matrices for part in ("weight", "bias")}
+        wrapped = [model.get_input_embeddings(), model.get_output_embeddings()]  # pyright: ignore[reportCallIssue]
+        matrices = [frozen_module(each) for each in wrapped]
+        frozen |= {id(getattr(m, part, None)) for m in matrices for part in ("weight", "bias")}
     trainable: dict[str, nn.Parameter] = {}
     for group, parameters in parameter_groups(model).items():
         for name, parameter in parameters.items():
-            is_trained = (trains == "everything" or group in trains) and id(parameter) not in held
+            is_trained = (trains == "everything" or group in trains) and id(parameter) not in frozen
             parameter.requires_grad_(is_trained)
             parameter.grad = None
             if is_trained:
@@ -66,10 +69,29 @@ def set_trainable(
     return trainable
 
 
-def fingerprint_frozen(model: nn.Module) -> str:
-    """Return a hash over name, shape and every bit of all frozen parameters and buffers.
+def never_train(modules: Iterable[nn.Module]) -> None:
+    """Keep the modules' own parameters frozen in every stage, even where everything trains.
 
-    Under sharding each process hashes what it holds.
+    A graft does not hold them: they are read from the base.
+    """
+    for module in modules:
+        setattr(module, _NEVER_TRAINS, True)
+
+
+def never_trained(model: nn.Module) -> set[int]:
+    """Return the ids of the parameters that no stage trains."""
+    return {
+        id(parameter)
+        for module in model.modules()
+        if hasattr(module, _NEVER_TRAINS)
+        for parameter in module.parameters(recurse=False)
+    }
+
+
+def fingerprint_frozen(model: nn.Module) -> str:
+    """Return a hash over the names, shapes and bits of all frozen parameters and buffers.
+
+    Under sharding each process hashes its own shard.
     """
     digest = hashlib.blake2b(digest_size=16)
     tensors: list[tuple[str, Tensor]] = [
@@ -89,15 +111,15 @@ def _bytes(tensor: Tensor) -> Any:
 
 
 def group_of(module: nn.Module) -> str:
-    """Return the group that a module's own parameters train in; empty for the base's.
+    """Return the group that a module's own parameters train in, or "" for the base's.
 
-    What an earlier expansion brought is in the group ``earlier``, which no method trains.
+    Modules of an earlier expansion are in the group ``earlier``, which no method trains.
     """
     return "earlier" if hasattr(module, _EXPANDED_BY) else getattr(module, "langraft_group", "")
 
 
 def freeze_expansions(modules: Iterable[nn.Module], expansion: int) -> None:
-    """Freeze for good what trained before the expansion of this number."""
+    """Freeze the modules that earlier expansions added, for the expansion of this number."""
     for module in modules:
         if group_of(module) not in ("", "earlier"):
             setattr(module, _EXPANDED_BY, expansion)

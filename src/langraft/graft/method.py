@@ -5,24 +5,38 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field
 
 from langraft.core.errors import did_you_mean
-from langraft.core.recipe import NEW_ROWS, Languages, MethodSettings
-from langraft.core.settings import Share
-from langraft.core.stage import Stage
-from langraft.graft.context import GraftContext
-from langraft.graft.losses import SideLoss
-from langraft.graft.token_rows import DEFAULT_SHARE
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.recipe import NEW_ROWS, RETAIN, MethodSettings, Recipe
+from langraft.core.settings.settings import Share
+from langraft.core.settings.stage import Stage
+from langraft.graft.expansion_context import GraftContext
+from langraft.graft.moe.losses import SideLoss
+from langraft.graft.wrappers.token_rows import DEFAULT_SHARE
 
 EVERYTHING: Literal["everything"] = "everything"
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnChoice:
+    """How a method chooses the columns of the base's matrices that stay frozen.
+
+    Attributes:
+        frozen_share: Of each matrix's columns.
+        num_samples: Rows of original-language text that the base reads for it.
+    """
+
+    frozen_share: float
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class StageDefaults:
-    """What a stage of a known name trains and adds to the loss."""
+    """What a stage of a known name trains, and its side losses with their weights."""
 
     trains: Literal["everything"] | tuple[str, ...]
     losses: Mapping[str, float]
@@ -34,6 +48,9 @@ class AbstractMethod(MethodSettings, ABC):
     paper: ClassVar[str]
     groups: ClassVar[tuple[str, ...]]  # its stages may train these; first what does its work
     can_be_guarded: ClassVar[bool] = False  # whether the base is still there behind its modules
+    has_experts: ClassVar[bool] = False  # whether it puts experts beside the FFNs
+    original_competes: ClassVar[bool] = False  # whether the original FFN is expert 0 of the router
+    is_merged: ClassVar[bool] = False  # whether an export is a plain model, made by `merge`
 
     token_rows: Literal["frozen", "rare", "all"] = Field(
         default="frozen",
@@ -56,7 +73,12 @@ class AbstractMethod(MethodSettings, ABC):
 
     @abstractmethod
     def side_losses(self) -> Mapping[str, SideLoss]:
-        """Return the side losses that a stage may weigh, each for one layer's logits."""
+        """Return the side losses of routing, each for one layer's logits."""
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        """What `losses` of a stage may weigh; ``retain`` needs a base behind the guard."""
+        return (*self.side_losses(), *((RETAIN,) if self.can_be_guarded else ()))
 
     @abstractmethod
     def expand(self, model: Any, context: GraftContext) -> None:
@@ -65,6 +87,64 @@ class AbstractMethod(MethodSettings, ABC):
         Raises:
             ModelError: when the model's structure does not allow it.
         """
+
+    def expand_head(self, model: Any, context: GraftContext) -> None:
+        """Put the method's module around the output matrix, outside token rows, if it has one."""
+
+    def merge(self, model: Any) -> None:
+        """Turn a graft into a plain model of the same function, in place, where it is none yet."""
+
+    @property
+    def top_k(self) -> int:
+        """K, the experts that a token meets; 0 without experts."""
+        return 0
+
+    @property
+    def expert_counts(self) -> tuple[int, ...]:
+        """The numbers of new experts that layers get."""
+        return ()
+
+    def experts_by_layer(self, num_layers: int) -> tuple[int, ...]:
+        """Return the number of new experts of each layer.
+
+        Raises:
+            ModelError: when what the recipe lists does not fit the model's layers.
+        """
+        return (0,) * num_layers
+
+    def has_adapter(self, *, is_output: bool) -> bool:
+        """Say whether the output matrix, or attention, gets adapters: no standard class has any."""
+        del is_output
+        return False
+
+    @property
+    def column_choice(self) -> ColumnChoice | None:
+        """How the frozen columns of its matrices are chosen; None where matrices are whole."""
+        return None
+
+    @property
+    def merge_weights(self) -> tuple[float, ...]:
+        """Weights at which the trained model is also scored merged with its base."""
+        return ()
+
+    @property
+    def has_open_counts(self) -> bool:
+        """Whether a probe of the base will say how many experts each layer gets."""
+        return False
+
+    @property
+    def has_open_layers(self) -> bool:
+        """Whether a probe of the base will say which layers get experts."""
+        return False
+
+    def allocated(self, similarities: Sequence[float]) -> Self:
+        """Return the method as the probe leaves it.
+
+        Args:
+            similarities: How alike original and new languages look to each layer.
+        """
+        del similarities
+        return self
 
     def complete_stage(self, stage: Stage, *, has_new_tokens: bool = False) -> Stage:
         """Fill in what the stage leaves open and refuse what the method does not have.
@@ -93,13 +173,23 @@ class AbstractMethod(MethodSettings, ABC):
         if losses is None:
             losses = dict(defaults.losses) if defaults else {}
         allowed = (*self.groups, NEW_ROWS) if has_new_tokens else self.groups
+        if not trains:
+            raise ValueError(
+                f"trains: given no group, so nothing would train; name {EVERYTHING} or some of "
+                f"{', '.join(allowed)}"
+            )
         if NEW_ROWS in trains and not has_new_tokens:
             raise ValueError(
                 f"trains: {NEW_ROWS} are named here, but no tokens are added; set tokenizer: "
                 "{new_tokens: 8k}"
             )
         self._refuse_unknown("trains", () if trains == EVERYTHING else trains, allowed)
-        self._refuse_unknown("losses", tuple(losses), tuple(self.side_losses()))
+        self._refuse_unknown("losses", tuple(losses), self.loss_names)
+        if losses.get(RETAIN) and trains == EVERYTHING:
+            raise ValueError(
+                f"losses: {RETAIN} compares with the base, which `trains: {EVERYTHING}` changes; "
+                f"name some of {', '.join(allowed)} under trains"
+            )
         if "token_rows" in trains and self.token_rows == "frozen":
             raise ValueError(
                 "trains: token_rows are named here, but method.token_rows is frozen; set it to rare"
@@ -133,9 +223,16 @@ class AbstractDenseMethod(AbstractMethod):
         return {}
 
 
-class AbstractMergedMethod(AbstractDenseMethod):
-    """A method whose result is a plain model of the base's own class once it is merged."""
+def methods_in(recipe: Recipe) -> tuple[AbstractMethod, ...]:
+    """Return a recipe's method and its baselines; `core` knows them as settings only."""
+    return cast("tuple[AbstractMethod, ...]", (recipe.method, *recipe.baselines))
 
-    @abstractmethod
-    def merge(self, model: Any) -> None:
-        """Turn a grafted model into a plain one of the same function, in place."""
+
+def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
+    """Return the stages of a method: the recipe's as written, or completed for a baseline."""
+    if method.key == recipe.method.key:
+        return recipe.stages
+    has_new_tokens = recipe.tokenizer is not None
+    blank = {"trains": None, "losses": None}
+    given = method.stages or [stage.model_copy(update=blank) for stage in recipe.stages]
+    return tuple(method.complete_stage(stage, has_new_tokens=has_new_tokens) for stage in given)

@@ -1,37 +1,34 @@
-"""What methods with experts share: how many stand where, how many a token meets, side losses."""
+"""What methods with experts share: how many experts each layer gets, and how they get there."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
-from torch import Tensor
 
 from langraft.core.errors import ModelError
-from langraft.core.settings import Share
+from langraft.core.settings.settings import Share
 from langraft.families.sites import find_ffn_sites
-from langraft.graft.adapters import Rank, add_attention_adapters
-from langraft.graft.allocation import allocate_experts, allocate_whole_layers
-from langraft.graft.context import GraftContext
-from langraft.graft.expanded_ffn import ExpandedFFN, original_ffn
-from langraft.graft.gate import FixedGate, SigmoidGate
-from langraft.graft.losses import SideLoss, TokenRoles, balance_loss, language_prior_loss
+from langraft.graft.expansion_context import GraftContext
 from langraft.graft.method import AbstractMethod
-from langraft.graft.router import Routing
+from langraft.graft.moe.allocation import allocate_experts, allocate_whole_layers
+from langraft.graft.moe.expanded_ffn import ExpandedFFN, original_ffn
+from langraft.graft.moe.gate import FixedGate, SigmoidGate
+from langraft.graft.moe.losses import SideLoss, routing_losses
+from langraft.graft.wrappers.adapters import Rank, add_attention_adapters, add_output_adapter
 
 
-def _some(counts: tuple[int, ...]) -> tuple[int, ...]:
+def _refuse_all_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
     if not any(counts):
         raise ValueError("at least one layer needs an expert")
     return counts
 
 
-LayerNumber = Annotated[int, Field(ge=0)]
+LayerNumber = Annotated[int, Field(ge=0, lt=10**4)]
 NumExperts = (
-    Annotated[int, Field(ge=1)]
-    | Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_some)]
+    Annotated[int, Field(ge=1, le=1024)]
+    | Annotated[tuple[Annotated[int, Field(ge=0, le=1024)], ...], AfterValidator(_refuse_all_zero)]
 )
 
 
@@ -39,13 +36,13 @@ class AbstractMoEMethod(AbstractMethod):
     """A method that puts new experts beside the FFNs of all or some layers."""
 
     can_be_guarded: ClassVar[bool] = True
-    original_competes: ClassVar[bool]  # whether the original is expert 0 of the router's choice
+    has_experts: ClassVar[bool] = True
 
     new_experts: NumExperts = Field(
         default=5,
         description="N, beside the frozen original; a list gives each layer its own, 0 for none.",
     )
-    experts_per_token: int = Field(default=2, description="K, the experts a token meets.")
+    experts_per_token: int = Field(default=2, le=1025, description="K, the experts a token meets.")
     layers: Literal["all"] | tuple[LayerNumber, ...] = Field(
         default="all", description="Layers that get experts, counted from 0."
     )
@@ -71,13 +68,14 @@ class AbstractMoEMethod(AbstractMethod):
         "share.",
     )
 
-    @abstractmethod
     def make_gate(self, width: int) -> FixedGate | SigmoidGate | None:
         """Return the gate of a layer, or None where the original is one of the experts."""
+        del width
+        return None
 
     @field_validator("experts_per_token")
     @classmethod
-    def _top_k_fits(cls, top_k: int, info: ValidationInfo) -> int:
+    def _check_top_k(cls, top_k: int, info: ValidationInfo) -> int:
         given = info.data.get("new_experts", top_k)
         counts = given if isinstance(given, tuple) else (given,)
         competing = [count + cls.original_competes for count in counts if count]
@@ -97,7 +95,7 @@ class AbstractMoEMethod(AbstractMethod):
 
     @field_validator("layers")
     @classmethod
-    def _said_once(cls, layers: Any, info: ValidationInfo) -> Any:
+    def _refuse_layers_twice(cls, layers: Any, info: ValidationInfo) -> Any:
         if layers != "all" and isinstance(info.data.get("new_experts"), tuple):
             raise ValueError("the list of new_experts says already which layers get none")
         return layers
@@ -105,16 +103,36 @@ class AbstractMoEMethod(AbstractMethod):
     @property
     def options(self) -> tuple[str, ...]:
         """Groups that train beside the experts where the recipe has them."""
-        return (*(("adapters",) if self.has_adapters else ()), *self.row_group)
+        has_adapters = self.attention_rank or self.output_rank
+        return (*(("adapters",) if has_adapters else ()), *self.row_group)
 
     @property
-    def has_adapters(self) -> bool:
-        """Whether shared weights get adapters, which no standard format holds."""
-        return bool(self.attention_rank or self.output_rank)
+    def top_k(self) -> int:
+        """K, the experts that a token meets."""
+        return self.experts_per_token
+
+    @property
+    def expert_counts(self) -> tuple[int, ...]:
+        """The numbers of new experts that layers get."""
+        return self.new_experts if isinstance(self.new_experts, tuple) else (self.new_experts,)
+
+    @property
+    def has_open_counts(self) -> bool:
+        """Whether a probe of the base will say how many experts each layer gets."""
+        return self.allocation == "probe"
+
+    @property
+    def has_open_layers(self) -> bool:
+        """Whether a probe of the base will say which layers get experts."""
+        return self.allocation == "probe_layers"
+
+    def has_adapter(self, *, is_output: bool) -> bool:
+        """Say whether the output matrix, or attention, gets adapters: no standard class has any."""
+        return bool(self.output_rank if is_output else self.attention_rank)
 
     @field_validator("allocation")
     @classmethod
-    def _counts_are_open(cls, allocation: Any, info: ValidationInfo) -> Any:
+    def _refuse_counts_twice(cls, allocation: Any, info: ValidationInfo) -> Any:
         is_given = isinstance(info.data.get("new_experts"), tuple)
         if allocation != "uniform" and (is_given or info.data.get("layers") != "all"):
             raise ValueError("new_experts and layers say already which layers get how many")
@@ -122,11 +140,13 @@ class AbstractMoEMethod(AbstractMethod):
 
     def allocated(self, similarities: Sequence[float]) -> Self:
         """Return the method with a number of experts for each layer, from its probe."""
+        if self.allocation == "uniform":
+            return self
         assert isinstance(self.new_experts, int)
         budget = max(1, round(self.expert_budget * self.new_experts * len(similarities)))
         if self.allocation == "probe":
             fewest = self.experts_per_token - self.original_competes
-            counts = tuple(max(fewest, n) for n in allocate_experts(similarities, budget))
+            counts = allocate_experts(similarities, budget, fewest)
         else:
             counts = allocate_whole_layers(similarities, budget, self.new_experts)
         return self.model_copy(update={"new_experts": counts, "allocation": "uniform"})
@@ -156,29 +176,11 @@ class AbstractMoEMethod(AbstractMethod):
 
     def side_losses(self) -> Mapping[str, SideLoss]:
         """Return the load balancing loss and the language priors."""
-        return {
-            "balance": self._balance,
-            "prior": lambda routing, roles: language_prior_loss(
-                routing.log_original_T(), roles.is_original_T
-            ),
-            "prior_new": lambda routing, roles: language_prior_loss(
-                routing.log_new_T(), roles.is_new_T
-            ),
-        }
-
-    def _balance(self, routing: Routing, roles: TokenRoles) -> Tensor:
-        """Balance all experts; in a second expansion the newest, as the rest are as they are."""
-        if routing.num_kept <= 1:
-            return balance_loss(routing.logits_TE, roles.is_token_T, self.experts_per_token)
-        logits_TE = routing.logits_TE[:, routing.num_kept :]
-        # Of as many as a token meets all would always be chosen: nothing to balance.
-        top_k = min(self.experts_per_token, max(1, logits_TE.shape[1] - 1))
-        return balance_loss(logits_TE, roles.is_token_T, top_k)
+        return routing_losses(self.experts_per_token)
 
     def expand(self, model: Any, context: GraftContext) -> None:
-        """Replace what stands for the FFN of every chosen layer by an ``ExpandedFFN`` around it."""
+        """Put an ``ExpandedFFN`` around the FFN of every chosen layer, then attention adapters."""
         sites = find_ffn_sites(model, original_ffn)
-        ffns = [site.attribute for site in sites]
         for site, num_new in zip(sites, self.experts_by_layer(len(sites)), strict=True):
             if num_new:
                 expanded = ExpandedFFN(
@@ -191,4 +193,10 @@ class AbstractMoEMethod(AbstractMethod):
                 )
                 setattr(site.parent, site.attribute, expanded)
         if self.attention_rank:
+            ffns = [site.attribute for site in sites]
             add_attention_adapters(model, self.attention_rank, ffns, context)
+
+    def expand_head(self, model: Any, context: GraftContext) -> None:
+        """Put an adapter around the output matrix where the recipe wants one."""
+        if self.output_rank:
+            add_output_adapter(model, self.output_rank, context)

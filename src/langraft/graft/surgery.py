@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from langraft.core.errors import ModelError
-from langraft.core.recipe import Languages
-from langraft.corpus.vocabulary.extension import Extension
-from langraft.graft.adapters import add_output_adapter
-from langraft.graft.context import GraftContext, KeptTokens
-from langraft.graft.expanded_ffn import ExpandedFFN
+from langraft.core.settings.languages import Languages
+from langraft.graft.checkpoint_folder import save_by_transformers
+from langraft.graft.expansion_context import GraftContext
 from langraft.graft.freeze import freeze_expansions, thaw_expansions
 from langraft.graft.guard import LanguageGuard
 from langraft.graft.method import EVERYTHING, AbstractMethod
-from langraft.graft.moe_method import AbstractMoEMethod
-from langraft.graft.new_rows import add_new_rows, resize_vocabulary
-from langraft.graft.recorder import RoutingRecorder
-from langraft.graft.token_rows import add_token_rows
-from langraft.graft.wrapper import AbstractMatrixWrapper
+from langraft.graft.moe.expanded_ffn import ExpandedFFN
+from langraft.graft.moe.recorder import RoutingRecorder
+from langraft.graft.wrappers.base import AbstractMatrixWrapper, note_ties
+from langraft.graft.wrappers.free_columns import add_free_columns
+from langraft.graft.wrappers.new_rows import add_new_rows, resize_vocabulary
+from langraft.graft.wrappers.token_rows import add_token_rows
+from langraft.tokenizers.extension import Extension
 
 
 @dataclass(kw_only=True)
@@ -32,6 +33,8 @@ class GraftInfo:
         languages: Those it was grafted for, where the caller said.
         context: Recorder, guard and seed, which its modules share.
         rare_tokens: Tokens whose rows may train, ascending.
+        free_columns: By name of a projection, its columns that may train, ascending; empty where
+            the method does not split matrices.
         is_base_changed: Whether a stage has trained the base's own weights.
         extension: Tokens that came with it; None where it has the tokenizer of what was there.
         is_guarded_text: Says of a prompt whether it is answered without the new tokens, so that the
@@ -43,6 +46,7 @@ class GraftInfo:
     languages: Languages | None = None
     context: GraftContext = field(default_factory=GraftContext)
     rare_tokens: tuple[int, ...] = ()
+    free_columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     is_base_changed: bool = False
     extension: Extension | None = None
     is_guarded_text: Callable[[str], bool] | None = None
@@ -88,6 +92,7 @@ def graft_model(
     method: AbstractMethod,
     *,
     rare_tokens: Sequence[int] = (),
+    free_columns: Mapping[str, Sequence[int]] | None = None,
     tokenizer: Path | str | Extension | None = None,
     languages: Languages | None = None,
     seed: int = 0,
@@ -102,7 +107,9 @@ def graft_model(
         model: Any causal language model whose FFNs are recognised by structure.
         method: For example ``MoELPR(new_experts=5)``.
         rare_tokens: Token ids whose embedding and output rows may train; required by
-            ``token_rows: rare``, see ``langraft.graft.token_rows.rare_tokens``.
+            ``token_rows: rare``, see ``langraft.graft.wrappers.token_rows.rare_tokens``.
+        free_columns: By name of a projection, its columns that may train; required by ``ssu``, see
+            ``langraft.graft.wrappers.column_choice.choose_free_columns``.
         tokenizer: Folder of the base's tokenizer extended (``langraft tokenizer extend``), whose
             new tokens get rows of their own; left out: the tokenizer stays as it is.
         languages: Which are original and which new, for whoever uses the graft.
@@ -117,35 +124,59 @@ def graft_model(
     earlier: GraftInfo | None = getattr(model, "langraft", None)
     if earlier is not None:
         _refuse_to_expand(earlier, method)
-    if (method.token_rows == "rare") != bool(rare_tokens):
-        raise ModelError(
-            f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
-            "`rare` needs some (langraft.graft.token_rows.rare_tokens finds them), the rest none."
-        )
+    columns = {name: tuple(places) for name, places in (free_columns or {}).items()}
+    _check_choices(method, rare_tokens, columns)
     extension = _extension(tokenizer, earlier)
     model.requires_grad_(False)
-    number = len(earlier.expansions) if earlier else 0
-    before = list(model.modules())
-    kept = earlier.context.kept if earlier else KeptTokens()
-    context = GraftContext(seed=seed, kept=kept, number=number)
+    context = GraftContext.after(earlier.context if earlier else None, seed)
     info = GraftInfo(
         method=method,
         languages=languages,
         context=context,
         rare_tokens=tuple(rare_tokens),
+        free_columns=columns,
         extension=extension,
         earlier=earlier,
     )
-    method.expand(model, context)
-    freeze_expansions(before, number)
-    if rare_tokens:
-        add_token_rows(model, rare_tokens, context)
-    if isinstance(method, AbstractMoEMethod) and method.output_rank:
-        add_output_adapter(model, method.output_rank, context)  # around the rows
-    if extension is not None:
-        add_new_rows(model, extension, context)  # around all, whose sizes stay the base's
+    _put_in(model, info)
+    note_ties(model)
+    model.save_pretrained = partial(save_by_transformers, model)
     model.langraft = info
     return model
+
+
+def _put_in(model: Any, info: GraftInfo) -> None:
+    """Put an expansion's modules into a model, in place; those of earlier ones are frozen."""
+    method, context, before = info.method, info.context, list(model.modules())
+    method.expand(model, context)
+    if info.free_columns:
+        add_free_columns(model, info.free_columns, context)
+    freeze_expansions(before, context.number)
+    if info.rare_tokens:
+        add_token_rows(model, info.rare_tokens, context)
+    method.expand_head(model, context)  # around the rows
+    if method.can_be_guarded:
+        context.passes.watch(model, context.recorder, context.guard)
+    if info.extension is not None:
+        add_new_rows(model, info.extension, context)  # around all, whose sizes stay the base's
+
+
+def _check_choices(
+    method: AbstractMethod, rare_tokens: Sequence[int], columns: Mapping[str, Sequence[int]]
+) -> None:
+    """Refuse a choice of rows or columns that the method lacks, or does not take."""
+    if (method.token_rows == "rare") != bool(rare_tokens):
+        raise ModelError(
+            f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
+            "`rare` needs some (rare_tokens in langraft.graft.wrappers.token_rows finds them), "
+            "the rest none."
+        )
+    if (method.column_choice is not None) != bool(columns):
+        raise ModelError(
+            f"{method.name} was given the free columns of {len(columns)} matrices; ssu needs those "
+            "of all (choose_free_columns in langraft.graft.wrappers.column_choice finds them), "
+            "other methods none."
+        )
 
 
 def detach_expansion(model: Any) -> GraftInfo:
@@ -174,7 +205,7 @@ def detach_expansion(model: Any) -> GraftInfo:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             kept = child
-            while isinstance(kept, ExpandedFFN | AbstractMatrixWrapper) and kept.is_of(
+            while isinstance(kept, ExpandedFFN | AbstractMatrixWrapper) and kept.belongs_to(
                 info.context
             ):
                 kept = kept.base
@@ -183,6 +214,7 @@ def detach_expansion(model: Any) -> GraftInfo:
     thaw_expansions(model, info.context.number)
     if info.extension is not None:
         resize_vocabulary(model, info.extension.first_new_id)
+    note_ties(model)
     model.langraft = info.earlier
     return info
 
@@ -208,13 +240,14 @@ def _refuse_to_expand(earlier: GraftInfo, method: AbstractMethod) -> None:
     if earlier.is_base_changed:
         problem = f"{first.name} has trained the base's own weights"
     for found in (first, method):
-        if not getattr(found, "original_competes", False):
+        if not found.original_competes:
             problem = f"{found.name} has no router that the original FFN is an expert of"
     if any(default.trains == EVERYTHING for default in method.stage_defaults.values()):
         problem = problem or f"{method.name} trains everything, the earlier graft included"
-    top_k, wanted = (getattr(found, "experts_per_token", 0) for found in (first, method))
-    if problem is None and top_k != wanted:
-        problem = f"its tokens meet {top_k} experts, not {wanted} (method.experts_per_token)"
+    if problem is None and first.top_k != method.top_k:
+        problem = (
+            f"its tokens meet {first.top_k} experts, not {method.top_k} (method.experts_per_token)"
+        )
     if problem:
         raise ModelError(
             f"The model is grafted already and cannot be expanded further: {problem}. Expand a "

@@ -1,8 +1,8 @@
-"""Several methods over several seeds: same base, same tokens in the same order for all.
+"""Comparison of methods over seeds: the same base, and the same tokens in the same order.
 
 out/tokenizer, corpus, base, evaluate-base     once
 out/seed-N/METHOD/                             each method's stages for each seed
-out/comparison.json, comparison.html           the table and the picture
+out/comparison.json, comparison.html           the table and the chart
 """
 
 from __future__ import annotations
@@ -14,27 +14,28 @@ from pathlib import Path
 
 from rich.console import Console
 
-from langraft.core.artifacts import write_json
 from langraft.core.errors import RecipeError, did_you_mean
-from langraft.core.recipe import MethodSettings, Recipe
+from langraft.core.files import write_json
+from langraft.core.settings.recipe import Recipe
 from langraft.evaluate.scorecard import Scorecard
+from langraft.graft.method import AbstractMethod, methods_in
 from langraft.graft.methods import METHODS
 from langraft.recipes.pipeline import Pipeline, open_pipeline
-from langraft.report.comparison import Row, summarise, write_comparison
+from langraft.report.comparison import MethodRow, summarise, write_comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonResult:
-    """Where a comparison left things.
+    """The results of a comparison.
 
     Attributes:
-        folder: The comparison's.
+        folder: Folder of the comparison.
         rows: One for each method, in the order asked for.
         page: The HTML page.
     """
 
     folder: Path
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     page: Path
 
 
@@ -46,22 +47,22 @@ def compare_methods(
     num_seeds: int = 1,
     console: Console | None = None,
 ) -> ComparisonResult:
-    """Train and evaluate methods side by side, or go on where an earlier call stopped.
+    """Train and evaluate methods side by side, or continue an earlier comparison.
 
-    The base, its tokenizer and the text keep the recipe's seed; each further seed draws new first
+    The base, its tokenizer and the text keep the recipe's seed; each further seed draws new initial
     weights and another order of text, the same for all methods.
 
     Args:
-        recipe: Its method and baselines, with their settings, are what can be compared.
+        recipe: Its method and baselines, with their settings, can be compared.
         out: Folder of the comparison.
         methods: Keys of these, or names of other methods with their default settings; by default
             the recipe's method and all its baselines.
-        num_seeds: How many, counted up from the recipe's.
-        console: Where progress goes; standard error by default.
+        num_seeds: Number of seeds, counted up from the recipe's.
+        console: Where progress is printed; standard error by default.
 
     Raises:
         RecipeError: when a method is not known.
-        LangraftError: whatever a step has to say; finished steps and checkpoints are kept.
+        LangraftError: when a step fails; finished steps and checkpoints are kept.
     """
     chosen = _choose(recipe, methods)
     others = tuple(method for method in chosen if method is not recipe.method)
@@ -70,12 +71,12 @@ def compare_methods(
         return _carry_out(pipeline, chosen, num_seeds)
 
 
-def _choose(recipe: Recipe, names: Sequence[str]) -> list[MethodSettings]:
-    """Return the methods of these keys: as the recipe sets them, else with their defaults."""
-    known = {method.key: method for method in (recipe.method, *recipe.baselines)}
+def _choose(recipe: Recipe, names: Sequence[str]) -> list[AbstractMethod]:
+    """Return the methods of these keys, with the recipe's settings or their defaults."""
+    known = {method.key: method for method in methods_in(recipe)}
     if not names:
         return list(known.values())
-    chosen: list[MethodSettings] = []
+    chosen: list[AbstractMethod] = []
     for name in dict.fromkeys(names):
         if name in known:
             chosen.append(known[name])
@@ -91,9 +92,9 @@ def _choose(recipe: Recipe, names: Sequence[str]) -> list[MethodSettings]:
 
 
 def _carry_out(
-    pipeline: Pipeline, methods: Sequence[MethodSettings], num_seeds: int
+    pipeline: Pipeline, methods: Sequence[AbstractMethod], num_seeds: int
 ) -> ComparisonResult:
-    folder, recipe = pipeline.folder, pipeline.recipe
+    folder, recipe = pipeline.run.folder, pipeline.run.recipe
     prepared = pipeline.prepare("evaluate")
     assert prepared is not None
     cards: dict[str, list[Scorecard]] = defaultdict(list)
@@ -105,7 +106,7 @@ def _carry_out(
                 cards[key].append(card)
     rows = tuple(summarise(key, of_seeds) for key, of_seeds in cards.items())
     page = folder / "comparison.html"
-    if pipeline.processes.is_leader:
+    if pipeline.run.processes.is_leader:
         methods_json = {
             key: {"seeds": [card.to_json() for card in of_seeds]} for key, of_seeds in cards.items()
         }

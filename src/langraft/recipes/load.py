@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,13 +11,13 @@ from typing import Any
 import yaml
 
 from langraft.core.errors import RecipeError, did_you_mean
-from langraft.core.parse import Registries, parse_recipe
-from langraft.core.recipe import Recipe
-from langraft.core.yaml_keys import change_key, parse_yaml
+from langraft.core.settings.parse import Registries, parse_recipe
+from langraft.core.settings.recipe import Recipe
+from langraft.core.yaml_keys import change_key, parse_yaml, read_yaml_file
 from langraft.corpus.engines import ENGINES
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.sources import SOURCES
-from langraft.evaluate.suites import SUITES
+from langraft.evaluate.benchmarks.suites import SUITES
 from langraft.graft.methods import METHODS
 
 REGISTRIES = Registries(sources=SOURCES, filters=FILTERS, engines=ENGINES, methods=METHODS)
@@ -40,7 +40,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
         overrides: ``key=value`` with a dotted key (``stages[0].lr=1e-4``) and a YAML value.
 
     Raises:
-        RecipeError: when the file is missing, is no YAML, or cannot be carried out as written.
+        RecipeError: when the file is missing, is not YAML, or cannot be carried out as written.
     """
     data = _read_yaml(path)
     for change in overrides:
@@ -56,25 +56,21 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Return a recipe as YAML with every default written out; reading it gives it back."""
+    """Return a recipe as YAML with all defaults; reading it returns the same recipe."""
     data = recipe.model_dump(mode="json", exclude_none=True)
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def _read_yaml(path: Path | str) -> dict[str, Any]:
-    file = Path(path)
-    packaged = resources.files(_PACKAGE) / f"{path}.yaml"
-    if file.is_file():
-        try:
-            text = file.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from None
-    elif re.fullmatch(r"\w+", str(path)) and packaged.is_file():
+    names = packaged_recipes()
+    if os.path.isfile(path):
+        text = read_yaml_file(Path(path))
+    elif str(path) in names:
+        packaged = resources.files(_PACKAGE) / f"{path}.yaml"
         text = packaged.read_text(encoding="utf-8")
     else:
-        names = packaged_recipes()
         raise RecipeError(
-            f"There is no recipe {path}: no such file, and the packaged recipes are "
+            f"There is no recipe {str(path)!r:.200}: no such file, and the packaged recipes are "
             f"{', '.join(names)}.{did_you_mean(str(path), names)}"
         )
     return parse_yaml(text, path, "A recipe begins with name:.")

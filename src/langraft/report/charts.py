@@ -1,4 +1,4 @@
-"""Charts as plain numbers; templates draw them with HTML, CSS and a little SVG.
+"""Charts as numbers, which templates draw with HTML, CSS and SVG.
 
 Positions are percentages of the drawing, from the left and from the top.
 """
@@ -25,11 +25,11 @@ class Axis:
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Return where a value stands, from 0 at ``low`` to 100 at ``high``."""
+        """Return the position of a value, from 0 at ``low`` to 100 at ``high``."""
         return round(100 * (value - self.low) / (self.high - self.low), 2)
 
     def label(self, tick: float) -> str:
-        """Write a tick with the decimals that the step needs."""
+        """Format a tick with the decimals that the step needs."""
         step = self.ticks[1] - self.ticks[0]
         decimals = max(0, -math.floor(math.log10(step) + 1e-9))
         return f"{tick:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
@@ -39,9 +39,9 @@ def make_axis(values: Sequence[float], num_ticks: int = 4, padding: float = 0.0)
     """Return an axis over values that begins and ends on a tick of 1, 2 or 5 times 10^k.
 
     Args:
-        values: What must fit; not empty.
-        num_ticks: About how many intervals.
-        padding: Share of the range that is kept free at both ends.
+        values: Values to show; not empty.
+        num_ticks: Approximate number of intervals.
+        padding: Share of the range that is left empty at both ends.
     """
     low, high = min(values), max(values)
     room = (high - low) * padding
@@ -56,9 +56,17 @@ def make_axis(values: Sequence[float], num_ticks: int = 4, padding: float = 0.0)
     return Axis(ticks[0], ticks[-1], ticks)
 
 
+def tradeoff_axes(
+    retentions: Sequence[float], gains: Sequence[float], num_ticks: int
+) -> tuple[Axis, Axis]:
+    """Return the axes of a chart of gain (upwards) against retention in percent."""
+    x_axis = make_axis([100.0, *(100 * retention for retention in retentions)], num_ticks)
+    return x_axis, make_axis([0.0, *gains], num_ticks)
+
+
 @dataclass(frozen=True, slots=True)
-class Lane:
-    """From before to after, for one method."""
+class BeforeAfter:
+    """One method's values before and after, as positions on the axis."""
 
     method: int
     before: float
@@ -66,18 +74,18 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ChangeRow:
     """One language of a before-and-after chart; ``mark`` is a reference such as chance."""
 
     code: str
     note: str
-    lanes: tuple[Lane, ...]
+    methods: tuple[BeforeAfter, ...]
     mark: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stage's stretch of a learning curve."""
+    """The part of a chart's width that one stage has."""
 
     name: str
     left: float
@@ -97,7 +105,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One language's small multiple."""
+    """The curves of one language."""
 
     code: str
     axis: Axis
@@ -105,7 +113,7 @@ class Panel:
 
 
 def segments(stages: Sequence[tuple[str, int]]) -> tuple[Segment, ...]:
-    """Lay stages side by side; a short one is drawn wider than its tokens so it can be read."""
+    """Divide the width of a chart among stages; short ones get more than their share of tokens."""
     total = sum(tokens for _, tokens in stages)
     least = min(_LEAST_STAGE_WIDTH, 1 / len(stages))
     widths = [max(least, tokens / total) for _, tokens in stages]
@@ -127,22 +135,22 @@ def panel(
 
     Args:
         code: The language.
-        stages: Where each stage stands.
-        curves: By method, the points of each stage; empty where the language did not train.
-        axis: The vertical scale; made to fit when not given.
+        stages: The position of each stage.
+        curves: By method, the points of each stage; empty where the language was not trained.
+        axis: The vertical scale; by default it fits the values.
     """
-    values = [value for of_stages in curves.values() for points in of_stages for _, value in points]
+    values = [value for by_stage in curves.values() for points in by_stage for _, value in points]
     axis = axis or make_axis(values, 3)
     lines: list[Line] = []
-    for method, of_stages in curves.items():
+    for method, by_stage in curves.items():
         path = ""
-        for stage, points in zip(stages, of_stages, strict=True):
+        for stage, points in zip(stages, by_stage, strict=True):
             for number, (tokens, value) in enumerate(points):
                 x = stage.left + stage.width * tokens / stage.tokens
                 path += f"{'L' if number else 'M'}{x:.1f} {100 - axis.at(value):.1f}"
             if len(points) == 1:
                 path += "h.1"
-        flat = [value for points in of_stages for _, value in points]
+        flat = [value for points in by_stage for _, value in points]
         if flat:
             lines.append(Line(method, path, flat[0], flat[-1]))
     return Panel(code, axis, tuple(lines))
@@ -150,16 +158,16 @@ def panel(
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """One language's routing; cells are unit squares, sizes are in CSS pixels.
+    """Router shares of one language by layer and expert; sizes are in CSS pixels.
 
     Attributes:
         code: The language.
-        paths: By level 0..10, all cells of that darkness as one SVG path.
-        titles: Shares in words, by layer.
+        paths: By colour level 0..10, all cells (unit squares) of that level as one SVG path.
+        titles: Tooltip of each layer.
         means: Share of each expert over all layers.
-        row_height: Of a layer.
-        column_width: Of an expert.
-        label_every: Layers from one label to the next.
+        row_height: Height of a layer.
+        column_width: Width of an expert.
+        label_every: Every how many layers there is a label.
     """
 
     code: str
@@ -172,12 +180,12 @@ class HeatMap:
 
 
 def heat_map(code: str, routing: Sequence[Sequence[float]], highest: float) -> HeatMap:
-    """Grade a language's routing shares.
+    """Draw the router shares of one language.
 
     Args:
         code: The language.
         routing: Shares by layer and expert, rows summing to 1.
-        highest: The share that gets the darkest colour, the same for all languages of a page.
+        highest: The share with the darkest colour, the same for all languages of a page.
     """
     num_layers, num_experts = len(routing), len(routing[0])
     heights = ((4, 24), (16, 18), (32, 12), (64, 8), (10**9, 6))
@@ -187,7 +195,7 @@ def heat_map(code: str, routing: Sequence[Sequence[float]], highest: float) -> H
     for layer, shares in enumerate(routing):
         for expert, share in enumerate(shares):
             level = round(_HEAT_LEVELS * share / highest)
-            # expert 0 stands a little apart
+            # a gap behind expert 0
             x = f"{expert + HEAT_GAP:g}" if expert else "0"
             paths[level] = paths.get(level, "") + f"M{x} {layer}h1v1h-1z"
     return HeatMap(

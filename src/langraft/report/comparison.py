@@ -1,24 +1,24 @@
-"""The comparison of methods over seeds: one row each, and gain against retention as a picture."""
+"""The comparison of methods over seeds: a table, and a chart of gain against retention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from langraft.core.artifacts import write_text
-from langraft.evaluate.scorecard import Guarded, Scorecard
+from langraft.core.files import write_text
+from langraft.evaluate.scorecard import Scorecard
 from langraft.report import wording
-from langraft.report.benchmarks import NEAR_CHANCE_MEANING, Means, benchmark_rows
-from langraft.report.charts import make_axis
+from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
+from langraft.report.charts import tradeoff_axes
 from langraft.report.templating import template_environment
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A column of the comparison: its name, what it means, and how it is read and written."""
+    """A column of the comparison: its name, its meaning, and how to read and format it."""
 
     name: str
     meaning: str
@@ -28,7 +28,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over seeds."""
+    """Mean and range of a figure over seeds."""
 
     mean: float
     low: float
@@ -36,20 +36,17 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One method: its figures by name, those that were not measured left out.
+class MethodRow:
+    """One method: its measured figures by name, and of each seed the means of its benchmarks.
 
-    ``task_means`` are those of its benchmarks, of each seed.
+    ``texts`` has the names of the further texts that were scored.
     """
 
     key: str
     num_seeds: int
     spreads: dict[str, Spread]
-    task_means: tuple[Means, ...] = ()
-
-
-def _guarded(read: Callable[[Guarded], float | None]) -> Callable[[Scorecard], float | None]:
-    return lambda card: None if card.guarded is None else read(card.guarded)
+    benchmarks: tuple[Means, ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 FIGURES = (
@@ -58,9 +55,14 @@ FIGURES = (
     Figure("forgetting", "bits per byte, original", lambda c: c.forgetting, wording.bits),
     Figure("transfer", "gain, never trained on", lambda c: c.transfer, wording.bits),
     Figure("mixed", "gain, text that mixes languages", lambda c: c.mixed, wording.bits),
-    Figure("gain, guarded", "under the guard", _guarded(lambda g: g.gain), wording.bits),
     Figure(
-        "retention, guarded", "under the guard", _guarded(lambda g: g.retention), wording.percent
+        "gain, guarded", "under the guard", lambda c: c.guarded and c.guarded.gain, wording.bits
+    ),
+    Figure(
+        "retention, guarded",
+        "under the guard",
+        lambda c: c.guarded and c.guarded.retention,
+        wording.percent,
     ),
     Figure("parameters", "held in memory", lambda c: c.parameters.total, wording.count),
     Figure("active", "met by a token", lambda c: c.parameters.active, wording.count),
@@ -70,23 +72,55 @@ FIGURES = (
 )
 
 
-def summarise(key: str, cards: Sequence[Scorecard]) -> Row:
+_AFTER_RETENTION = 2  # place of the figures of further texts
+
+
+def _all_figures(texts: Iterable[str]) -> list[Figure]:
+    """Return all figures that scorecards can have, those of these further texts among them."""
+    of_texts = [figure for name in texts for figure in _text_figures(name)]
+    return [*FIGURES[:_AFTER_RETENTION], *of_texts, *FIGURES[_AFTER_RETENTION:]]
+
+
+def _text_figures(name: str) -> list[Figure]:
+    def read(figure: str, *, guarded: bool = False) -> Callable[[Scorecard], float | None]:
+        def figure_of(card: Scorecard) -> float | None:
+            scored = card.guarded if guarded else card
+            return getattr(scored.texts[name], figure) if scored and name in scored.texts else None
+
+        return figure_of
+
+    return [
+        Figure(f"gain on {name}", "bits per byte, new languages", read("gain"), wording.bits),
+        Figure(f"retention on {name}", "before / after", read("retention"), wording.percent),
+        Figure(f"transfer on {name}", "gain, never trained on", read("transfer"), wording.bits),
+        Figure(
+            f"retention on {name}, guarded",
+            "under the guard",
+            read("retention", guarded=True),
+            wording.percent,
+        ),
+    ]
+
+
+def summarise(key: str, cards: Sequence[Scorecard]) -> MethodRow:
     """Return a method's figures over its seeds."""
     spreads: dict[str, Spread] = {}
-    for figure in FIGURES:
+    texts = tuple(dict.fromkeys(name for card in cards for name in card.texts))
+    for figure in _all_figures(texts):
         values = [value for card in cards if (value := figure.read(card)) is not None]
         if values:
             spreads[figure.name] = Spread(fmean(values), min(values), max(values))
-    return Row(key, len(cards), spreads, tuple(card.task_means for card in cards))
+    return MethodRow(key, len(cards), spreads, tuple(Means.of(card) for card in cards), texts)
 
 
-def shown_figures(rows: Sequence[Row]) -> list[Figure]:
+def shown_figures(rows: Sequence[MethodRow]) -> list[Figure]:
     """Return the figures that at least one method has."""
-    return [f for f in FIGURES if any(f.name in row.spreads for row in rows)]
+    texts = dict.fromkeys(name for row in rows for name in row.texts)
+    return [f for f in _all_figures(texts) if any(f.name in row.spreads for row in rows)]
 
 
-def cell(figure: Figure, row: Row) -> str:
-    """Write a figure: the mean, and in brackets the range over seeds where they differ."""
+def figure_text(figure: Figure, row: MethodRow) -> str:
+    """Format a figure: the mean, and in brackets the range over seeds if they differ."""
     spread = row.spreads.get(figure.name)
     if spread is None:
         return ""
@@ -94,29 +128,32 @@ def cell(figure: Figure, row: Row) -> str:
     return figure.write(spread.mean) + ("" if low == high else f" ({low} to {high})")
 
 
-_LABEL_WIDTH, _LABEL_HEIGHT = 25.0, 4.5  # percent of the picture
+_LABEL_WIDTH, _LABEL_HEIGHT = 25.0, 4.5  # percent of the chart
 
 
-def write_comparison(name: str, rows: Sequence[Row], path: Path) -> None:
-    """Write the page: the table and the picture, self-contained."""
-    places = _places(rows)
-    x_axis = make_axis([100.0, *(100 * place.retention.low for place in places)], 5)
-    y_axis = make_axis([0.0, *(place.gain.high for place in places)], 5)
-    best = _pareto(places)
+def write_comparison(name: str, rows: Sequence[MethodRow], path: Path) -> None:
+    """Write the self-contained page of the comparison: the table and the chart."""
+    candidates = _points(rows)
+    x_axis, y_axis = tradeoff_axes(
+        [candidate.retention.low for candidate in candidates],
+        [candidate.gain.high for candidate in candidates],
+        5,
+    )
+    best = _pareto(candidates)
     points: list[dict[str, Any]] = [
         {
-            "key": place.key,
-            "x": x_axis.at(100 * place.retention.mean),
-            "y": y_axis.at(place.gain.mean),
-            "x_low": x_axis.at(100 * place.retention.low),
-            "x_high": x_axis.at(100 * place.retention.high),
-            "y_low": y_axis.at(place.gain.low),
-            "y_high": y_axis.at(place.gain.high),
-            "is_best": place.key in best,
+            "key": candidate.key,
+            "x": x_axis.at(100 * candidate.retention.mean),
+            "y": y_axis.at(candidate.gain.mean),
+            "x_low": x_axis.at(100 * candidate.retention.low),
+            "x_high": x_axis.at(100 * candidate.retention.high),
+            "y_low": y_axis.at(candidate.gain.low),
+            "y_high": y_axis.at(candidate.gain.high),
+            "is_best": candidate.key in best,
         }
-        for place in places
+        for candidate in candidates
     ]
-    _part_labels(points)
+    _separate_labels(points)
     figures = shown_figures(rows)
     page = (
         template_environment()
@@ -125,21 +162,21 @@ def write_comparison(name: str, rows: Sequence[Row], path: Path) -> None:
             name=name,
             num_seeds=max(row.num_seeds for row in rows),
             figures=figures,
-            rows=[(row, [cell(figure, row) for figure in figures]) for row in rows],
+            rows=[(row, [figure_text(figure, row) for figure in figures]) for row in rows],
             points=points,
             x_axis=x_axis,
             y_axis=y_axis,
             best=sorted(best),
-            benchmarks=benchmark_rows({row.key: row.task_means for row in rows}),
-            near_chance=NEAR_CHANCE_MEANING,
+            benchmarks=benchmark_rows({row.key: row.benchmarks for row in rows}),
+            no_signal=NO_SIGNAL_MEANING,
             columns=[row.key for row in rows],
         )
     )
     write_text(path, page)
 
 
-def _part_labels(points: list[dict[str, Any]]) -> None:
-    """Say how far down, in percent of the picture, a label moves to stand free of those above."""
+def _separate_labels(points: list[dict[str, Any]]) -> None:
+    """Move labels down so that none overlaps those above; ``down`` is in percent of the chart."""
     placed: list[dict[str, Any]] = []
     for point in sorted(points, key=lambda point: -point["y"]):
         height = point["y"]
@@ -151,28 +188,32 @@ def _part_labels(points: list[dict[str, Any]]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a method stands in the picture; under the guard it has a second place."""
+class _Point:
+    """A method in the chart; with a guard it has a second point."""
 
     key: str
     gain: Spread
     retention: Spread
 
 
-def _places(rows: Sequence[Row]) -> list[_Place]:
+def _points(rows: Sequence[MethodRow]) -> list[_Point]:
     return [
-        _Place(row.key + said, row.spreads[f"gain{suffix}"], row.spreads[f"retention{suffix}"])
+        _Point(row.key + said, row.spreads[f"gain{suffix}"], row.spreads[f"retention{suffix}"])
         for row in rows
         for suffix, said in (("", ""), (", guarded", " (guarded)"))
         if f"gain{suffix}" in row.spreads
     ]
 
 
-def _pareto(places: Sequence[_Place]) -> set[str]:
-    """Return those that no other beats in gain and retention at once."""
+def _pareto(candidates: Sequence[_Point]) -> set[str]:
+    """Return the keys of the points that no other beats in both gain and retention."""
 
-    def beats(a: _Place, b: _Place) -> bool:
+    def beats(a: _Point, b: _Point) -> bool:
         pairs = [(a.gain.mean, b.gain.mean), (a.retention.mean, b.retention.mean)]
         return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
 
-    return {place.key for place in places if not any(beats(other, place) for other in places)}
+    return {
+        candidate.key
+        for candidate in candidates
+        if not any(beats(other, candidate) for other in candidates)
+    }

@@ -1,17 +1,30 @@
-"""A stage's log, of any length, thinned to as many points as a chart can show."""
+"""The curves of a stage, read from its log and averaged down to the points of a chart."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from langraft.core.errors import ArtifactError
+from pydantic import Field
+
+from langraft.core.files import read_json_lines
+
+_ADVICE = "Delete its folder and run the recipe again; other finished steps are kept."
 
 Points = list[tuple[float, float]]  # tokens of the stage so far, value
+
+
+@dataclass(frozen=True, slots=True)
+class _LogRecord:
+    """What the curves need of a line of the log; ``heldout`` was measured at some steps only."""
+
+    tokens: Annotated[int, Field(ge=0)]
+    loss_by_language: dict[str, float]
+    expert_0: dict[str, float]
+    heldout: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +43,12 @@ class StageCurves:
 
 
 def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
-    """Average a stage's log within equal stretches of tokens, one line in memory at a time.
+    """Average a stage's log over equal intervals of tokens, one line in memory at a time.
 
     Args:
         path: ``log.jsonl``.
-        num_tokens: Of the whole stage.
-        num_points: Most points to return a language.
+        num_tokens: Length of the whole stage.
+        num_points: Most points of a language.
 
     Raises:
         ArtifactError: when the log is missing or damaged.
@@ -44,26 +57,14 @@ def read_curves(path: Path, num_tokens: int, num_points: int) -> StageCurves:
         key: defaultdict(lambda: [0.0, 0.0, 0.0])
         for key in ("loss_by_language", "expert_0", "heldout")
     }
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                record: dict[str, Any] = json.loads(line)
-                tokens = record["tokens"]
-                place = min(num_points - 1, int(num_points * tokens / (num_tokens + 1)))
-                record.setdefault("heldout", {})  # measured at some steps only
-                for key, bins in sums.items():
-                    for code, value in record[key].items():
-                        bin_ = bins[code, place]
-                        bin_[0] += 1
-                        bin_[1] += tokens
-                        bin_[2] += value
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} does not exist. Run the stage again.") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ArtifactError(
-            f"{path} is damaged ({type(error).__name__}: {error}). Delete its folder and run the "
-            "recipe again; other finished steps are kept."
-        ) from None
+    for record in read_json_lines(path, _LogRecord, advice=_ADVICE):
+        place = min(num_points - 1, int(num_points * record.tokens / (num_tokens + 1)))
+        for key, bins in sums.items():
+            for code, value in getattr(record, key).items():
+                bin_ = bins[code, place]
+                bin_[0] += 1
+                bin_[1] += record.tokens
+                bin_[2] += value
     return StageCurves(
         loss=_points(sums["loss_by_language"]),
         expert_0=_points(sums["expert_0"]),

@@ -1,4 +1,4 @@
-"""What a run left, read from its folder: the one place of the report that touches files."""
+"""Read the results of a run from its folder; the rest of the report reads only the logs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ from typing import Any
 
 import yaml
 
-from langraft.core.artifacts import Manifest, read_json, read_manifest
+from langraft.core.artifacts import Manifest, read_manifest
 from langraft.core.errors import ArtifactError
-from langraft.core.recipe import Languages
+from langraft.core.files import read_json
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.recipe import merge_key
+from langraft.evaluate.benchmarks.task_means import SuiteMean, TaskMean
+from langraft.evaluate.benchmarks.task_scores import NotRun, TaskPair
 from langraft.evaluate.evaluation import Evaluation
-from langraft.evaluate.scorecard import Guarded, LanguageScore, Parameters, Scorecard
-from langraft.evaluate.task_score import NotRun, TaskMean, TaskPair
+from langraft.evaluate.scorecard import (
+    Guarded,
+    LanguageScore,
+    Parameters,
+    Scorecard,
+    TextScore,
+)
 from langraft.train.log import LOG
 from langraft.train.spikes import Spike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
-    """One stage of one method: what was asked, what was done, what the model then scored.
+    """One stage of one method: its settings, its training, and the evaluation after it.
 
-    ``shares`` are those of each stream at the start and at the end.
+    ``shares`` has the share of each stream at the start and at the end.
     """
 
     name: str
@@ -44,19 +53,20 @@ class StageRecord:
     log: Path
     evaluation: Evaluation
 
-    @property
-    def is_all_trained(self) -> bool:
-        """Whether nothing was frozen."""
-        return self.trains == ("everything",)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodRecord:
-    """One method: the recipe's own or a baseline."""
+    """One method: the recipe's own, a baseline, or one of these merged with its base.
+
+    Attributes:
+        stages: Empty for a merge, which is not trained.
+        evaluation: Of the final model.
+    """
 
     name: str
     scorecard: Scorecard
     stages: tuple[StageRecord, ...]
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +86,7 @@ class CorpusCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRecord:
-    """The folder that leaves the machine."""
+    """The exported folder."""
 
     architecture: str
     experts: int
@@ -90,13 +100,13 @@ class RunRecord:
     """A finished run.
 
     Attributes:
-        base_label: The base in words, without a path of this machine.
+        base_label: The base in words, without local paths.
         base_hub_name: Its name on the hub; None for a local folder or a base trained here.
-        methods: The recipe's own first.
+        methods: The recipe's own first, merges last.
         corpus: Counts by language.
         export: None when the recipe asks for none.
         seconds: Wall time by step, in the order of the run.
-        versions: Of Python and packages; several where steps ran under different ones.
+        versions: Versions of Python and packages; several if steps ran with different ones.
     """
 
     name: str
@@ -120,47 +130,29 @@ def gather(folder: Path) -> RunRecord:
         ArtifactError: when a file is missing, damaged or not what this version writes.
     """
     text, recipe = _read_recipe(folder / "recipe.yaml")
-    with _shaped(folder / "recipe.yaml"):
+    with _checked(folder / "recipe.yaml"):
         languages = Languages.model_validate(recipe["languages"])
-        own = _key(recipe["method"])
-        stages_of = {own: [str(stage["name"]) for stage in recipe["stages"]]}
-        for baseline in recipe["baselines"]:
-            named = [str(stage["name"]) for stage in baseline.get("stages", ())]
-            stages_of[_key(baseline)] = named or stages_of[own]
+        stages_of, merges_of = _stages_by_method(recipe), _merges_by_method(recipe)
         name, seed, base = str(recipe["name"]), int(recipe["seed"]), recipe["base"]
         has_export = recipe["export"]["format"] != "none"
-    steps: dict[str, Manifest] = {}
-
-    def manifest(step: str) -> Manifest:
-        with _shaped(folder / step / "manifest.json"):
-            steps[step] = read_manifest(folder / step)
-        return steps[step]
-
-    manifest("tokenizer")
-    corpus = manifest("corpus")
-    base_manifest = manifest("base")
-    manifest("evaluate-base")
-    compared = read_json(folder / "comparison.json")
-    methods: list[MethodRecord] = []
-    export_record = None
-    for method, stages in stages_of.items():
-        at = "" if method == own else f"baselines/{method}/"
-        with _shaped(folder / "comparison.json"):
-            scorecard = _scorecard(compared["methods"][method])
-        records: list[StageRecord] = []
+    steps = ["tokenizer", "corpus", "base", "evaluate-base"]
+    for method, (at, stages) in stages_of.items():
         for stage in stages:
-            trained = manifest(f"{at}train-{stage}")
-            manifest(f"{at}evaluate-{stage}")
-            records.append(_stage(folder / at, stage, trained))
-        methods.append(MethodRecord(name=method, scorecard=scorecard, stages=tuple(records)))
-        manifest(f"{at}graft")
-        if method == own and has_export:
-            with _shaped(folder / "export" / "manifest.json"):
-                export_record = _pick(ExportRecord, manifest("export").counts)
-    with _shaped(folder / "base" / "manifest.json"):
-        label, hub_name = _base(base, str(base_manifest.counts["path"]))
-    with _shaped(folder / "corpus" / "manifest.json"):
-        counts = {code: _pick(CorpusCounts, corpus.counts[code]) for code in languages.all}
+            steps += [f"{at}train-{stage}", f"{at}evaluate-{stage}"]
+        steps += [f"{at}graft", *(f"{at}{merge}" for merge in merges_of[method].values())]
+        steps += ["export"] * (has_export and not at)
+    manifests = {step: _manifest(folder, step) for step in steps}
+    compared = read_json(folder / "comparison.json", dict[str, Any])
+    with _checked(folder / "comparison.json"):
+        merges = [key for of_method in merges_of.values() for key in of_method]
+        scorecards = {key: _scorecard(compared["methods"][key]) for key in (*stages_of, *merges)}
+    with _checked(folder / "export" / "manifest.json"):
+        export = _pick(ExportRecord, manifests["export"].counts) if has_export else None
+    with _checked(folder / "base" / "manifest.json"):
+        label, hub_name = _base(base, str(manifests["base"].counts["path"]))
+    with _checked(folder / "corpus" / "manifest.json"):
+        corpus = manifests["corpus"].counts
+        counts = {code: _pick(CorpusCounts, corpus[code]) for code in languages.all}
     return RunRecord(
         name=name,
         seed=seed,
@@ -169,17 +161,59 @@ def gather(folder: Path) -> RunRecord:
         base_label=label,
         base_hub_name=hub_name,
         before=_evaluation(folder / "evaluate-base", languages.all),
-        methods=tuple(methods),
+        methods=(
+            *(
+                _trained(folder / at, scorecards[method], stages, manifests, at)
+                for method, (at, stages) in stages_of.items()
+            ),
+            *(
+                MethodRecord(
+                    name=key,
+                    scorecard=scorecards[key],
+                    stages=(),
+                    evaluation=_evaluation(folder / stages_of[method][0] / step, languages.all),
+                )
+                for method, of_method in merges_of.items()
+                for key, step in of_method.items()
+            ),
+        ),
         corpus=counts,
-        export=export_record,
-        seconds={step: found.seconds for step, found in steps.items()},
-        versions=_versions(list(steps.values())),
+        export=export,
+        seconds={step: found.seconds for step, found in manifests.items()},
+        versions=_versions(list(manifests.values())),
     )
 
 
+def _stages_by_method(recipe: Any) -> dict[str, tuple[str, list[str]]]:
+    """Return by method, the recipe's own first, where its steps are and the names of its stages."""
+    own = [str(stage["name"]) for stage in recipe["stages"]]
+    found = {_key(recipe["method"]): ("", own)}
+    for baseline in recipe["baselines"]:
+        key = _key(baseline)
+        names = [str(stage["name"]) for stage in baseline.get("stages", ())]
+        found[key] = (f"baselines/{key}/", names or own)
+    return found
+
+
+def _merges_by_method(recipe: Any) -> dict[str, dict[str, str]]:
+    """Return, by method, the keys of its merges with the base, and their steps."""
+    return {
+        _key(method): {
+            merge_key(_key(method), float(weight)): f"merge-{float(weight):g}"
+            for weight in method.get("merges", ())
+        }
+        for method in (recipe["method"], *recipe["baselines"])
+    }
+
+
+def _manifest(folder: Path, step: str) -> Manifest:
+    with _checked(folder / step / "manifest.json"):
+        return read_manifest(folder / step)
+
+
 @contextlib.contextmanager
-def _shaped(path: Path) -> Generator[None]:
-    """Turn the surprises of a file's shape into one clear message."""
+def _checked(path: Path) -> Generator[None]:
+    """Raise one clear error for whatever a file lacks or has of the wrong kind."""
     try:
         yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -206,7 +240,7 @@ def _key(method: dict[str, Any]) -> str:
 
 
 def _pick(record: Any, found: dict[str, Any]) -> Any:
-    """Build a record from the keys it knows."""
+    """Build a record from the keys that are its fields."""
     return record(**{field.name: found[field.name] for field in fields(record)})
 
 
@@ -215,29 +249,51 @@ def _scorecard(found: dict[str, Any]) -> Scorecard:
     nested: dict[str, Any] = {
         "bits_per_byte": scores,
         "parameters": Parameters(**found["parameters"]),
-        "guarded": Guarded(**found["guarded"]) if found["guarded"] else None,
+        "guarded": _guarded(found["guarded"]) if found["guarded"] else None,
+        "texts": _texts(found),
         "answers": {
             code: LanguageScore(**score) for code, score in found.get("answers", {}).items()
         },
         "tasks": _by_suite(TaskPair, found.get("tasks", {})),
         "task_means": _by_suite(TaskMean, found.get("task_means", {})),
+        "suite_means": _by_suite(SuiteMean, found.get("suite_means", {})),
         "not_run": _by_suite(NotRun, found.get("not_run", {})),
     }
     return Scorecard(**{**found, **nested})
+
+
+def _guarded(found: dict[str, Any]) -> Guarded:
+    keys: dict[str, Any] = {**found, "texts": _texts(found)}
+    return Guarded(**keys)
+
+
+def _texts(found: dict[str, Any]) -> dict[str, TextScore]:
+    texts: dict[str, TextScore] = {}
+    for name, text in found.get("texts", {}).items():
+        scores = {code: LanguageScore(**score) for code, score in text["bits_per_byte"].items()}
+        keys: dict[str, Any] = {**text, "bits_per_byte": scores}
+        texts[name] = TextScore(**keys)
+    return texts
 
 
 def _by_suite(record: Any, found: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]:
     return {suite: [record(**each) for each in of_suite] for suite, of_suite in found.items()}
 
 
+def _trained(
+    folder: Path, card: Scorecard, stages: Sequence[str], manifests: dict[str, Manifest], at: str
+) -> MethodRecord:
+    records = tuple(_stage(folder, stage, manifests[f"{at}train-{stage}"]) for stage in stages)
+    return MethodRecord(
+        name=card.method, scorecard=card, stages=records, evaluation=records[-1].evaluation
+    )
+
+
 def _stage(folder: Path, name: str, trained: Manifest) -> StageRecord:
     at = folder / f"train-{name}"
-    with _shaped(at / "manifest.json"):
-        stage, counts, languages = (
-            trained.inputs["stage"],
-            trained.counts,
-            Languages.model_validate(trained.inputs["languages"]),
-        )
+    with _checked(at / "manifest.json"):
+        stage, counts = trained.inputs["stage"], trained.counts
+        languages = Languages.model_validate(trained.inputs["languages"])
         trains: str | list[str] = stage["trains"]
         return StageRecord(
             name=name,
@@ -260,7 +316,7 @@ def _stage(folder: Path, name: str, trained: Manifest) -> StageRecord:
 
 
 def _evaluation(folder: Path, languages: Sequence[str]) -> Evaluation:
-    with _shaped(folder / "evaluation.json"):
+    with _checked(folder / "evaluation.json"):
         found = Evaluation.read(folder)
         missing = [code for code in languages if code not in found.heldout]
         if missing:
@@ -269,7 +325,7 @@ def _evaluation(folder: Path, languages: Sequence[str]) -> Evaluation:
 
 
 def _base(base: Any, path: str) -> tuple[str, str | None]:
-    """Return a base in words and its hub name; a folder's name alone, never its place."""
+    """Return a base in words and its hub name; of a folder only the name, never the path."""
     if not isinstance(base, str):
         return f"a {base['architecture']} model trained in this run", None
     if Path(path) == Path(base).resolve():

@@ -1,20 +1,21 @@
-"""The report: one page that needs nothing else, and the model card."""
+"""The report of a run: one self-contained page, and the model card."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from langraft.core.artifacts import write_text
+from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.curriculum.index import MANY_EPOCHS
-from langraft.evaluate.task_score import TaskPair
+from langraft.evaluate.benchmarks.task_scores import TaskPair
 from langraft.report import summary
 from langraft.report.benchmarks import (
-    NEAR_CHANCE_MEANING,
+    NO_SIGNAL_MEANING,
+    Means,
     benchmark_rows,
     metric_scale,
     not_run_lines,
@@ -23,10 +24,9 @@ from langraft.report.card import model_card
 from langraft.report.charts import (
     HEAT_GAP,
     Axis,
-    HeatMap,
-    Lane,
+    BeforeAfter,
+    ChangeRow,
     Panel,
-    Row,
     Segment,
     heat_map,
     make_axis,
@@ -37,18 +37,19 @@ from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
 from langraft.report.templating import MANY_LANGUAGES, template_environment
 
-_CURVE_POINTS = 120  # a method and language, over all stages
+_CURVE_POINTS = 120  # of a method and language, over all stages
+_SHARE_AXIS = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
 _PROBE_AXIS = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0))
 
 
 def write_report(run_folder: Path, folder: Path) -> dict[str, Any]:
-    """Write ``report.html`` at the top of the run and the model card.
+    """Write ``report.html`` into the run folder, and the model card.
 
     The card goes into the report's folder and, as ``README.md``, into the export.
 
     Args:
-        run_folder: Of a finished run; nothing else is read.
-        folder: Of the report step.
+        run_folder: Folder of a finished run; nothing else is read.
+        folder: Folder of the report step.
 
     Raises:
         ArtifactError: when a file of the run is missing, damaged or cannot be written.
@@ -70,14 +71,21 @@ def write_report(run_folder: Path, folder: Path) -> dict[str, Any]:
 
 
 def view(run: RunRecord) -> dict[str, Any]:
-    """Return what the page's template draws from."""
+    """Return the variables of the page's template."""
     stages = segments([(stage.name, stage.tokens) for stage in run.methods[0].stages])
-    curves = [_curves(method, stages) for method in run.methods]
+    trained = [method for method in run.methods if method.stages]  # merges come after them
+    curves = [_curves(method, stages) for method in trained]
+    codes = run.languages.all
     after = run.methods[0].stages[-1].evaluation
+    routing = {code: after.heldout[code].routing for code in codes if after.heldout[code].routing}
+    shares = [share for layers in routing.values() for layer in layers for share in layer]
+    highest = max(shares, default=1.0)
+    is_watched = any(of_stage.heldout for by_stage in curves for of_stage in by_stage)
     probes = _probes(run)
     return {
         "run": run,
         "own": run.methods[0],
+        "trained": trained,
         "roles": _roles(run),
         "is_folded": len(run.languages.all) > MANY_LANGUAGES,
         "many_languages": MANY_LANGUAGES,
@@ -87,22 +95,25 @@ def view(run: RunRecord) -> dict[str, Any]:
         "tradeoff": summary.tradeoff(run),
         "stage_cards": [
             [summary.stage_card(run, method, stage) for stage in method.stages]
+            or [method.scorecard]
             for method in run.methods
         ],
         "change": _change(run),
         "segments": stages,
-        "loss_panels": _loss_panels(run, stages, curves),
-        "heldout_panels": _heldout_panels(run, stages, curves),
-        "expert_0_panels": _expert_0_panels(run, stages, curves[0]),
-        "heat_maps": _heat_maps(run),
-        "highest_share": _highest_share(run),
+        "loss_panels": _panels(codes, stages, [[s.loss for s in of_m] for of_m in curves]),
+        "heldout_panels": _panels(codes, stages, [_heldout_curves(run, of_m) for of_m in curves])
+        if is_watched
+        else [],
+        "expert_0_panels": _panels(codes, stages, [[s.expert_0 for s in curves[0]]], _SHARE_AXIS),
+        "heat_maps": [heat_map(code, layers, highest) for code, layers in routing.items()],
+        "highest_share": highest,
         "heat_gap": HEAT_GAP,
         "probes": probes,
         "probe_axis": _PROBE_AXIS,
         "probe_charts": {suite: _probe_chart(lines) for suite, lines in probes.items()},
-        "benchmarks": benchmark_rows({m.name: [m.scorecard.task_means] for m in run.methods}),
+        "benchmarks": benchmark_rows({m.name: [Means.of(m.scorecard)] for m in run.methods}),
         "columns": [method.name for method in run.methods],
-        "near_chance": NEAR_CHANCE_MEANING,
+        "no_signal": NO_SIGNAL_MEANING,
         "not_run": not_run_lines(run.methods[0].scorecard.not_run),
         "by_language": _by_language(run),
         "after": after,
@@ -112,10 +123,10 @@ def view(run: RunRecord) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Before and after by role, on one scale."""
+    """Bits per byte before and after, by role of the language."""
 
     axis: Axis
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[ChangeRow]]
 
 
 def _roles(run: RunRecord) -> dict[str, Sequence[str]]:
@@ -134,12 +145,12 @@ def _change(run: RunRecord) -> Change:
         axis,
         {
             role: [
-                Row(
+                ChangeRow(
                     code,
                     f"{scores[0][code].before:.2f} \N{RIGHTWARDS ARROW} "
                     f"{scores[0][code].after:.2f}",
                     tuple(
-                        Lane(number, axis.at(score[code].before), axis.at(score[code].after))
+                        BeforeAfter(number, axis.at(score[code].before), axis.at(score[code].after))
                         for number, score in enumerate(scores)
                     ),
                 )
@@ -157,75 +168,52 @@ def _curves(method: MethodRecord, stages: Sequence[Segment]) -> list[StageCurves
     ]
 
 
-def _loss_panels(
-    run: RunRecord, stages: Sequence[Segment], curves: Sequence[Sequence[StageCurves]]
+def _panels(
+    codes: Sequence[str],
+    stages: Sequence[Segment],
+    curves: Sequence[Sequence[Mapping[str, Points]]],
+    axis: Axis | None = None,
 ) -> list[Panel]:
+    """Draw the curves of each language, by method and stage; languages without points are left out.
+
+    Args:
+        codes: Languages, in order.
+        stages: The position of each stage.
+        curves: By method and stage, the points of each language.
+        axis: The vertical scale; by default it fits the values.
+    """
     return [
         panel(
             code,
             stages,
             {
-                number: [of_stage.loss.get(code, []) for of_stage in of_method]
-                for number, of_method in enumerate(curves)
+                number: [by_language.get(code, []) for by_language in by_stage]
+                for number, by_stage in enumerate(curves)
             },
+            axis,
         )
-        for code in run.languages.all
-        if any(code in of_stage.loss for of_method in curves for of_stage in of_method)
+        for code in codes
+        if any(code in by_language for by_stage in curves for by_language in by_stage)
     ]
 
 
-def _heldout_panels(
-    run: RunRecord, stages: Sequence[Segment], curves: Sequence[Sequence[StageCurves]]
-) -> list[Panel]:
-    """Draw bits per byte over the run, from what the base had."""
-    if not any(of_stage.heldout for of_method in curves for of_stage in of_method):
-        return []
-
-    def of_language(code: str, of_method: Sequence[StageCurves]) -> list[Points]:
-        found: list[Points] = []
-        reached = run.before.heldout[code].bits_per_byte
-        for of_stage in of_method:  # each stage begins where the one before it ended
-            points = of_stage.heldout.get(code, [])
-            found.append([(0.0, reached), *points])
-            reached = points[-1][1] if points else reached
-        return found
-
-    return [
-        panel(code, stages, {n: of_language(code, found) for n, found in enumerate(curves)})
-        for code in run.languages.all
-    ]
-
-
-def _expert_0_panels(
-    run: RunRecord, stages: Sequence[Segment], curves: Sequence[StageCurves]
-) -> list[Panel]:
-    axis = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
-    return [
-        panel(code, stages, {0: [of_stage.expert_0.get(code, []) for of_stage in curves]}, axis)
-        for code in run.languages.all
-        if any(code in of_stage.expert_0 for of_stage in curves)
-    ]
-
-
-def _highest_share(run: RunRecord) -> float:
-    heldout = run.methods[0].stages[-1].evaluation.heldout
-    shares = [v for code in run.languages.all for row in heldout[code].routing for v in row]
-    return max(shares, default=1.0)
-
-
-def _heat_maps(run: RunRecord) -> list[HeatMap]:
-    heldout = run.methods[0].stages[-1].evaluation.heldout
-    highest = _highest_share(run)
-    return [
-        heat_map(code, heldout[code].routing, highest)
-        for code in run.languages.all
-        if heldout[code].routing
-    ]
+def _heldout_curves(run: RunRecord, curves: Sequence[StageCurves]) -> list[dict[str, Points]]:
+    """Return bits per byte by stage and language; each stage begins where the last one ended."""
+    reached = {code: run.before.heldout[code].bits_per_byte for code in run.languages.all}
+    found: list[dict[str, Points]] = []
+    for of_stage in curves:
+        points = {
+            code: [(0.0, reached[code]), *of_stage.heldout.get(code, [])]
+            for code in run.languages.all
+        }
+        reached = {code: of_language[-1][1] for code, of_language in points.items()}
+        found.append(points)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeLine:
-    """One language and group of a suite: what guessing gives, and each method's two accuracies."""
+    """Accuracy of one language in one group of probes: by chance, before, and after each method."""
 
     code: str
     group: str
@@ -256,7 +244,7 @@ def _probes(run: RunRecord) -> dict[str, list[ProbeLine]]:
 
 @dataclass(frozen=True, slots=True)
 class TaskLine:
-    """One benchmark in one language: the own method's pair, and its scale for showing."""
+    """The scores of the recipe's method in one benchmark and language, with their display scale."""
 
     pair: TaskPair
     language: str
@@ -273,22 +261,22 @@ def _by_language(run: RunRecord) -> dict[str, list[TaskLine]]:
     }
 
 
-def _probe_chart(lines: Sequence[ProbeLine]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
+def _probe_chart(lines: Sequence[ProbeLine]) -> dict[str, list[ChangeRow]]:
+    groups: dict[str, list[ChangeRow]] = {}
     for line in lines:
         before = _PROBE_AXIS.at(100 * line.before)
-        lanes = (
-            Lane(number, before, _PROBE_AXIS.at(100 * share))
+        methods = (
+            BeforeAfter(number, before, _PROBE_AXIS.at(100 * share))
             for number, share in enumerate(line.after)
         )
         note = f"{100 * line.before:.0f}% \N{RIGHTWARDS ARROW} {100 * line.after[0]:.0f}%"
-        row = Row(line.code, note, tuple(lanes), _PROBE_AXIS.at(100 * line.chance))
+        row = ChangeRow(line.code, note, tuple(methods), _PROBE_AXIS.at(100 * line.chance))
         groups.setdefault(line.group, []).append(row)
     return groups
 
 
 def _epochs_beyond(method: MethodRecord) -> list[tuple[str, float]]:
-    """Return the streams whose text was seen too often over all stages, the worst first."""
+    """Return the streams that were repeated too often over all stages, the worst first."""
     times = Counter[str]()
     for stage in method.stages:
         times.update(stage.epochs)

@@ -1,14 +1,14 @@
-"""What a run comes to: the verdict in words, its measures, gain against retention."""
+"""The results of a run in short: a verdict in words, measures, and gain against retention."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from langraft.core.language import language_name
 from langraft.evaluate.scorecard import Cost, Guarded, Scorecard, compare
-from langraft.report.charts import Axis, make_axis
+from langraft.report.charts import Axis, tradeoff_axes
 from langraft.report.gather import MethodRecord, RunRecord, StageRecord
 from langraft.report.wording import bits, listing, percent
 
@@ -26,7 +26,7 @@ class Measure:
 
 
 def verdict(run: RunRecord) -> str:
-    """Say in a sentence or two what was gained, what was lost, and how baselines did."""
+    """Return a few sentences on what was gained and lost, and how baselines did."""
     own = run.methods[0].scorecard
     new = [own.bits_per_byte[code] for code in run.languages.new]
     before, after = fmean(s.before for s in new), fmean(s.after for s in new)
@@ -40,8 +40,9 @@ def verdict(run: RunRecord) -> str:
     for method in run.methods[1:]:
         card = method.scorecard
         verb = "lowered" if card.gain >= 0 else "raised"
+        kind = "baseline" if method.stages else "merge"
         text += (
-            f" The baseline {method.name} {verb} it by {bits(abs(card.gain))} and kept "
+            f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and kept "
             f"{percent(card.retention)}."
         )
     return text
@@ -51,71 +52,116 @@ def _names(codes: tuple[str, ...]) -> str:
     return listing([language_name(code) for code in codes])
 
 
-def measures(run: RunRecord) -> list[Measure]:
-    """Return gain, retention, forgetting, transfer, and what was measured beyond these."""
-    cards = [method.scorecard for method in run.methods]
-    new, original = _names(run.languages.new), _names(run.languages.original)
-    transfer = _names(run.languages.transfer) or "no language"
-    always = [
-        _measure(
-            "Gain",
-            "bits per byte",
-            f"How much better the model predicts new languages ({new}) than its base did.",
-            "Higher is better; 0 means nothing learned.",
-            [card.gain for card in cards],
-        ),
-        _measure(
-            "Retention",
-            "of the base",
-            f"How much of the base's skill in original languages ({original}) is left.",
-            "Higher is better; 100% means nothing lost.",
-            [card.retention for card in cards],
-        ),
-        _measure(
-            "Forgetting",
-            "bits per byte",
-            f"How much worse the model predicts original languages ({original}) than its base did.",
-            "Lower is better; 0 means nothing lost.",
-            [card.forgetting for card in cards],
-            is_low_good=True,
-        ),
-        _measure(
-            "Transfer",
-            "bits per byte",
-            f"Gain on languages that no stage trained on ({transfer}).",
-            "Higher is better; below 0 the model got worse at them.",
-            [card.transfer for card in cards],
-        ),
-    ]
-    mixed = _measure(
+@dataclass(frozen=True, slots=True)
+class _MeasureSpec:
+    """A measure before it is read; braces in its texts stand for languages and the worst error."""
+
+    name: str
+    unit: str
+    meaning: str
+    direction: str
+    read: Callable[[Scorecard], float | None]
+    is_low_good: bool = False
+    is_optional: bool = False  # left out when no method has it
+
+
+_MEASURES = (
+    _MeasureSpec(
+        "Gain",
+        "bits per byte",
+        "How much better the model predicts new languages ({new}) than its base did.",
+        "Higher is better; 0 means nothing learned.",
+        lambda card: card.gain,
+    ),
+    _MeasureSpec(
+        "Retention",
+        "of the base",
+        "How much of the base's skill in original languages ({original}) is left.",
+        "Higher is better; 100% means nothing lost.",
+        lambda card: card.retention,
+    ),
+    _MeasureSpec(
+        "Forgetting",
+        "bits per byte",
+        "How much worse the model predicts original languages ({original}) than its base did.",
+        "Lower is better; 0 means nothing lost.",
+        lambda card: card.forgetting,
+        is_low_good=True,
+    ),
+    _MeasureSpec(
+        "Transfer",
+        "bits per byte",
+        "Gain on languages that no stage trained on ({transfer}).",
+        "Higher is better; below 0 the model got worse at them.",
+        lambda card: card.transfer,
+    ),
+    _MeasureSpec(
         "Mixed text",
         "bits per byte",
-        f"Gain on documents that change between an original and a new language ({new}).",
+        "Gain on documents that change between an original and a new language ({new}).",
         "Higher is better; below 0 the model got worse at them.",
-        [card.mixed for card in cards],
+        lambda card: card.mixed,
+        is_optional=True,
+    ),
+    _MeasureSpec(
+        "Gain, guarded",
+        "bits per byte",
+        "Gain with the base answering every text identified as an original language.",
+        "Less than the gain by what is taken for original and is not.",
+        lambda card: card.guarded and card.guarded.gain,
+        is_optional=True,
+    ),
+    _MeasureSpec(
+        "Retention, guarded",
+        "of the base",
+        "Retention with the base answering every text identified as an original language.",
+        "100% but for misidentified text ({error}).",
+        lambda card: card.guarded and card.guarded.retention,
+        is_optional=True,
+    ),
+)
+
+
+def _text_measure(name: str) -> _MeasureSpec:
+    def read(card: Scorecard) -> float | None:
+        return card.texts[name].retention if name in card.texts else None
+
+    return _MeasureSpec(
+        f"Retention, {name}",
+        "of the base",
+        f"The same on the text {name}, which no stage trained on.",
+        "Where it resembles no replayed text, it shows what was kept rather than learned anew.",
+        read,
+        is_optional=True,
     )
-    guards = [card.guarded for card in cards]
-    under_guard = [
-        _measure(
-            "Gain, guarded",
-            "bits per byte",
-            "Gain with the base answering every text identified as an original language.",
-            "Less than the gain by what is taken for original and is not.",
-            [guard and guard.gain for guard in guards],
-        ),
-        _measure(
-            "Retention, guarded",
-            "of the base",
-            "Retention with the base answering every text identified as an original language.",
-            f"100% but for misidentified text ({_worst_error(guards)}).",
-            [guard and guard.retention for guard in guards],
-        ),
-    ]
-    return [*always, *(m for m in (mixed, *under_guard) if any(v is not None for v in m.values))]
+
+
+def measures(run: RunRecord) -> list[Measure]:
+    """Return gain, retention, forgetting and transfer of each method, and the optional measures."""
+    cards = [method.scorecard for method in run.methods]
+    words = {
+        "new": _names(run.languages.new),
+        "original": _names(run.languages.original),
+        "transfer": _names(run.languages.transfer) or "no language",
+        "error": _worst_error([card.guarded for card in cards]),
+    }
+    found: list[Measure] = []
+    texts = dict.fromkeys(name for card in cards for name in card.texts)
+    place = 1 + next(n for n, spec in enumerate(_MEASURES) if spec.name == "Retention")
+    for spec in (*_MEASURES[:place], *map(_text_measure, texts), *_MEASURES[place:]):
+        values = tuple(spec.read(card) for card in cards)
+        known = [value for value in values if value is not None]
+        if spec.is_optional and not known:
+            continue
+        has_best = len(set(known)) > 1
+        best = values.index(min(known) if spec.is_low_good else max(known)) if has_best else None
+        meaning, direction = spec.meaning.format(**words), spec.direction.format(**words)
+        found.append(Measure(spec.name, spec.unit, meaning, direction, values, best))
+    return found
 
 
 def _worst_error(guards: Sequence[Guarded | None]) -> str:
-    """Say where identification erred most: prompts of one length in one language."""
+    """Return where identification erred most: the language and prompt length, in words."""
     errors = [
         (share, code, length)
         for guard in guards
@@ -127,22 +173,6 @@ def _worst_error(guards: Sequence[Guarded | None]) -> str:
     if not share:
         return "none was"
     return f"at worst {share:.1%} of {language_name(code)} prompts of {length} characters"
-
-
-def _measure(
-    name: str,
-    unit: str,
-    meaning: str,
-    direction: str,
-    values: list[float | None],
-    *,
-    is_low_good: bool = False,
-) -> Measure:
-    known = [value for value in values if value is not None]
-    best = None
-    if len(known) > 1 and len(set(known)) > 1:
-        best = values.index(min(known) if is_low_good else max(known))
-    return Measure(name, unit, meaning, direction, tuple(values), best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +199,7 @@ class Tradeoff:
 
     @property
     def paths(self) -> list[tuple[int, str]]:
-        """Return each method's way as an SVG path."""
+        """Return each method's path from the base through its stages, for SVG."""
         of_method: dict[int, list[str]] = {}
         for stop in self.stops:
             points = of_method.setdefault(stop.method, [f"{self.base_x} {100 - self.base_y}"])
@@ -178,7 +208,7 @@ class Tradeoff:
 
 
 def stage_card(run: RunRecord, method: MethodRecord, stage: StageRecord) -> Scorecard:
-    """Return the scorecard as it stood after a stage; its cost is that of the whole method."""
+    """Return the scorecard after a stage; its cost is that of the whole method."""
     if stage is method.stages[-1]:
         return method.scorecard
     final = method.scorecard
@@ -198,14 +228,20 @@ def stage_card(run: RunRecord, method: MethodRecord, stage: StageRecord) -> Scor
 
 
 def tradeoff(run: RunRecord) -> Tradeoff:
-    """Place every method after every stage."""
+    """Return the point of every method after every stage; a merge has one."""
     cards = [
         (number, stage.name, stage is method.stages[-1], stage_card(run, method, stage))
         for number, method in enumerate(run.methods)
         for stage in method.stages
     ]
-    x_axis = make_axis([100.0, *(100 * card.retention for *_, card in cards)], 4)
-    y_axis = make_axis([0.0, *(card.gain for *_, card in cards)], 4)
+    cards += [
+        (number, "merging", True, method.scorecard)
+        for number, method in enumerate(run.methods)
+        if not method.stages
+    ]
+    x_axis, y_axis = tradeoff_axes(
+        [card.retention for *_, card in cards], [card.gain for *_, card in cards], 4
+    )
     stops = tuple(
         Stop(number, name, is_last, x_axis.at(100 * card.retention), y_axis.at(card.gain), card)
         for number, name, is_last, card in cards

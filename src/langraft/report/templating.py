@@ -1,4 +1,4 @@
-"""The environment of all templates: strict about names, with our ways of writing numbers."""
+"""The Jinja environment of all templates, with filters that format numbers."""
 
 from __future__ import annotations
 

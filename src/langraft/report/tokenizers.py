@@ -1,20 +1,16 @@
-"""Tokenizers side by side: a table for the terminal and a picture."""
+"""A comparison of tokenizers by language: a table for the terminal and a chart."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from langraft.core.language import language_name
-from langraft.corpus.vocabulary.fertility import Fertility
+from langraft.report.tables import format_table
+from langraft.tokenizers.fertility import Fertility
 
-Measured = Mapping[str, Mapping[str, Fertility]]  # tokenizer, then language
+Measured = Mapping[str, Mapping[str, Fertility]]  # by tokenizer, then by language
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555", "#000000")
 _MARKERS = "osD^vPX*"
@@ -24,30 +20,22 @@ _ROW_INCHES = 0.42
 def tokenizer_table(measured: Measured) -> str:
     """Return a row for each language and tokenizer."""
     has_parity = any(f.parity is not None for found in measured.values() for f in found.values())
-    columns = ["bytes/token", "tokens/word", *(["parity"] if has_parity else []), "part of a char"]
-    table = Table("language", "tokenizer", box=SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(column, justify="right")
-    for code in _languages(measured):
-        shown = language_name(code)
-        for name, found in measured.items():
-            if code not in found:
-                continue
-            fertility = found[code]
-            parity = [] if not has_parity else [_or_dash(fertility.parity)]
-            table.add_row(
-                shown,
-                name,
-                f"{fertility.bytes_per_token:.2f}",
-                f"{fertility.tokens_per_word:.2f}",
-                *parity,
-                f"{fertility.partial_share:.1%}",
-            )
-            shown = ""
-    console = Console(file=io.StringIO(), width=120, no_color=True)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    columns = ["bytes/token", "tokens/word", *["parity"] * has_parity, "part of a char"]
+    rows = [
+        [
+            language_name(code) if number == 0 else "",
+            name,
+            f"{fertility.bytes_per_token:.2f}",
+            f"{fertility.tokens_per_word:.2f}",
+            *["-" if fertility.parity is None else f"{fertility.parity:.2f}"] * has_parity,
+            f"{fertility.partial_share:.1%}",
+        ]
+        for code in _languages(measured)
+        for number, (name, fertility) in enumerate(
+            (name, found[code]) for name, found in measured.items() if code in found
+        )
+    ]
+    return format_table(["language", "tokenizer", *columns], rows, numeric=columns)
 
 
 def draw_tokenizers(measured: Measured, path: Path, *, reference: str | None = None) -> None:
@@ -90,23 +78,22 @@ def draw_tokenizers(measured: Measured, path: Path, *, reference: str | None = N
 
 def _draw_panel(axes: Any, measured: Measured, languages: Sequence[str], figure: str) -> None:
     """Draw one point for each tokenizer and language, and a line from worst to best."""
-    for row, code in enumerate(languages):
-        values = [
-            value
-            for found in measured.values()
-            if code in found and (value := getattr(found[code], figure)) is not None
-        ]
-        if values:
-            axes.plot([min(values), max(values)], [row, row], color="#cccccc", zorder=1)
-    for number, (name, found) in enumerate(measured.items()):
-        points = [
-            (value, row)
+    points = {
+        name: {
+            row: value
             for row, code in enumerate(languages)
             if code in found and (value := getattr(found[code], figure)) is not None
-        ]
+        }
+        for name, found in measured.items()
+    }
+    for row in range(len(languages)):
+        values = [by_row[row] for by_row in points.values() if row in by_row]
+        if values:
+            axes.plot([min(values), max(values)], [row, row], color="#cccccc", zorder=1)
+    for number, (name, by_row) in enumerate(points.items()):
         axes.scatter(
-            [value for value, _ in points],
-            [row for _, row in points],
+            list(by_row.values()),
+            list(by_row),
             s=38,
             color=_COLOURS[number % len(_COLOURS)],
             marker=_MARKERS[number % len(_MARKERS)],
@@ -124,7 +111,3 @@ def _draw_panel(axes: Any, measured: Measured, languages: Sequence[str], figure:
 
 def _languages(measured: Measured) -> list[str]:
     return list(dict.fromkeys(code for found in measured.values() for code in found))
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Numbers and lists as a reader wants them; exact values stand beside them in the page."""
+"""Format numbers and lists for readers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def bits(value: float) -> str:
-    """Write bits per byte: three decimals and a true minus sign."""
+    """Format bits per byte: three decimals and a true minus sign."""
     return f"{value:.3f}".replace("-", _MINUS)
 
 
 def signed(value: float) -> str:
-    """Write a change with its sign."""
+    """Format a change with its sign."""
     return f"{value:+.3f}".replace("-", _MINUS)
 
 
 def percent(share: float) -> str:
-    """Write a share: 0.9913 is 99.1%."""
+    """Format a share: 0.9913 is 99.1%."""
     return f"{100 * share:.1f}%".replace("-", _MINUS)
 
 
 def share_range(shares: tuple[float, float]) -> str:
-    """Write the share of a stream at the start and the end of a stage: 24%, or 30% -> 60%."""
+    """Format the share of a stream at the start and the end of a stage: 24%, or 30% -> 60%."""
     first, last = (f"{100 * s:.0f}%" if s >= 0.0995 else f"{100 * s:.2g}%" for s in shares)
     return first if first == last else f"{first} \N{RIGHTWARDS ARROW} {last}"
 
 
 def count(number: float) -> str:
-    """Write a count: whole below a million, then with M, B or T as recipes do."""
+    """Format a count: whole below a million, then with M, B or T as recipes do."""
     for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if number >= limit:
             return f"{number / limit:.2f} {unit}"
@@ -40,7 +40,7 @@ def count(number: float) -> str:
 
 
 def scientific(number: float) -> str:
-    """Write 94096588800 as 9.41 x 10 to the 10th; zeros at the end are left out."""
+    """Format 94096588800 as 9.41 x 10 to the 10th; zeros at the end are left out."""
     if not number:
         return "0"
     mantissa, exponent = f"{number:.2e}".split("e")
@@ -49,7 +49,7 @@ def scientific(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time in its two largest units."""
+    """Format a time in its two largest units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -73,15 +73,24 @@ def listing(words: Sequence[str], most: int = 6) -> str:
 
 
 def language_tag(code: str) -> str:
-    """Write a language code as HTML's lang attribute wants it."""
+    """Format a language code for HTML's lang attribute."""
     return code.replace("_", "-")
 
 
 def one_line(text: str) -> str:
-    """Show line breaks as a sign instead of breaking; many in a row as a number of them."""
+    """Replace line breaks by a sign; four and more in a row by a sign and their number."""
 
     def sign(breaks: re.Match[str]) -> str:
         many = len(breaks[0])
         return _BREAK * many if many < 4 else f"{_BREAK}\N{MULTIPLICATION SIGN}{many}"
 
     return re.sub(r"\n+", sign, text)
+
+
+def short_count(number: float) -> str:
+    """Format a count in four digits and a unit: 12.3M."""
+    for unit in ("", "k", "M", "B"):
+        if number < 1000:
+            return f"{number:.4g}{unit}"
+        number /= 1000
+    return f"{number:.4g}T"

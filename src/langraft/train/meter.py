@@ -1,4 +1,4 @@
-"""What a step adds up, by language: losses, side losses, and what went to expert 0.
+"""Sums of a step by language: losses, side losses, and the share of expert 0.
 
 Shape suffixes: T = tokens of a micro-batch.
 """
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from langraft.curriculum.loader import IGNORED
-from langraft.graft.router import Routing
-from langraft.train.parallel import Processes
+from langraft.graft.moe.router import Routing
+from langraft.train.processes.group import Processes
 
 
 class StepMeter:
@@ -24,6 +24,8 @@ class StepMeter:
         self._labels = self._zeros.clone()
         self._expert_0 = self._zeros.clone()
         self._routed = self._zeros.clone()
+        self._divergence = self._zeros.clone()
+        self._retained = self._zeros.clone()
         self._side_losses: dict[str, Tensor] = {}
 
     def add_side_loss(self, name: str, value: Tensor, num_micro: int) -> None:
@@ -35,10 +37,17 @@ class StepMeter:
         self._nats.index_add_(0, languages_T, nats_T.double())
         self._labels.index_add_(0, languages_T, (labels_T != IGNORED).double())
 
+    def add_divergence(
+        self, divergence_T: Tensor, is_retained_T: Tensor, languages_T: Tensor
+    ) -> None:
+        """Add how far a micro-batch's retained tokens are from the base, each (T,)."""
+        self._divergence.index_add_(0, languages_T, divergence_T.double())
+        self._retained.index_add_(0, languages_T, is_retained_T.double())
+
     def add_routing(
         self, routing_by_layer: dict[int, Routing], languages_T: Tensor, is_token_T: Tensor
     ) -> None:
-        """Add what expert 0 got of the tokens of a micro-batch, padding left out."""
+        """Add the share of expert 0 in the routing of a micro-batch, padding left out."""
         for routing in routing_by_layer.values():
             share_T = routing.log_original_T().detach().exp().double()
             self._expert_0.index_add_(0, languages_T, share_T * is_token_T)
@@ -47,10 +56,11 @@ class StepMeter:
     def record(self, processes: Processes, codes: tuple[str, ...]) -> dict[str, Any]:
         """Return the step's part of the log, over all processes and languages."""
         names = list(self._side_losses)
-        sums = torch.stack([self._nats, self._labels, self._expert_0, self._routed])
-        nats, labels, expert_0, routed = processes.sum(sums).tolist()
+        kinds = [self._nats, self._labels, self._expert_0, self._routed]
+        sums = torch.stack([*kinds, self._divergence, self._retained])
+        nats, labels, expert_0, routed, divergence, retained = processes.sum(sums).tolist()
         side = [processes.sum(v) / processes.world_size for v in self._side_losses.values()]
-        return {
+        found: dict[str, Any] = {
             "loss": sum(nats) / max(1.0, sum(labels)),
             "loss_by_language": {
                 c: n / m for c, n, m in zip(codes, nats, labels, strict=True) if m
@@ -58,3 +68,7 @@ class StepMeter:
             "side_losses": {n: float(v) for n, v in zip(names, side, strict=True)},
             "expert_0": {c: n / m for c, n, m in zip(codes, expert_0, routed, strict=True) if m},
         }
+        if any(retained):
+            pairs = zip(codes, divergence, retained, strict=True)
+            found["divergence"] = {c: n / m for c, n, m in pairs if m}
+        return found

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from langraft.core.stage import Stage
-from langraft.core.training import Training
-from langraft.train.quantize import bitsandbytes
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
+from langraft.train.compute.quantize import bitsandbytes
 
 
 def make_optimizer(
@@ -40,6 +40,16 @@ def make_optimizer(
     library = bitsandbytes(f"training.optimizer: {training.optimizer}").optim
     make = library.AdamW8bit if training.optimizer == "adamw_8bit" else library.PagedAdamW8bit
     return make(groups, **options)
+
+
+def set_learning_rate(
+    optimizer: torch.optim.Optimizer, step: int, num_steps: int, stage: Stage
+) -> float:
+    """Give an optimizer the rate of a step (from 0), and return it."""
+    rate = learning_rate(step, num_steps, stage)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def learning_rate(step: int, num_steps: int, stage: Stage) -> float:

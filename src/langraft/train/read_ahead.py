@@ -14,7 +14,7 @@ Read = Callable[[PackedLoader, int], list[Batch]]
 
 
 class ReadAhead:
-    """One thread that is one step ahead, so at most two steps' batches are held.
+    """Reads one step ahead in a thread, so at most two steps' batches are in memory.
 
     What is read depends on the loader and the step alone, never on when. An error in reading is
     raised where its step is asked for. Reading another step, or with another loader, discards what
@@ -25,7 +25,7 @@ class ReadAhead:
     """
 
     def __init__(self, read: Read, num_steps: int) -> None:
-        """Read with ``read`` and never beyond ``num_steps``."""
+        """Read batches with ``read``, for at most ``num_steps`` steps."""
         self.seconds_waited = 0.0
         self._read = read
         self._num_steps = num_steps

@@ -1,15 +1,15 @@
-"""Loss spikes: what is one, and what was left out because of it."""
+"""Loss spikes: how one is detected, and which samples are skipped because of it."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from langraft.core.training import Spikes
+from langraft.core.settings.training import Spikes
 
 _DEVIATION = 1.4826  # median absolute deviation to standard deviation, of normal values
 _LEAST_DEVIATION = 1e-3  # nats a token; below this every wobble of a flat loss would be a spike
@@ -33,6 +33,13 @@ class Spike:
     rewound_to: int
     samples: tuple[int, int]
 
+    def __str__(self) -> str:
+        return (
+            f"Step {self.step}: loss {self.loss:.3f} where {self.expected:.3f} was expected. Back "
+            f"to step {self.rewound_to}; the text in between "
+            f"({self.samples[1] - self.samples[0]} rows) is left out."
+        )
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spike:
         """Read what was written as plain data."""
@@ -40,8 +47,16 @@ class Spike:
         return cls(**known)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchState:
+    """What a checkpoint keeps of a watch: the losses of its window, and the spikes so far."""
+
+    recent: list[float] = field(default_factory=list[float])
+    spikes: list[Spike] = field(default_factory=list[Spike])
+
+
 class SpikeWatch:
-    """Knows the last losses and the spikes so far.
+    """Detects loss spikes by the losses before them, and remembers the spikes so far.
 
     PaLM (arXiv:2204.02311, section 5.1) went back about 100 steps by hand and left out 200 to 500
     batches; here the last checkpoint is gone back to, and what was read since is left out. The
@@ -49,7 +64,7 @@ class SpikeWatch:
     """
 
     def __init__(self, settings: Spikes) -> None:
-        """Expect nothing before the window is full."""
+        """Start with an empty window; before it is full nothing counts as a spike."""
         self.settings = settings
         self.spikes: list[Spike] = []
         self._recent: deque[float] = deque(maxlen=settings.window)
@@ -77,13 +92,13 @@ class SpikeWatch:
         """Remember the loss of a step that was taken."""
         self._recent.append(loss)
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> WatchState:
         """Return what a checkpoint keeps."""
-        return {"recent": list(self._recent), "spikes": [asdict(spike) for spike in self.spikes]}
+        return WatchState(recent=list(self._recent), spikes=list(self.spikes))
 
-    def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Be as at a checkpoint, or new where that kept nothing."""
-        state = state or {"recent": [], "spikes": []}
+    def restore(self, state: WatchState | None) -> None:
+        """Restore the state of a checkpoint, or start anew where it has none."""
+        state = state or WatchState()
         self._recent.clear()
-        self._recent.extend(state["recent"])
-        self.spikes = [Spike.from_json(spike) for spike in state["spikes"]]
+        self._recent.extend(state.recent)
+        self.spikes = list(state.spikes)

@@ -1,8 +1,9 @@
 """The almanac: a small corpus of true and parallel text, made offline from Unicode CLDR.
 
-Read it in the order of its making: ``facts.py`` (what CLDR knows), ``outlines/`` (which document
-says what), ``names.py`` (what CLDR calls things), ``grammar/`` and ``wording/`` (how a language
-says it), ``documents.py`` and ``probes.py`` (what comes out).
+Read the modules in the order in which documents are made: ``facts.py`` (facts of CLDR),
+``outlines/`` (the statements of each document), ``names.py`` (CLDR's names of things), ``wording/``
+and ``grammar/`` (a language's sentences and forms of names), ``sentences.py`` (a statement as a
+sentence), ``documents.py`` and ``probes.py`` (documents and questions).
 """
 
 from langraft.corpus.almanac.documents import documents

@@ -1,4 +1,4 @@
-"""Outlines and wording make parallel documents."""
+"""The almanac's parallel documents, from outlines and wording."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from langraft.corpus.almanac.sentences import sentence, templates
 def documents(language: str) -> Iterator[Document]:
     """Yield the documents of one language, in the same order in every run.
 
-    Documents with the same ``id`` say the same in every language. English has some more: those that
-    state the money and languages of countries about which the other languages keep silent.
+    Documents with the same ``id`` are translations of each other. English has more: only it has
+    documents on the money and languages of some countries (``Country.is_english_only``).
     """
     for outline in outlines():
         if language in outline.languages:

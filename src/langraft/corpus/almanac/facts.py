@@ -1,13 +1,13 @@
-"""What the almanac knows: countries, their money, their languages and their week.
+"""The almanac's facts: countries, their money, languages and week.
 
-Everything is read from CLDR through Babel and is free of any language; ``names.py`` turns it into
-words. A fact that CLDR cannot name in all six languages is left out in all six.
+They are read from CLDR through Babel as codes; ``names.py`` turns codes into words. A fact that
+CLDR cannot name in all six languages is left out in all six.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 
@@ -20,8 +20,8 @@ LANGUAGES = ("en", "el", "hu", "tr", "hi", "sw")
 # Laws and currencies change; the almanac states them as of this day.
 AS_OF = date(2025, 6, 1)
 
-# The 195 or so states, without: places whose status is disputed, those that CLDR names with a dash
-# or a bracket that no sentence survives, and those whose name or money changed after CLDR's text.
+# The 195 or so states, without places whose status is disputed, those that CLDR names with a dash
+# or bracket, which breaks a sentence, and those whose name or money changed after CLDR's text.
 _STATES = """
 AD AE AF AG AL AM AO AR AT AU AZ BA BB BD BE BF BG BH BI BJ BN BO BR BS BT BW BY BZ CA CF CH CI CL
 CM CN CO CR CU CV CY CZ DE DJ DK DM DO DZ EC EE EG ER ES ET FI FJ FM FR GA GB GD GE GH GM GN GQ GR
@@ -76,15 +76,7 @@ def countries() -> dict[str, Country]:
     found = {code: _describe(code) for code in _STATES.split()}
     english_only = set(_choose_english_only(list(found.values())))
     return {
-        code: Country(
-            code=code,
-            currency=country.currency,
-            unit=country.unit,
-            languages=country.languages,
-            first_weekday=country.first_weekday,
-            weekend=country.weekend,
-            is_english_only=code in english_only,
-        )
+        code: replace(country, is_english_only=code in english_only)
         for code, country in found.items()
     }
 
@@ -137,7 +129,7 @@ def _is_named(table: str, key: str) -> bool:
 
 
 def _choose_english_only(all_countries: list[Country]) -> list[str]:
-    """Pick countries whose money, and if possible language, has a name that others share."""
+    """Choose countries whose currency unit, and if possible language, other countries share."""
     currencies = Counter(country.currency for country in all_countries)
     speakers = Counter(code for country in all_countries for code in country.languages)
     by_unit: dict[str, list[Country]] = defaultdict(list)

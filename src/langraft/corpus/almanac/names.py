@@ -1,13 +1,13 @@
-"""What CLDR calls a thing in one language, before any grammar.
+"""CLDR's name of a thing in one language, before inflection.
 
-A thing is a ``Ref``: a kind and a key, both free of language. Kinds and their keys:
+A thing is a ``Ref``: a kind and a key that do not depend on a language. Kinds and their keys:
 
     country   ISO 3166 code           date     ISO date
     currency  ISO 4217 code           number   integer
     unit      ISO 4217 code           percent  integer, 25 for 25 %
     language  language code           money    amount and currency, "12 HUF"
     month     1 to 12                 measure  amount and CLDR unit, "3 length-meter"
-    weekday   0 (Monday) to 6         code     any international code, said as it is
+    weekday   0 (Monday) to 6         code     any international code, unchanged
     quarter   1 to 4
 """
 
@@ -27,7 +27,7 @@ from langraft.corpus.almanac.facts import english_unit
 
 
 class Ref(NamedTuple):
-    """Something a sentence can mention, free of language."""
+    """Something a sentence can mention, as codes of no language."""
 
     kind: str
     key: str
@@ -123,7 +123,7 @@ def _money(key: str, language: str) -> str:
 
 
 def _measure(key: str, language: str) -> str:
-    """Format an amount; CLDR leaves the long form out where the short one is the same."""
+    """Format an amount; CLDR omits the long form when the short one is the same."""
     amount, unit = key.split()
     text = format_unit(int(amount), unit, "long", locale=locale_of(language))
     if unit in text:

@@ -1,8 +1,8 @@
 """Multiple-choice questions about what the almanac's training documents state.
 
 A prompt is the start of a training sentence, up to the answer; the choices are four words of the
-same kind, about equally common in the documents. Nothing but countries with a single currency and a
-single official language is asked about, so that one answer alone is right.
+same kind, about equally frequent in the documents. Questions are only about countries with a single
+currency or official language, so that exactly one answer is right.
 """
 
 from __future__ import annotations
@@ -19,41 +19,33 @@ from langraft.corpus.almanac.sentences import capitalize, fill, templates
 
 _NUM_CHOICES = 4
 
-# The slot at which the first template of each kind of statement is cut into prompt and answer.
-_ANSWERS = {
-    "unit": "{unit}",
-    "language": "{language}",
-    "month_next": "{next}",
-    "month_previous": "{previous}",
-    "weekday_next": "{next}",
-    "weekday_previous": "{previous}",
-}
-
 
 def probes(language: str) -> list[Probe]:
     """Return the questions in one language; the same facts in the same order in every language.
 
     ``stated_in`` names the languages whose training documents state the fact: all of them, or
-    English alone. Facts stated in English alone have answers that the other languages' documents
-    do use, of other countries, so that only the fact has to be carried over and not the word.
+    English alone. The answers of facts stated in English alone also occur in the other languages'
+    documents, of other countries, so that only the fact has to be transferred and not the word.
     """
-    facts = [*_currency_facts(), *_language_facts(), *_calendar_facts()]
-    position_in_group: Counter[str] = Counter()
+    num_in_group: Counter[str] = Counter()
     found: list[Probe] = []
-    for group, statement, slot, wrong, stated_in in facts:
-        position = position_in_group[group]
-        position_in_group[group] += 1
-        answer = statement.values[slot]
-        assert isinstance(answer, Ref)
-        choices = _distinct(statement, slot, [answer, *wrong], language)
-        # The answer walks through the four places, so that no place is worth guessing.
-        place = position % _NUM_CHOICES
-        ordered = [*choices[1 : place + 1], choices[0], *choices[place + 1 :]]
+    for group, statement, slot, wrong, stated_in in (
+        *_currency_facts(),
+        *_language_facts(),
+        *_calendar_facts(),
+    ):
+        template = templates(statement.kind, language)[0]
+        start = template.index("{" + slot)
+        answer_slot = template[start : template.index("}", start) + 1]
+        choices = _choices(statement, slot, wrong, answer_slot, language)
+        position = num_in_group[group] % _NUM_CHOICES  # every position is equally often right
+        num_in_group[group] += 1
+        prompt = fill(statement, template[:start], language).rstrip()
         found.append(
             Probe(
-                prompt=_prompt(statement, language),
-                choices=tuple(ordered),
-                answer=place,
+                prompt=capitalize(prompt, language),
+                choices=(*choices[1 : position + 1], choices[0], *choices[position + 1 :]),
+                answer=position,
                 language=language,
                 group=group,
                 stated_in=stated_in,
@@ -71,7 +63,7 @@ def _stated_in(country: Country) -> tuple[str, ...]:
 
 
 def _currency_facts() -> Iterator[_Fact]:
-    """Ask for the unit of a country's money."""
+    """Yield the facts about the unit of a country's money."""
     having = [c for c in countries().values() if c.currency]
     refs = {c.unit: Ref("unit", c.currency) for c in having}
     told = Counter(c.unit for c in having if not c.is_english_only)
@@ -79,12 +71,12 @@ def _currency_facts() -> Iterator[_Fact]:
         if told[country.unit] or not country.is_english_only:
             answer = Ref("unit", country.currency)
             asked = say("unit", country=Ref("country", country.code), unit=answer)
-            wrong = [refs[unit] for unit in _alike(country.unit, told, country.code)]
+            wrong = [refs[unit] for unit in _wrong_answers(country.unit, told, country.code)]
             yield "currency", asked, "unit", wrong, _stated_in(country)
 
 
 def _language_facts() -> Iterator[_Fact]:
-    """Ask for the official language of the countries that have just one."""
+    """Yield the facts about the official language of countries that have just one."""
     having = [c for c in countries().values() if c.languages]
     told = Counter(code for c in having if not c.is_english_only for code in c.languages)
     for country in having:
@@ -92,28 +84,29 @@ def _language_facts() -> Iterator[_Fact]:
         if len(country.languages) == 1 and (told[code] or not country.is_english_only):
             answer = Ref("language", code)
             asked = say("language", country=Ref("country", country.code), language=answer)
-            wrong = [Ref("language", other) for other in _alike(code, told, country.code)]
+            wrong = [Ref("language", other) for other in _wrong_answers(code, told, country.code)]
             yield "language", asked, "language", wrong, _stated_in(country)
 
 
-def _alike(answer: str, told: Counter[str], *key: str) -> list[str]:
-    """Return wrong answers, the first three of which hide the right one among common words.
+def _wrong_answers(answer: str, told: Counter[str], *key: str) -> list[str]:
+    """Return wrong answers in order of preference; three are shown.
 
-    A model that only knows which words are common should not do well, so most questions have one to
-    three wrong answers that the documents tell of more countries than the right one.
+    A model that only knows which words are frequent should not do well, so in most questions one to
+    three wrong answers belong to more countries in the documents than the right one.
     """
     others = pick_some([word for word in sorted(told) if word != answer], len(told), *key)
     nearest = sorted(others, key=lambda word: abs(math.log(told[word] / max(1, told[answer]))))
-    commoner = [word for word in nearest if told[word] > told[answer]]
+    more_frequent = [word for word in nearest if told[word] > told[answer]]
     rarer = [word for word in nearest if told[word] <= told[answer]]
-    num_commoner = pick((0, 1, 1, 2, 2, 3, 3), *key, "common")
-    first = pick_some(commoner[:6], num_commoner, *key, "commoner")
+    num_frequent = pick((0, 1, 1, 2, 2, 3, 3), *key, "common")
+    first = pick_some(more_frequent[:6], num_frequent, *key, "commoner")
     first += pick_some(rarer[:6], _NUM_CHOICES - 1 - len(first), *key, "rarer")
     first = pick_some(first, len(first), *key, "order")
     return [*first, *(word for word in nearest if word not in first)]
 
 
 def _calendar_facts() -> Iterator[_Fact]:
+    """Yield the facts about the month or weekday before and after each."""
     for unit, first, count in (("month", 1, 12), ("weekday", 0, 7)):
         for slot, step in (("next", 1), ("previous", -1)):
             for this in range(first, first + count):
@@ -128,33 +121,19 @@ def _calendar_facts() -> Iterator[_Fact]:
                 yield unit, asked, slot, [Ref(unit, key) for key in wrong], LANGUAGES
 
 
-def _template(statement: Statement, language: str) -> tuple[str, str]:
-    """Return the first template up to its answer, and the slot of the answer itself."""
-    template = templates(statement.kind, language)[0]
-    bare = _ANSWERS[statement.kind]
-    start = template.index(bare[:-1])
-    return template[:start], template[start : template.index("}", start) + 1]
-
-
-def _prompt(statement: Statement, language: str) -> str:
-    before, _ = _template(statement, language)
-    return capitalize(fill(statement, before, language).rstrip(), language)
-
-
-def _distinct(
-    statement: Statement, slot: str, candidates: Sequence[Ref], language: str
+def _choices(
+    statement: Statement, slot: str, wrong: Sequence[Ref], answer_slot: str, language: str
 ) -> list[str]:
-    """Return the first four candidates that are said differently, each after a blank.
+    """Return the answer and three wrong ones that read differently, each after a space.
 
     Two currencies may share a word in one language and not in another (rial and real in Hindi).
     """
-    _, answer_slot = _template(statement, language)
-    said: list[str] = []
-    for candidate in candidates:
-        filled = Statement(statement.kind, {**statement.values, slot: candidate})
+    found: list[str] = []
+    for value in (statement.values[slot], *wrong):
+        filled = Statement(statement.kind, {**statement.values, slot: value})
         choice = " " + fill(filled, answer_slot, language)
-        if choice not in said:
-            said.append(choice)
-        if len(said) == _NUM_CHOICES:
-            return said
+        if choice not in found:
+            found.append(choice)
+        if len(found) == _NUM_CHOICES:
+            return found
     raise AssertionError(f"fewer than {_NUM_CHOICES} answers to {statement} in {language}")

@@ -1,8 +1,9 @@
-"""A statement and a language make a sentence."""
+"""Turns a statement into a sentence of a language."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from babel.lists import format_list
@@ -15,9 +16,9 @@ from langraft.corpus.almanac.wording import wording
 _SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
 
 
-def templates(kind: str, language: str) -> tuple[str, ...]:
-    """Return the ways in which a language says one kind of statement."""
-    return getattr(wording(language), kind)
+def templates(kind: str, language: str) -> Sequence[str]:
+    """Return a language's templates for one kind of statement."""
+    return wording(language)[kind]
 
 
 def sentence(statement: Statement, template: str, language: str) -> str:
@@ -39,7 +40,7 @@ def fill(statement: Statement, template: str, language: str) -> str:
 
 
 def render(value: Value, form: str, language: str) -> str:
-    """Say a thing, or a list of things, in one form of a language."""
+    """Return the name of a thing, or a list of names, in one form of a language."""
     if isinstance(value, Ref):
         return _render_one(value, form, language)
     items = [_render_one(ref, form, language) for ref in value]
@@ -47,7 +48,7 @@ def render(value: Value, form: str, language: str) -> str:
 
 
 def capitalize(text: str, language: str) -> str:
-    """Put the first letter in upper case; Turkish i becomes İ."""
+    """Capitalize the first letter; Turkish i becomes İ."""
     first = "İ" if language == "tr" and text[0] == "i" else text[0].upper()
     return first + text[1:]
 

@@ -1,4 +1,4 @@
-"""Engines that do the corpus work, one file each; the file's name is what a recipe calls it."""
+"""Engines that run the corpus step's tasks, one file each; a recipe names them by file."""
 
 from langraft.core.registry import Registry
 from langraft.corpus.engine import AbstractEngine

@@ -1,8 +1,8 @@
 """Workers of a Ray cluster, on one machine or many that share a file system.
 
-Tasks go to Ray as they are. datatrove's own Ray executor runs each task in a process pool inside
-an actor; when the process in the pool is killed, the pool waits for it for ever, so that a worker
-out of memory would hang the run. A Ray task is begun again by Ray itself.
+Tasks are submitted to Ray directly. datatrove's Ray executor runs each task in a process pool in an
+actor; when that process is killed, for example out of memory, the pool waits for it for ever and
+the run hangs. A plain Ray task is retried by Ray itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from langraft.core.errors import CorpusError, MissingExtraError
-from langraft.corpus.engine import MOST_DEATHS, AbstractEngine, Task, gave_up
+from langraft.core.errors import CorpusError
+from langraft.corpus.engine import (
+    MAX_WORKER_DEATHS,
+    AbstractEngine,
+    CorpusTask,
+    worker_deaths_message,
+)
+from langraft.corpus.reading.optional_packages import import_extra
 
 
 class Ray(AbstractEngine):
@@ -28,24 +34,26 @@ class Ray(AbstractEngine):
         "is started on this machine.",
     )
     workers: int = Field(
-        default=0, ge=0, description="CPUs of a cluster that is started here; 0: all cores."
+        default=0,
+        ge=0,
+        le=10**5,
+        description="CPUs of a cluster that is started here; 0: all cores.",
     )
-    cpus: float = Field(default=1, gt=0, description="CPUs that a task asks for.")
-    memory: int | None = Field(default=None, ge=1, description="Bytes that a task asks for.")
+    cpus: float = Field(default=1, gt=0, le=10**4, description="CPUs that a task asks for.")
+    memory: int | None = Field(
+        default=None, ge=1, le=10**15, description="Bytes that a task asks for."
+    )
 
-    def run(self, tasks: Sequence[Task], folder: Path, done: Callable[[int], None]) -> None:
-        """Hand all tasks to Ray, which begins again those whose worker dies."""
+    def run(self, tasks: Sequence[CorpusTask], folder: Path, done: Callable[[int], None]) -> None:
+        """Submit all tasks to Ray, which retries those whose worker dies."""
         del folder
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("ray", "cluster", "The engine `ray`") from None
-        is_ours = not ray.is_initialized()
-        if is_ours:
+        ray = import_extra("ray", "ray", "The engine `ray`", "cluster")
+        is_started_here = not ray.is_initialized()
+        if is_started_here:
             self._connect(ray)
         try:
-            remote: Any = ray.remote(_carry_out).options(
-                num_cpus=self.cpus, memory=self.memory, max_retries=MOST_DEATHS - 1
+            remote: Any = ray.remote(_run_task).options(
+                num_cpus=self.cpus, memory=self.memory, max_retries=MAX_WORKER_DEATHS - 1
             )
             running = {remote.remote(task, os.getcwd()): task for task in tasks}
             while running:
@@ -54,7 +62,7 @@ class Ray(AbstractEngine):
                     _raise_failure(ray, reference, running.pop(reference))
                     done(len(tasks) - len(running))
         finally:
-            if is_ours:
+            if is_started_here:
                 ray.shutdown()
 
     def _connect(self, ray: Any) -> None:
@@ -72,16 +80,16 @@ class Ray(AbstractEngine):
             ) from error
 
 
-def _carry_out(task: Task, folder: str) -> None:
-    """Work in the folder that relative paths are seen from."""
+def _run_task(task: CorpusTask, folder: str) -> None:
+    """Run a task in the folder that its relative paths start from."""
     os.chdir(folder)
     task()
 
 
-def _raise_failure(ray: Any, reference: Any, task: Task) -> None:
+def _raise_failure(ray: Any, reference: Any, task: CorpusTask) -> None:
     try:
         ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from error
     except ray.exceptions.RayError as error:
-        raise CorpusError(gave_up(task, type(error).__name__)) from error
+        raise CorpusError(worker_deaths_message(task, type(error).__name__)) from error

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from langraft.core.errors import CorpusError, MissingExtraError
-from langraft.corpus.engine import AbstractEngine, Task
+from langraft.core.errors import CorpusError
+from langraft.corpus.engine import AbstractEngine, CorpusTask
+from langraft.corpus.reading.optional_packages import import_extra
 
 _POLL_SECONDS = 5.0
 
@@ -24,9 +25,11 @@ class Slurm(AbstractEngine):
     name: Literal["slurm"] = Field(default="slurm", description="An array job of Slurm.")
     partition: str = Field(description="Where the job runs.")
     time: str = Field(default="24:00:00", description="Longest time of a task.")
-    workers: int = Field(default=0, ge=0, description="Tasks at a time at most; 0: no limit.")
-    cpus: int = Field(default=1, ge=1, description="CPUs of a task.")
-    memory_per_cpu: int = Field(default=4, ge=1, description="GiB.")
+    workers: int = Field(
+        default=0, ge=0, le=10**5, description="Tasks at a time at most; 0: no limit."
+    )
+    cpus: int = Field(default=1, ge=1, le=10**4, description="CPUs of a task.")
+    memory_per_cpu: int = Field(default=4, ge=1, le=10**5, description="GiB.")
     environment: str = Field(
         default="", description="Shell command before a task, such as one that activates Python's."
     )
@@ -34,20 +37,17 @@ class Slurm(AbstractEngine):
         default={}, description="More options of sbatch, such as {account: nlp}."
     )
 
-    def run(self, tasks: Sequence[Task], folder: Path, done: Callable[[int], None]) -> None:
-        """Submit one array job and wait until every task has left its mark.
+    def run(self, tasks: Sequence[CorpusTask], folder: Path, done: Callable[[int], None]) -> None:
+        """Submit one array job and wait until datatrove has marked every task as completed.
 
         Raises:
-            CorpusError: when the job has left the queue and tasks are not finished; the message
-                names the logs. The same command submits what is left.
+            CorpusError: when the job has left the queue with unfinished tasks; the message names
+                the logs. The same command submits the remaining tasks.
         """
-        try:
-            from datatrove.executor import SlurmPipelineExecutor
-        except ImportError:
-            raise MissingExtraError("datatrove", "data", "The engine `slurm`") from None
+        datatrove = import_extra("datatrove.executor", "datatrove", "The engine `slurm`")
         logs = folder / f"slurm-{int(time.time())}"
-        executor: Any = SlurmPipelineExecutor(
-            pipeline=[functools.partial(_carry_out, list(tasks), os.getcwd())],
+        executor: Any = datatrove.SlurmPipelineExecutor(
+            pipeline=[functools.partial(_run_task, list(tasks), os.getcwd())],
             tasks=len(tasks),
             time=self.time,
             partition=self.partition,
@@ -69,7 +69,8 @@ class Slurm(AbstractEngine):
             ) from error
         num_done = -1
         while num_done < len(tasks):
-            is_queued = _is_queued(executor.job_id)  # asked first: marks are left before the end
+            # Asked before counting: a task is marked as completed before its job leaves the queue.
+            is_queued = _is_queued(executor.job_id)
             found = len(list((logs / "completions").glob("[0-9]*")))
             if found > num_done:
                 num_done = found
@@ -84,10 +85,12 @@ class Slurm(AbstractEngine):
                 time.sleep(_POLL_SECONDS)
 
 
-def _carry_out(tasks: list[Task], folder: str, data: object, rank: int, world_size: int) -> None:
-    """Be a step of a datatrove pipeline: its rank is the number of the task."""
+def _run_task(
+    tasks: list[CorpusTask], folder: str, data: object, rank: int, world_size: int
+) -> None:
+    """Run one task as a step of a datatrove pipeline, whose rank is the index of the task."""
     del data, world_size
-    os.chdir(folder)  # that relative paths are seen from
+    os.chdir(folder)  # relative paths start from here
     tasks[rank]()
 
 

@@ -1,4 +1,4 @@
-"""Filters of documents, one file each; the file's name is what a recipe calls it."""
+"""Filters of documents, one file each; a recipe names them by file."""
 
 from langraft.core.registry import Registry
 from langraft.corpus.filter import AbstractFilter

@@ -1,23 +1,25 @@
-"""Documents in another language than they are said to be in (PolyLM, section 3.1, step 1)."""
+"""Drops documents that are not in their declared language (PolyLM, section 3.1, step 1)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from langraft.core.language import LanguageCode
-from langraft.core.settings import Share
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge, keep_all
-from langraft.corpus.identify import make_recogniser
+from langraft.core.settings.settings import Share
+from langraft.corpus.filter import AbstractFilter, Judge, Rejection, keep_all
+from langraft.corpus.identify import make_language_scorer
+from langraft.corpus.reading.addresses import StoredFile, stat_file
 from langraft.corpus.text_batch import TextBatch
 
-_STRETCH = 120  # characters
-_SHORT = 150  # as long a text is identified whole
+_SAMPLE = 120  # characters
+_SHORT = 150  # characters up to which a whole text is identified
 
 
 class Language(AbstractFilter):
-    """Drops what an identifier does not take for the declared language."""
+    """Drops documents that an identifier does not recognise as the declared language."""
 
     name: Literal["language"] = Field(default="language", description="Language identification.")
     min_confidence: Share = Field(
@@ -28,44 +30,48 @@ class Language(AbstractFilter):
         description="File of a fastText model such as GlotLID's; left out: lingua, 75 languages.",
     )
     unchecked: tuple[LanguageCode, ...] = Field(
-        default=(), description="Languages that are taken as declared: the identifier lacks them."
+        default=(), description="Languages that are not checked, because the identifier lacks them."
     )
 
-    def start(self, language: str) -> Judge:
+    def files(self, languages: Sequence[str]) -> list[StoredFile]:
+        """Return the identifier's model, if it has one of its own."""
+        return [stat_file(self.model)] if self.model is not None and languages else []
+
+    def make_judge(self, language: str) -> Judge:
         """Load the identifier.
 
         Raises:
-            CorpusError: when it does not know the language and ``unchecked`` does not name it.
+            CorpusError: when it does not support the language and ``unchecked`` does not name it.
         """
         if language in self.unchecked:
             return keep_all
-        recognise = make_recogniser(language, self.model)
+        score = make_language_scorer(language, self.model)
 
-        def judge(batch: TextBatch) -> list[str | Dropped]:
-            verdicts: list[str | Dropped] = []
-            stretches = [_stretches(text) for text in batch]
-            found = iter(recognise([stretch for of_text in stretches for stretch in of_text]))
-            for text, of_text in zip(batch, stretches, strict=True):
-                each = sorted(next(found) for _ in of_text)
-                confidence, likeliest = each[len(each) // 2]
+        def judge(batch: TextBatch) -> list[str | Rejection]:
+            verdicts: list[str | Rejection] = []
+            samples = [_samples(text) for text in batch]
+            found = iter(score([sample for of_text in samples for sample in of_text]))
+            for text, of_text in zip(batch, samples, strict=True):
+                scores = sorted(next(found) for _ in of_text)
+                confidence, likeliest = scores[len(scores) // 2]
                 if confidence >= self.min_confidence:
                     verdicts.append(text)
                 else:
                     is_likeliest = likeliest in ("", language)
                     reason = "language uncertain" if is_likeliest else "another language"
-                    verdicts.append(Dropped(reason, f"{likeliest or '?'}, {confidence:.2f}"))
+                    verdicts.append(Rejection(reason, f"{likeliest or '?'}, {confidence:.2f}"))
             return verdicts
 
         return judge
 
 
-def _stretches(text: str) -> list[str]:
-    """Return what is identified of a text: all, or three stretches, whose median counts.
+def _samples(text: str) -> list[str]:
+    """Return a short text whole, or three samples of a long one, whose median score counts.
 
-    Identification costs by the character, and a name or a quotation must not decide alone.
+    The cost of identification grows with length, and a name or quotation must not decide alone.
     """
     if len(text) <= _SHORT:
         return [text]
-    length = min(_STRETCH, len(text) // 3)
+    length = min(_SAMPLE, len(text) // 3)
     middle = (len(text) - length) // 2
     return [text[:length], text[middle : middle + length], text[-length:]]

@@ -1,6 +1,6 @@
-"""Line repairs: characters that nobody sees, addresses, words that are no words, blanks.
+"""Line repairs: removes invisible characters, web addresses, overlong words and extra spaces.
 
-PolyLM, section 3.1, mends lines after its rules; no threshold is published. Ours stand below.
+PolyLM (section 3.1) repairs lines after its rules and publishes no threshold; ours are below.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from langraft.corpus.filter import AbstractFilter, Dropped, Judge
+from langraft.corpus.filter import AbstractFilter, Judge, Rejection
 from langraft.corpus.text_batch import TextBatch, characters_per_word
 
-# Control characters but for tab and line end, soft hyphen, zero-width space, direction marks,
+# Control characters except tab and line end, soft hyphen, zero-width space, direction marks,
 # byte order mark, the replacement character. Zero-width joiners stay: Indic scripts need them.
 _INVISIBLE = (
     *(code for code in range(0xA0) if (code < 0x20 or code >= 0x7F) and chr(code) not in "\t\n\r"),
@@ -23,8 +23,8 @@ _INVISIBLE = (
     *range(0x2066, 0x206A),
     *range(0xFFF9, 0xFFFC),
 )
-_TAKEN_OUT = dict.fromkeys(_INVISIBLE)
-_ODD = tuple(map(chr, _INVISIBLE))
+_REMOVED = dict.fromkeys(_INVISIBLE)
+_INVISIBLE_CHARACTERS = tuple(map(chr, _INVISIBLE))
 _BLANKS = "\t\u00a0\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _SEVERAL_BLANKS = re.compile(f"[ {_BLANKS}]{{2,}}|[{_BLANKS}]")
 _ADDRESS = re.compile(r"(?:https?://|www\.)\S+")
@@ -33,7 +33,7 @@ _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
 class Repair(AbstractFilter):
-    """Mends lines; drops a document of which nothing is left."""
+    """Repairs lines; drops a document of which nothing is left."""
 
     name: Literal["repair"] = Field(default="repair", description="Line repairs.")
     addresses: bool = Field(
@@ -42,36 +42,37 @@ class Repair(AbstractFilter):
     longest_word: int = Field(
         default=1000,
         ge=1,
+        le=10**9,
         description="Characters without a blank beyond which a stretch is taken out, where "
         "languages set blanks between words.",
     )
 
-    def start(self, language: str) -> Judge:
-        """Return the repairs of a language."""
+    def make_judge(self, language: str) -> Judge:
+        """Return a judge that repairs texts and rejects those of which nothing is left."""
         long_word = re.compile(rf"(?<!\S)\S{{{self.longest_word + 1},}}")
         has_blanks = not characters_per_word(language)
 
-        # Looking for a few characters is far quicker than a substitution that finds none of them.
-        def mend(text: str) -> str | Dropped:
-            mended = text.replace("\r\n", "\n").replace("\r", "\n")
-            if any(odd in mended for odd in _ODD):
-                mended = mended.translate(_TAKEN_OUT)
-            if self.addresses and ("://" in mended or "www." in mended):
-                mended = _ADDRESS.sub("", mended)
-            if has_blanks and len(mended) > self.longest_word:
-                mended = long_word.sub("", mended)
-            if "  " in mended or any(blank in mended for blank in _BLANKS):
-                mended = _SEVERAL_BLANKS.sub(" ", mended)
-            if " \n" in mended or "\n " in mended:
-                mended = _EDGES.sub("", mended)
-            if "\n\n\n" in mended:
-                mended = _EMPTY_LINES.sub("\n\n", mended)
-            mended = mended.strip()
-            if not unicodedata.is_normalized("NFC", mended):
-                mended = unicodedata.normalize("NFC", mended)
-            return mended or Dropped("nothing is left after repairs", text[:80])
+        # Checking for a few characters is much faster than a substitution that finds nothing.
+        def repair(text: str) -> str | Rejection:
+            repaired = text.replace("\r\n", "\n").replace("\r", "\n")
+            if any(c in repaired for c in _INVISIBLE_CHARACTERS):
+                repaired = repaired.translate(_REMOVED)
+            if self.addresses and ("://" in repaired or "www." in repaired):
+                repaired = _ADDRESS.sub("", repaired)
+            if has_blanks and len(repaired) > self.longest_word:
+                repaired = long_word.sub("", repaired)
+            if "  " in repaired or any(blank in repaired for blank in _BLANKS):
+                repaired = _SEVERAL_BLANKS.sub(" ", repaired)
+            if " \n" in repaired or "\n " in repaired:
+                repaired = _EDGES.sub("", repaired)
+            if "\n\n\n" in repaired:
+                repaired = _EMPTY_LINES.sub("\n\n", repaired)
+            repaired = repaired.strip()
+            if not unicodedata.is_normalized("NFC", repaired):
+                repaired = unicodedata.normalize("NFC", repaired)
+            return repaired or Rejection("nothing is left after repairs", text[:80])
 
-        def judge(batch: TextBatch) -> list[str | Dropped]:
-            return [mend(text) for text in batch]
+        def judge(batch: TextBatch) -> list[str | Rejection]:
+            return [repair(text) for text in batch]
 
         return judge

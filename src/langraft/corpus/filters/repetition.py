@@ -1,9 +1,9 @@
-"""Documents that say the same again and again, after Gopher.
+"""Gopher's rules against repetition within a document.
 
 Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1, table A1; thresholds are theirs. Deviations:
-words are those of ``text_batch``; what is repeated counts from its second time on; an n-gram that
-occurs once is not the most common one. Where words are not set apart, an n-gram is as many
-characters as n words have there.
+words are those of ``text_batch``; repetitions count from the second occurrence on; an n-gram that
+occurs once is not the most common one. In languages without spaces between words, an n-gram has as
+many characters as n words have on average.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from langraft.core.settings import Share
+from langraft.core.settings.settings import Share
 from langraft.corpus.filter import AbstractFilter, Judge, Rule, drop_where
 from langraft.corpus.text_batch import Spans, TextBatch, repeated
 
-Thresholds = dict[Annotated[int, Field(ge=1)], Share]
+Thresholds = dict[Annotated[int, Field(ge=1, le=1000)], Share]
 
 
 class Repetition(AbstractFilter):
-    """Drops documents with too much in them that is repeated."""
+    """Drops documents with too much repeated text."""
 
     name: Literal["repetition"] = Field(default="repetition", description="Rules after Gopher.")
     max_lines: Share = Field(default=0.3, description="Share of lines that are repeated.")
@@ -41,7 +41,7 @@ class Repetition(AbstractFilter):
         description="By n: share of characters in n-grams that are repeated.",
     )
 
-    def start(self, language: str) -> Judge:
+    def make_judge(self, language: str) -> Judge:
         """Return the rules; they are the same for all languages."""
         del language
         return lambda batch: drop_where(batch, self._rules(batch))
@@ -63,9 +63,9 @@ class Repetition(AbstractFilter):
         return [*rules, *self._ngram_rules(batch)]
 
     def _ngram_rules(self, batch: TextBatch) -> list[Rule]:
-        """Measure repeated n-grams, the shortest of all texts, longer ones where it can matter.
+        """Measure repeated n-grams: the shortest in all texts, longer ones only where needed.
 
-        Whatever a repeated n-gram covers, the repeated n-grams of fewer words cover too.
+        Repeated n-grams of fewer words cover everything that those of more words cover.
         """
         rules: list[Rule] = []
         limits = sorted(self.repeated_ngrams.items())

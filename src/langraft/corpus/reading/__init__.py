@@ -1,1 +1,1 @@
-"""From stored bytes to lines, records, columns and pairs: what the sources have in common."""
+"""Reading files: addresses, retries, compression, lines, records, columns and sentence pairs."""

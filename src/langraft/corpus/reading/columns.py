@@ -1,4 +1,4 @@
-"""Columns of parquet files, batch by batch."""
+"""Columns of parquet files, read batch by batch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from langraft.core.errors import CorpusError
-from langraft.corpus.reading.addresses import is_remote, open_stored
-from langraft.corpus.reading.compression import damaged
-from langraft.corpus.reading.extra import import_extra
+from langraft.corpus.reading.addresses import is_remote, open_raw
+from langraft.corpus.reading.compression import damage_error
+from langraft.corpus.reading.optional_packages import import_extra
+from langraft.corpus.reading.paths import read_error
 
 _BATCH_ROWS = 1024
 
@@ -25,15 +26,15 @@ def column_names(address: str) -> list[str]:
 
 
 def rows(address: str, columns: Sequence[str], setting: str) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of some columns row by row; one that is not UTF-8 is its error.
+    """Yield the values of some columns row by row; a value that is not UTF-8 is its error.
 
     Args:
         address: A parquet file.
-        columns: Their names.
-        setting: The key of the recipe that names them, for the message.
+        columns: Names of the columns.
+        setting: The recipe's key that names them, for the message.
 
     Raises:
-        CorpusError: when the file is damaged, or has no such column.
+        CorpusError: when the file is damaged or lacks a column.
     """
     row = 0
     with _opened(address, lambda: row) as file:
@@ -55,7 +56,7 @@ def values(column: Any) -> Iterator[Any]:
     """Yield the values of an Arrow column, or the error where one is not UTF-8."""
     try:
         yield from column.to_pylist()
-    except UnicodeDecodeError:  # somewhere in the batch: look at each
+    except UnicodeDecodeError:  # a value of the batch: convert them one by one
         for scalar in column:
             try:
                 yield scalar.as_py()
@@ -67,13 +68,17 @@ def values(column: Any) -> Iterator[Any]:
 def _opened(address: str, rows_read: Callable[[], int]) -> Generator[Any, None, None]:
     parquet = import_extra("pyarrow.parquet", "pyarrow", f"Reading {address}")
     arrow = import_extra("pyarrow", "pyarrow", f"Reading {address}")
+    if not is_remote(address):
+        open_raw(address).close()  # says what the system refuses, which Arrow calls damage
     try:
         with (
             (
-                contextlib.nullcontext(address) if not is_remote(address) else open_stored(address)
+                contextlib.nullcontext(address) if not is_remote(address) else open_raw(address)
             ) as stored,
             parquet.ParquetFile(stored) as file,
         ):
             yield file
     except (arrow.ArrowException, OSError) as error:
-        raise damaged(address, f"row {rows_read()}", error) from error
+        if isinstance(error, OSError) and error.errno:  # the disk's, not the parser's
+            raise read_error(address, error) from error
+        raise damage_error(address, f"row {rows_read()}", error) from error

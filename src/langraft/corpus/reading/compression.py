@@ -1,4 +1,4 @@
-"""Bytes without their compression, and the damage that shows while it is taken off."""
+"""Decompression of gzip and zstd files, and the errors of damaged ones."""
 
 from __future__ import annotations
 
@@ -10,67 +10,70 @@ from pathlib import Path
 from typing import Any
 
 from langraft.core.errors import CorpusError
-from langraft.corpus.reading.addresses import is_remote, open_stored
-from langraft.corpus.reading.extra import import_extra
+from langraft.corpus.reading.addresses import is_remote, open_raw
+from langraft.corpus.reading.optional_packages import import_extra
+from langraft.corpus.reading.paths import read_error
 
 _BLOCK_BYTES = 1 << 20
-_PACKED_BYTES = 1 << 13  # of constant text zstd makes 80 MB out of this many
-_GZIP = 31  # wbits of zlib: gzip's header and trailer
+_COMPRESSED_BYTES = 1 << 13  # read at a time; zstd can expand this many to 80 MB
+_GZIP = 31  # zlib's wbits for data with gzip's header and trailer
 
 
-def open_plain(address: str) -> io.BufferedReader:
-    """Open a file for reading without its compression, which the end of its name tells."""
+def open_decompressed(address: str) -> io.BufferedReader:
+    """Open a file for reading decompressed, as the suffix of its name says."""
     suffix = Path(address.partition("?")[0] if is_remote(address) else address).suffix
     if suffix == ".gz":
-        unpacked = _Unpacked(open_stored(address), lambda: zlib.decompressobj(_GZIP))
+        decompressed = _Decompressed(open_raw(address), lambda: zlib.decompressobj(_GZIP))
     elif suffix == ".zst":
         zstandard = import_extra("zstandard", "zstandard", f"Reading {address}")
-        unpacked = _Unpacked(
-            open_stored(address), lambda: zstandard.ZstdDecompressor().decompressobj()
+        decompressed = _Decompressed(
+            open_raw(address), lambda: zstandard.ZstdDecompressor().decompressobj()
         )
     else:
-        return open_stored(address)
-    return io.BufferedReader(unpacked, _BLOCK_BYTES)
+        return open_raw(address)
+    return io.BufferedReader(decompressed, _BLOCK_BYTES)
 
 
 @contextlib.contextmanager
-def damage_in(address: str, reached: Callable[[], str]) -> Generator[None, None, None]:
-    """Turn what decompressors raise into words.
+def explain_damage(address: str, reached: Callable[[], str]) -> Generator[None, None, None]:
+    """Turn the exceptions of decompressors and of the disk into a CorpusError.
 
     Args:
-        address: The file that is read.
-        reached: How far it was read, such as ``line 17``.
+        address: The file.
+        reached: Returns how far it was read, such as ``line 17``.
 
     Raises:
-        CorpusError: in place of their exceptions.
+        CorpusError: when the block raises a decompressor's exception or an OSError.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, (EOFError, zlib.error)) or "zstd" in str(error).lower():
-            raise damaged(address, reached(), error) from error
+            raise damage_error(address, reached(), error) from error
+        if isinstance(error, OSError):
+            raise read_error(address, error) from error
         raise
 
 
-def damaged(address: str, reached: str, error: object) -> CorpusError:
-    """Return the error of a file that cannot be read on."""
+def damage_error(address: str, reached: str, error: object) -> CorpusError:
+    """Return the error for a file that is damaged after what was ``reached``."""
     return CorpusError(
         f"{address} is damaged or cut short after {reached}: {str(error).rstrip('.')}. "
         "Fetch or write the file again, or take it out of the path."
     )
 
 
-class _Unpacked(io.RawIOBase):
-    """All gzip members or zstd frames of a file; one that is cut short is an error.
+class _Decompressed(io.RawIOBase):
+    """Decompresses all gzip members or zstd frames of a file; a truncated one is an error.
 
-    zstandard's own reader takes a cut for an end, and gzip's does not close the file under it.
+    zstandard's own reader takes truncation for the end; gzip's does not close the file under it.
     """
 
     def __init__(self, file: io.BufferedReader, start: Callable[[], Any]) -> None:
         self._file = file
         self._start = start
         self._frame: Any = None
-        self._rest = b""  # compressed bytes that belong to the next frame
+        self._rest = b""  # compressed bytes of the next frame
         self._ready = memoryview(b"")
 
     def readable(self) -> bool:
@@ -78,10 +81,10 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self._ready:
-            data = self._rest or self._file.read(_PACKED_BYTES)
+            data = self._rest or self._file.read(_COMPRESSED_BYTES)
             self._rest = b""
             if self._frame is None:
-                data = data.lstrip(b"\0")  # tar and tapes pad; no frame begins with a zero
+                data = data.lstrip(b"\0")  # padding, as of tar; no frame begins with a zero
             if not data and self._frame is None:
                 if self._file.peek(1):
                     continue

@@ -1,4 +1,4 @@
-"""Two sides of a sentence pair from the formats that hold both, or from two aligned files."""
+"""Sentence pairs from tsv, jsonl, parquet and TMX files, or from two aligned text files."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ from typing import Any, NamedTuple
 
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
+from langraft.core.language import primary_language
 from langraft.corpus.reading.addresses import is_remote
 from langraft.corpus.reading.columns import column_names, rows
 from langraft.corpus.reading.lines import count_lines, decoded_lines
-from langraft.corpus.reading.records import Wrong, as_text, json_records
+from langraft.corpus.reading.records import Invalid, as_text, json_records
 from langraft.corpus.reading.tmx import translation_units
 
 _NESTED = "translation"  # OPUS data sets on the hub: {"translation": {"en": …, "el": …}}
 
 
-class Sides(NamedTuple):
-    """What stands where a pair is expected.
+class RawPair(NamedTuple):
+    """A sentence pair as read, valid or not.
 
     Attributes:
         number: Line, row or unit, from 1.
-        first: Text in the first language, or why there is none.
-        second: The same in the second.
-        shown: What to show of it when it is broken.
+        first: Text in the first language, or why it is invalid.
+        second: The same in the second language.
+        shown: What to show when the pair is broken.
     """
 
     number: int
-    first: str | Wrong
-    second: str | Wrong
+    first: str | Invalid
+    second: str | Invalid
     shown: str
 
 
-def aligned_lines(first: str, second: str) -> Iterator[Sides]:
-    """Yield the lines of two files; lines that are blank in both are passed over.
+def aligned_lines(first: str, second: str) -> Iterator[RawPair]:
+    """Yield the lines of two files as pairs; lines that are blank in both are skipped.
 
-    Files on this machine are counted before a line of them is used, so that a budget which stops
-    reading early does not hide a line that is missing in the middle. Files behind addresses would
-    have to be fetched twice; they are compared where they end.
+    The lines of local files are counted first, so that a budget which stops reading early does not
+    hide that a line is missing. Remote files would have to be downloaded twice for that; they are
+    compared at their end.
 
     Raises:
         CorpusError: when their numbers of lines differ.
@@ -52,19 +53,19 @@ def aligned_lines(first: str, second: str) -> Iterator[Sides]:
         if one is None or other is None or one == other == "":
             continue
         shown = " | ".join(side for side in sides if isinstance(side, str))
-        yield Sides(number, one or Wrong("empty text"), other or Wrong("empty text"), shown)
+        yield RawPair(number, one or Invalid("empty text"), other or Invalid("empty text"), shown)
     _compare(first, counts[0], second, counts[1])
 
 
-def tsv_pairs(address: str, columns: tuple[int | str, int | str]) -> Iterator[Sides]:
-    """Yield two columns of a file of tab-separated values; quotes have no meaning.
+def tsv_pairs(address: str, columns: tuple[int | str, int | str]) -> Iterator[RawPair]:
+    """Yield two columns of a file of tab-separated values; quotes have no special meaning.
 
     Args:
         address: The file.
-        columns: Their numbers from 1, or their names, which then stand in the first line.
+        columns: Numbers from 1, or names that the first line has.
 
     Raises:
-        CorpusError: when the first line has no such name.
+        CorpusError: when the first line lacks a name.
     """
     lines = decoded_lines(address)
     indices = [int(column) - 1 for column in columns if isinstance(column, int)]
@@ -80,30 +81,30 @@ def tsv_pairs(address: str, columns: tuple[int | str, int | str]) -> Iterator[Si
         indices = [names.index(str(column)) for column in columns]
     for number, line in lines:
         if isinstance(line, BrokenRecord):
-            yield _both(number, Wrong(line.reason), line.excerpt)
+            yield _invalid_pair(number, Invalid(line.reason), line.excerpt)
         elif line.strip():
             cells = line.split("\t")
             if len(cells) <= max(indices):
-                yield _both(number, Wrong("too few columns"), line)
+                yield _invalid_pair(number, Invalid("too few columns"), line)
             else:
                 one, other = (as_text(cells[index], str(index + 1)) for index in indices)
-                yield Sides(number, one, other, line)
+                yield RawPair(number, one, other, line)
 
 
-def jsonl_pairs(address: str, keys: tuple[str, str]) -> Iterator[Sides]:
-    """Yield what stands under two keys of each line's object, or of its ``translation``."""
+def jsonl_pairs(address: str, keys: tuple[str, str]) -> Iterator[RawPair]:
+    """Yield the values under two keys of each line's object, or of its ``translation``."""
     for number, record, written in json_records(address):
         if isinstance(record, BrokenRecord):
-            yield _both(number, Wrong(record.reason), record.excerpt)
+            yield _invalid_pair(number, Invalid(record.reason), record.excerpt)
         else:
             yield _from_record(number, record, keys, written)
 
 
-def parquet_pairs(address: str, keys: tuple[str, str]) -> Iterator[Sides]:
+def parquet_pairs(address: str, keys: tuple[str, str]) -> Iterator[RawPair]:
     """Yield two columns of each row, or two fields of the column ``translation``.
 
     Raises:
-        CorpusError: when there are neither.
+        CorpusError: when the file has neither.
     """
     names = column_names(address)
     if _NESTED in names and not set(keys) <= set(names):
@@ -115,62 +116,62 @@ def parquet_pairs(address: str, keys: tuple[str, str]) -> Iterator[Sides]:
             yield _from_record(number, record, keys, repr(record))
 
 
-def tmx_pairs(address: str, languages: tuple[str, str]) -> Iterator[Sides]:
-    """Yield the segments of each unit in two languages, however their codes are written.
+def tmx_pairs(address: str, languages: tuple[str, str]) -> Iterator[RawPair]:
+    """Yield the segments of each unit in two languages, matching codes in any spelling.
 
-    ``EN-us`` serves for ``en``; where ``zh-Hans`` and ``zh-Hant`` are both there, each is itself.
+    ``EN-us`` matches ``en``; a full match such as ``zh-Hans`` comes before one by language.
     """
     for number, unit in enumerate(translation_units(address), start=1):
         if unit.is_too_long:
-            yield _both(number, Wrong("segment longer than 16 Mi characters"), "")
+            yield _invalid_pair(number, Invalid("segment longer than 16 Mi characters"), "")
             continue
-        texts = {_plain(code): text for code, text in reversed(unit.texts.items())}
-        by_language = {code.partition("-")[0]: text for code, text in texts.items()}
+        texts = {_normalized(code): text for code, text in reversed(unit.texts.items())}
+        by_language = {primary_language(code): text for code, text in texts.items()}
         found = [
-            texts.get(_plain(code), by_language.get(_plain(code).partition("-")[0]))
+            texts.get(_normalized(code), by_language.get(primary_language(code)))
             for code in languages
         ]
         sides = [
-            as_text(text, code) if text is not None else Wrong(f"no text in {code}")
+            as_text(text, code) if text is not None else Invalid(f"no text in {code}")
             for text, code in zip(found, languages, strict=True)
         ]
         shown = f"line {unit.line}: {' | '.join(f'{c}: {t}' for c, t in unit.texts.items())}"
-        yield Sides(number, sides[0], sides[1], shown)
+        yield RawPair(number, sides[0], sides[1], shown)
 
 
-def _lines(address: str) -> Iterator[str | Wrong]:
+def _lines(address: str) -> Iterator[str | Invalid]:
     for _, line in decoded_lines(address):
-        yield Wrong(line.reason) if isinstance(line, BrokenRecord) else line.strip()
+        yield Invalid(line.reason) if isinstance(line, BrokenRecord) else line.strip()
 
 
 def _compare(first: str, num_first: int, second: str, num_second: int) -> None:
     if num_first != num_second:
         raise CorpusError(
             f"{first} has {num_first} lines and {second} has {num_second}: from some line on they "
-            "are not translations of each other. Fetch or align them again."
+            "are not translations of each other. Download or align them again."
         )
 
 
 def _from_record(
     number: int, record: Mapping[str, Any], keys: tuple[str, str], written: str
-) -> Sides:
+) -> RawPair:
     nested = record.get(_NESTED)
     if isinstance(nested, Mapping) and not set(keys) <= set(record):
         record = nested
-    sides: list[str | Wrong] = []
+    sides: list[str | Invalid] = []
     for key in keys:
         if record.get(key) in (None, ""):
             have = ", ".join(str(name) for name in record)
-            sides.append(Wrong(f"no text under {key!r}"))
+            sides.append(Invalid(f"no text under {key!r}"))
             written = f"the record has {have}"
         else:
             sides.append(as_text(record[key], key))
-    return Sides(number, sides[0], sides[1], written)
+    return RawPair(number, sides[0], sides[1], written)
 
 
-def _both(number: int, wrong: Wrong, shown: str) -> Sides:
-    return Sides(number, wrong, wrong, shown)
+def _invalid_pair(number: int, invalid: Invalid, shown: str) -> RawPair:
+    return RawPair(number, invalid, invalid, shown)
 
 
-def _plain(code: str) -> str:
+def _normalized(code: str) -> str:
     return code.replace("_", "-").lower()

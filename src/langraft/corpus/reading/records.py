@@ -1,4 +1,4 @@
-"""Records of jsonl and parquet files: an object from a line, a text from an object."""
+"""Records of jsonl and parquet files: parses a line into an object, takes a text from it."""
 
 from __future__ import annotations
 
@@ -7,62 +7,73 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from langraft.core.document import BrokenRecord
-from langraft.corpus.reading.addresses import place
+from langraft.corpus.reading.addresses import path_or_address
 from langraft.corpus.reading.lines import decoded_lines
 
 
-class Wrong(NamedTuple):
-    """Why something is no text or no record: short and countable."""
+class Invalid(NamedTuple):
+    """Why a value is not a valid text or record; the reason is short, so that it can be counted."""
 
     reason: str
 
 
 def json_records(address: str) -> Iterator[tuple[int, dict[str, Any] | BrokenRecord, str]]:
-    """Yield (line number, object, the line); blank lines are passed over."""
+    """Yield (line number, object, the line); blank lines are skipped."""
     for line, text in decoded_lines(address):
         if isinstance(text, BrokenRecord):
             yield line, text, ""
             continue
         record = parse_object(text)
-        if not isinstance(record, Wrong):
+        if not isinstance(record, Invalid):
             yield line, record, text
         elif text.strip():
-            yield line, broken(record, address, line, text), text
+            yield line, broken_record(record, address, line, text), text
 
 
-def parse_object(text: str) -> dict[str, Any] | Wrong:
-    """Return the JSON object in a line, or what stands there instead."""
+def parse_object(text: str) -> dict[str, Any] | Invalid:
+    """Parse a line as a JSON object."""
     try:
         record: Any = json.loads(text)
-    except (ValueError, RecursionError):  # ValueError: also a number of too many digits
-        return Wrong("invalid JSON")
-    return record if isinstance(record, dict) else Wrong("not a JSON object")
+    except (ValueError, RecursionError):  # ValueError also for numbers of too many digits
+        return Invalid("invalid JSON")
+    return record if isinstance(record, dict) else Invalid("not a JSON object")
 
 
-def text_under(record: Mapping[str, Any], key: str, setting: str) -> str | Wrong:
-    """Return the text under a key, which a recipe gives as ``setting``."""
+def text_under(record: Mapping[str, Any], key: str, setting: str) -> str | Invalid:
+    """Return the text under a key, which the recipe gives as ``setting``."""
     if key not in record:
         keys = ", ".join(sorted(str(key) for key in record))
-        return Wrong(f"no key {key!r} ({setting}); the record has: {keys[:200]}")
+        return Invalid(f"no key {key!r} ({setting}); the record has: {keys[:200]}")
     return as_text(record[key], key)
 
 
-def as_text(value: object, key: str) -> str | Wrong:
-    """Return a value that is a text which UTF-8 can write and is more than blanks."""
+def as_text(value: object, key: str) -> str | Invalid:
+    """Return a value if it is a text that is not blank and can be encoded as UTF-8."""
     if isinstance(value, UnicodeDecodeError):
-        return Wrong("invalid UTF-8")
+        return Invalid("invalid UTF-8")
     if not isinstance(value, str):
-        return Wrong(f"the value of {key!r} is not a text")
+        return Invalid(f"the value of {key!r} is not a text")
     if not value.strip():
-        return Wrong("empty text")
+        return Invalid("empty text")
+    return value if is_encodable(value) else Invalid("half a surrogate pair in the text")
+
+
+def is_encodable(text: str) -> bool:
+    """Say whether a text has no half of a surrogate pair, which JSON can write and UTF-8 cannot."""
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
-        return Wrong("half a surrogate pair in the text")
-    return value
+        return False
+    return True
 
 
-def broken(wrong: Wrong, address: str, line: int, shown: str) -> BrokenRecord:
-    """Return what is wrong as a broken record, with the beginning of what stood there."""
-    excerpt = shown[:80].encode(errors="backslashreplace").decode()
-    return BrokenRecord(reason=wrong.reason, path=place(address), line=line, excerpt=excerpt)
+def encodable(text: str) -> str:
+    """Return a text with halves of surrogate pairs, and bytes that are not UTF-8, as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def broken_record(invalid: Invalid, address: str, line: int, shown: str) -> BrokenRecord:
+    """Make a broken record of the reason and the first 80 characters of ``shown``."""
+    reason, excerpt = encodable(invalid.reason), encodable(shown[:80])
+    path = path_or_address(address)
+    return BrokenRecord(reason=reason, path=path, line=line, excerpt=excerpt)

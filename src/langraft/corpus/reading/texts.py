@@ -1,4 +1,4 @@
-"""Texts of one file of any kind that holds one text a line, a row or a record."""
+"""Texts of a file that holds one text per line, row or record."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ from collections.abc import Iterator
 from langraft.core.document import BrokenRecord
 from langraft.corpus.reading.addresses import is_empty
 from langraft.corpus.reading.columns import rows
-from langraft.corpus.reading.lines import Found, decoded_lines
-from langraft.corpus.reading.records import Wrong, as_text, broken, json_records, text_under
+from langraft.corpus.reading.lines import NumberedText, decoded_lines
+from langraft.corpus.reading.records import (
+    Invalid,
+    as_text,
+    broken_record,
+    json_records,
+    text_under,
+)
 
 
-def texts(address: str, kind: str, text_key: str) -> Iterator[Found]:
-    """Yield (line or row, text that is more than blanks or a broken record).
+def read_texts(address: str, kind: str, text_key: str) -> Iterator[NumberedText]:
+    """Yield (line or row number, text or broken record); blank lines are skipped.
 
     Args:
         address: Path or address.
-        kind: ``.parquet``, ``.txt`` (a text is a line), or one of JSON objects line by line.
+        kind: ``.parquet``, ``.txt`` (a text per line), or a suffix of JSON lines.
         text_key: Column or key of the text; the recipe's key has the same name.
 
     Raises:
-        CorpusError: when the file is damaged or has no such column.
+        CorpusError: when the file is damaged or lacks the column.
     """
     if is_empty(address):
-        yield 0, broken(Wrong("empty file"), address, 0, "")
+        yield 0, broken_record(Invalid("empty file"), address, 0, "")
     elif kind == ".parquet":
         for row, (value,) in enumerate(rows(address, [text_key], "text_key"), start=1):
             text = as_text(value, text_key)
-            if isinstance(text, Wrong):
-                yield row, broken(text, address, row, repr(value))
+            if isinstance(text, Invalid):
+                yield row, broken_record(text, address, row, repr(value))
             else:
                 yield row, text
     elif kind == ".txt":
@@ -41,7 +47,7 @@ def texts(address: str, kind: str, text_key: str) -> Iterator[Found]:
                 yield line, record
                 continue
             text = text_under(record, text_key, "text_key")
-            if isinstance(text, Wrong):
-                yield line, broken(text, address, line, written)
+            if isinstance(text, Invalid):
+                yield line, broken_record(text, address, line, written)
             else:
                 yield line, text

@@ -1,7 +1,9 @@
 """Translation units of a TMX file (Translation Memory eXchange 1.4b), streamed.
 
-XML can be written to harm its reader: entities that grow, or that name other files. A TMX file has
-no use for them, so one that declares any is refused; its usual DOCTYPE line is let pass unread.
+XML entities can attack the reader: they may expand without bound, or include other files. TMX files
+do not need them, so a file that declares any is refused; the usual DOCTYPE line is allowed, and the
+file it names is never read. ``defusedxml`` would replace two handlers below, but its iterators know
+no line numbers and hold a segment of any length in memory.
 """
 
 from __future__ import annotations
@@ -11,20 +13,20 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from langraft.core.errors import CorpusError
-from langraft.corpus.reading.compression import damage_in, damaged, open_plain
+from langraft.corpus.reading.compression import damage_error, explain_damage, open_decompressed
 from langraft.corpus.reading.lines import LONGEST_LINE_BYTES
 
 _BLOCK_BYTES = 1 << 16
-_MARKUP = frozenset(("bpt", "ept", "ph", "it", "ut", "sub"))  # what stands in them is no sentence
+_MARKUP = frozenset(("bpt", "ept", "ph", "it", "ut", "sub"))  # elements whose text is formatting
 
 
 class Unit:
     """One translation unit.
 
     Attributes:
-        line: Where it begins.
-        texts: Its segments by language as written (``EN-us``); the first of each.
-        is_too_long: Whether a segment was longer than 16 Mi characters, and cut off.
+        line: Line where it begins.
+        texts: The first segment of each language, by the code as written (``EN-us``).
+        is_too_long: Whether a segment was longer than 16 Mi characters and truncated.
     """
 
     def __init__(self, line: int) -> None:
@@ -34,15 +36,15 @@ class Unit:
 
 
 def translation_units(address: str) -> Iterator[Unit]:
-    """Yield the units of a TMX file in order; only one is in memory at a time.
+    """Yield the units of a TMX file in order, with those of one block in memory.
 
     Raises:
-        CorpusError: when the file is damaged, no XML, no TMX, or declares entities.
+        CorpusError: when the file is damaged, not XML, not TMX, or declares entities.
     """
     reader = _Reader(address)
     with (
-        damage_in(address, lambda: f"line {reader.parser.CurrentLineNumber}"),
-        open_plain(address) as file,
+        explain_damage(address, reader.position),
+        open_decompressed(address) as file,
     ):
         while block := file.read(_BLOCK_BYTES):
             yield from reader.feed(block)
@@ -66,8 +68,12 @@ class _Reader:
         self._is_root = True
         self._markup_depth = 0
 
+    def position(self) -> str:
+        """Return the line that was reached, for messages."""
+        return f"line {self.parser.CurrentLineNumber}"
+
     def feed(self, block: bytes, is_last: bool = False) -> list[Unit]:
-        """Return the units that end in this block.
+        """Parse a block of bytes and return the units that end in it.
 
         Raises:
             CorpusError: when it is not the XML of a TMX file.
@@ -75,7 +81,9 @@ class _Reader:
         try:
             self.parser.Parse(block, is_last)
         except expat.ExpatError as error:
-            raise damaged(self.address, f"line {self.parser.CurrentLineNumber}", error) from error
+            raise damage_error(
+                self.address, f"line {self.parser.CurrentLineNumber}", error
+            ) from error
         except (LookupError, ValueError) as error:  # from an encoding that Python must decode
             raise CorpusError(
                 f"{self.address}: its encoding cannot be read ({error}). Convert it to UTF-8."
@@ -85,12 +93,11 @@ class _Reader:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if self._is_root and name != "tmx":
-            raise CorpusError(f"{self.address}: no TMX file; its first element is <{name[:40]}>.")
+            raise CorpusError(f"{self.address}: not TMX; its first element is <{name[:40]}>.")
         self._is_root = False
         if name == "tu":
             if self._unit is not None:
-                line = f"line {self.parser.CurrentLineNumber}"
-                raise damaged(self.address, line, "a unit begins inside another")
+                raise damage_error(self.address, self.position(), "a unit begins inside another")
             self._unit = Unit(self.parser.CurrentLineNumber)
         elif name == "tuv":
             self._language = attributes.get("xml:lang", attributes.get("lang", ""))
@@ -120,7 +127,7 @@ class _Reader:
 
     def _refuse_entity(self, name: str, *_: object) -> NoReturn:
         raise CorpusError(
-            f"{self.address}, line {self.parser.CurrentLineNumber}: the entity {name[:40]!r} is "
-            "not XML's own. A TMX file needs none, and entities can be written to do harm. Write "
-            "the characters themselves, or take the file out of the path."
+            f"{self.address}, {self.position()}: the file has the entity {name[:40]!r}. "
+            "Entities can be used to attack the reader and TMX needs none. Write the characters "
+            "themselves, or take the file out of the path."
         )

@@ -1,4 +1,4 @@
-"""Sources of text, one file each; the file's name is what a recipe calls ``source``."""
+"""Sources of text, one file each; a recipe names them by file under ``source``."""
 
 from langraft.core.registry import Registry
 from langraft.corpus.source import AbstractSource

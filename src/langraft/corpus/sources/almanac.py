@@ -1,4 +1,4 @@
-"""The embedded corpus: needs no file and no network, so that a first run works anywhere."""
+"""The built-in corpus, which needs no file and no network, so that a first run works anywhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
-from langraft.corpus.almanac import LANGUAGES, documents
+from langraft.corpus.almanac import documents
+from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.source import AbstractSource, Part
 
 
@@ -36,10 +37,10 @@ class Almanac(AbstractSource):
         return given
 
     def parts(self, stream: str) -> Sequence[Part]:
-        """Return one part: the almanac is small.
+        """Return a single part, as the almanac is small.
 
         Raises:
-            CorpusError: for a language that this entry of the recipe does not list.
+            CorpusError: for a language that is not among this source's languages.
         """
         if stream not in self.languages:
             raise CorpusError(

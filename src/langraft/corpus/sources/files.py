@@ -1,4 +1,4 @@
-"""Text files, here or behind an address: jsonl, txt or parquet, plain or compressed."""
+"""Text files, local or remote: jsonl, txt or parquet, plain or compressed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Literal
 
 from pydantic import Field
 
-from langraft.core.artifacts import fingerprint
 from langraft.core.document import BrokenRecord, Document
 from langraft.corpus.reading.addresses import (
     StoredFile,
+    file_kind,
     find_files,
+    fingerprint_stored,
     is_empty,
-    kind_of,
     relative_name,
 )
-from langraft.corpus.reading.lines import Found, decoded_lines, paragraphs
-from langraft.corpus.reading.texts import texts
+from langraft.corpus.reading.lines import NumberedText, decoded_lines, paragraphs
+from langraft.corpus.reading.texts import read_texts
 from langraft.corpus.source import AbstractSource, Part, group_files
 
 _KINDS = (".jsonl", ".txt", ".parquet")
 
 
 class Files(AbstractSource):
-    """Documents from files that a path or an address with wildcards finds."""
+    """Documents from the files that a path or address with wildcards matches."""
 
     source: Literal["files"] = Field(default="files", description="Text files.")
     path: str = Field(
@@ -41,11 +41,11 @@ class Files(AbstractSource):
     )
 
     def parts(self, stream: str) -> Sequence[Part]:
-        """Return the files of one language in order of name, small ones together."""
-        return group_files([(file.address, file.num_bytes) for file in self._files(stream)])
+        """Return the files of one language in order of name, grouped into parts by size."""
+        return group_files(self._files(stream))
 
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
-        """Yield the documents of some files, lines in order."""
+        """Yield the documents of a part in order."""
         for address in part.paths:
             name = relative_name(address, self._pattern(stream))
             for line, found in self._read_file(address):
@@ -55,20 +55,20 @@ class Files(AbstractSource):
                     yield Document(text=found, language=stream, id=f"{name}:{line}")
 
     def fingerprint(self) -> str:
-        """Cover the names, sizes and versions of all files."""
+        """Return a hash of the names, sizes and versions of all files."""
         files = [file for code in self.languages for file in self._files(code)]
-        return fingerprint([(file.address, file.num_bytes, file.version) for file in files])
+        return fingerprint_stored(files)
 
     def _pattern(self, language: str) -> str:
         return self.path.replace("{language}", language)
 
     def _files(self, language: str) -> list[StoredFile]:
-        asked_by = f"corpus source `files`, language {language}"
-        return find_files(self._pattern(language), _KINDS, asked_by)
+        requested_by = f"corpus source `files`, language {language}"
+        return find_files(self._pattern(language), _KINDS, requested_by)
 
-    def _read_file(self, address: str) -> Iterator[Found]:
-        kind = kind_of(address, _KINDS)
+    def _read_file(self, address: str) -> Iterator[NumberedText]:
+        kind = file_kind(address, _KINDS)
         assert kind is not None, "parts() lists readable files only"
         if kind == ".txt" and self.documents == "paragraph" and not is_empty(address):
             return paragraphs(decoded_lines(address), address)
-        return texts(address, kind, self.text_key)
+        return read_texts(address, kind, self.text_key)

@@ -1,9 +1,8 @@
-"""Data sets of the Hugging Face hub, streamed, or a folder laid out like one.
+"""Data sets of the Hugging Face hub, streamed, or a local folder with the layout of one.
 
-``datasets`` says which files a configuration and a split are made of; nothing is downloaded for
-that. The files themselves are read as those of the source ``files`` are. The library's own
-streaming would stop at the first bad line of a jsonl file, and turn every text of a file into JSON
-when a single one is a number.
+``datasets`` resolves a configuration and split to files, without downloading them. The files are
+read like those of the source ``files``, because the library's own streaming stops at the first bad
+line of a jsonl file, and turns every text of a file into JSON when a single one is a number.
 """
 
 from __future__ import annotations
@@ -15,27 +14,28 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from langraft.core.artifacts import fingerprint
 from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError
+from langraft.core.files import fingerprint
 from langraft.corpus.reading.addresses import (
     COMPRESSIONS,
     StoredFile,
-    kind_of,
+    file_kind,
     relative_name,
-    stored_together,
+    stat_files,
 )
-from langraft.corpus.reading.extra import import_extra
-from langraft.corpus.reading.patience import describe
-from langraft.corpus.reading.texts import texts
+from langraft.corpus.reading.optional_packages import import_extra
+from langraft.corpus.reading.paths import check_path
+from langraft.corpus.reading.retry import describe_error, http_status
+from langraft.corpus.reading.texts import read_texts
 from langraft.corpus.source import AbstractSource, Part, group_files
 
 _KINDS = (".parquet", ".jsonl", ".json", ".ndjson", ".txt")
-_HUB_FOLDER = re.compile(r"hf://datasets/[^@]+@[^/]+/")  # with the commit that a file is of
+_HUB_FOLDER = re.compile(r"hf://datasets/[^@]+@[^/]+/")  # with the commit of the file
 
 
 class Hub(AbstractSource):
-    """One text a row, from a column of a data set."""
+    """Documents from a column of a data set, one per row."""
 
     source: Literal["hub"] = Field(default="hub", description="A Hugging Face data set.")
     path: str = Field(
@@ -52,29 +52,29 @@ class Hub(AbstractSource):
     )
 
     def parts(self, stream: str) -> Sequence[Part]:
-        """Return the data files of one language in the data set's order, small ones together.
+        """Return the data files of one language in the data set's order, grouped by size.
 
         Raises:
-            CorpusError: when the data set, configuration or split is not there, not reachable or
-                in files of a kind that is not read.
+            CorpusError: when the data set, configuration or split does not exist, cannot be
+                reached, or is in files of an unsupported kind.
             MissingExtraError: when ``datasets`` is not installed.
         """
-        return group_files([(file.address, file.num_bytes) for file in self._files(stream)])
+        return group_files(self._files(stream))
 
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
-        """Yield the documents of some data files; asks the hub for nothing but their bytes."""
+        """Yield the documents of a part; requests nothing from the hub but the files' bytes."""
         for address in part.paths:
-            kind = kind_of(address, _KINDS)
+            kind = file_kind(address, _KINDS)
             assert kind is not None, "parts() lists readable files only"
             name = self._name(address, stream)
-            for row, found in texts(address, kind, self.text_key):
+            for row, found in read_texts(address, kind, self.text_key):
                 if isinstance(found, BrokenRecord):
                     yield found
                 else:
                     yield Document(text=found, language=stream, id=f"{name}:{row}")
 
     def fingerprint(self) -> str:
-        """Cover names, sizes and versions of all data files; on the hub, names have the commit."""
+        """Return a hash of all files' names, sizes and versions; hub names include the commit."""
         files = [(code, file) for code in self.languages for file in self._files(code)]
         return fingerprint([(c, f.address, f.num_bytes, f.version) for c, f in files])
 
@@ -90,14 +90,14 @@ class Hub(AbstractSource):
                 f"{', '.join(splits)}."
             )
         for address in splits[split]:
-            if kind_of(address, _KINDS) is None:
+            if file_kind(address, _KINDS) is None:
                 raise CorpusError(
-                    f"{address}: the data set is not in files that langraft reads: "
+                    f"{address}: the data set is in files of an unsupported kind. langraft reads "
                     f"{', '.join(_KINDS)}, all but .parquet also with {' or '.join(COMPRESSIONS)}. "
                     "The hub keeps many data sets as parquet too: give it "
                     "`revision: refs/convert/parquet`, or convert the files."
                 )
-        return stored_together(splits[split])
+        return stat_files(splits[split])
 
     def _name(self, address: str, language: str) -> str:
         if found := _HUB_FOLDER.match(address):
@@ -109,8 +109,9 @@ def _data_files(path: str, config: str | None, revision: str | None) -> Mapping[
     """Return the addresses of a configuration's data files by split.
 
     Raises:
-        CorpusError: with what there is, or why the hub did not answer.
+        CorpusError: with the configurations there are, or why the data set cannot be read.
     """
+    check_path(path, "corpus source `hub`")
     datasets = import_extra("datasets", "datasets", f"Reading the data set {path}")
     kind = "folder" if Path(path).is_dir() else "data set"
     try:
@@ -122,7 +123,7 @@ def _data_files(path: str, config: str | None, revision: str | None) -> Mapping[
             raise CorpusError(
                 f"The {kind} {path} {given} (config). It has: {', '.join(names)}."
             ) from error
-        raise CorpusError(_why_not(datasets, path, kind, error)) from error
+        raise CorpusError(_unreadable_message(datasets, path, kind, error)) from error
     return {str(split): [str(file) for file in by_split[split]] for split in by_split or {}}
 
 
@@ -130,22 +131,37 @@ def _config_names(datasets: Any, path: str, revision: str | None) -> list[str]:
     try:
         return list(datasets.get_dataset_config_names(path, revision=revision))
     except Exception:
-        return []  # the error that made us ask says it all
+        return []  # the caller's own error is clearer
 
 
-def _why_not(datasets: Any, path: str, kind: str, error: Exception) -> str:
-    said = describe(error).splitlines()[0].rstrip(".")
+def _unreadable_message(datasets: Any, path: str, kind: str, error: Exception) -> str:
+    answer = _failed_answer(error)
+    reason = describe_error(answer or error).splitlines()[0].rstrip(".")
+    is_refused = http_status(answer) in (401, 403)
     nor = "" if kind == "folder" else f" Nor is there such a folder, seen from {Path.cwd()}."
-    if isinstance(error, (ConnectionError, TimeoutError)):
+    if isinstance(error, (ConnectionError, TimeoutError)) or (answer and not is_refused):
         return (
-            f"The data set {path} cannot be reached: {said}.{nor} Check the network (and "
+            f"The data set {path} cannot be reached: {reason}.{nor} Check the network (and "
             "HF_HUB_OFFLINE), or download the data set elsewhere (hf download --repo-type dataset) "
             "and give its folder as path."
         )
-    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+    if is_refused or isinstance(error, datasets.exceptions.DatasetNotFoundError):
         return (
-            f"The data set {path} cannot be read: {said}.{nor} Where a data set is private or "
+            f"The data set {path} cannot be read: {reason}.{nor} Where a data set is private or "
             "asks for consent, accept its terms on the hub and give a token: hf auth login, or "
             "HF_TOKEN."
         )
-    return f"The {kind} {path} cannot be read as a data set: {said}.{nor}"
+    return f"The {kind} {path} cannot be read as a data set: {reason}.{nor}"
+
+
+def _failed_answer(error: BaseException | None) -> BaseException | None:
+    """Return the hub's answer that is behind an error, if it is other than that nothing is there.
+
+    ``datasets`` reports a hub that refuses or fails as a data set without files.
+    """
+    while error is not None:
+        status = http_status(error)
+        if status is not None:
+            return error if status != 404 else None
+        error = error.__cause__ or error.__context__
+    return None

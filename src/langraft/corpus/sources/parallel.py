@@ -7,23 +7,28 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from langraft.core.artifacts import fingerprint
 from langraft.core.document import BrokenRecord, Document, Piece
 from langraft.core.errors import CorpusError
 from langraft.core.language import LanguageCode
-from langraft.core.settings import Share
+from langraft.core.settings.settings import Share
 from langraft.core.streams import languages_of, pair
-from langraft.corpus.bitext import render, why_no_pair
-from langraft.corpus.reading.addresses import StoredFile, find_files, kind_of, relative_name
+from langraft.corpus.bitext import pair_problem, render_pair
+from langraft.corpus.reading.addresses import (
+    StoredFile,
+    file_kind,
+    find_files,
+    fingerprint_stored,
+    relative_name,
+)
 from langraft.corpus.reading.pairs import (
-    Sides,
+    RawPair,
     aligned_lines,
     jsonl_pairs,
     parquet_pairs,
     tmx_pairs,
     tsv_pairs,
 )
-from langraft.corpus.reading.records import Wrong, broken
+from langraft.corpus.reading.records import Invalid, broken_record
 from langraft.corpus.source import AbstractSource, Part, group_files
 
 _KINDS = (".tsv", ".jsonl", ".parquet", ".tmx")
@@ -33,10 +38,10 @@ _SIDE = "{language}"
 class Parallel(AbstractSource):
     """Sentences and their translations, from the first language to each of the others.
 
-    Its streams are pairs, such as ``en+el``. A pair that is no good (a side is empty or missing,
-    both are the same, one is far too long) is a broken record with its reason: a bad pair and a bad
-    line come from the same causes, and both are counted. Mined pairs have many, and files of many
-    languages lack some sentences in each; ``max_broken`` is therefore higher than elsewhere.
+    Its streams are pairs, such as ``en+el``. An unusable pair (a side is empty or missing, both are
+    the same, one is far too long) is a broken record with its reason, as a line that cannot be
+    read. Mined pairs have many of them, and files of many languages lack some sentences in each, so
+    the default of ``max_broken`` is higher than of other sources.
     """
 
     source: Literal["parallel"] = Field(default="parallel", description="Sentence pairs.")
@@ -49,17 +54,18 @@ class Parallel(AbstractSource):
     languages: tuple[LanguageCode, ...] = Field(
         min_length=2, description="The first is paired with each of the others."
     )
-    keys: Mapping[LanguageCode, Annotated[int, Field(ge=1)] | str] = Field(
+    keys: Mapping[LanguageCode, Annotated[int, Field(ge=1, le=10**4)] | str] = Field(
         default_factory=dict,
-        description="Where a language stands, if not under its code: key (.jsonl), column "
+        description="Where a language is found, if not under its code: key (.jsonl), column "
         "(.parquet), number of a column from 1 or its name in the first line (.tsv, by default "
         "columns in the order of languages).",
     )
     max_length_ratio: float = Field(
         default=3.0,
         gt=1,
-        description="Length of the longer side over the shorter one beyond which a pair is no "
-        "translation; in letters, a sign of Chinese, Japanese or Korean counts as three.",
+        le=10**6,
+        description="Length of the longer side over the shorter one beyond which a pair is not "
+        "a translation; in letters, a Chinese, Japanese or Korean character counts as three.",
     )
     max_broken: Share = Field(
         default=0.1, description="Share of unusable pairs beyond which the run stops."
@@ -68,10 +74,10 @@ class Parallel(AbstractSource):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         if len(set(self.languages)) < len(self.languages):
-            raise ValueError("every language of a parallel source stands once in languages")
-        if strange := set(self.keys) - set(self.languages):
-            raise ValueError(f"keys has {', '.join(sorted(strange))}, which languages has not")
-        kind = kind_of(self.path, _KINDS)
+            raise ValueError("a language of a parallel source is listed twice")
+        if unknown := set(self.keys) - set(self.languages):
+            raise ValueError(f"keys has {', '.join(sorted(unknown))}, which are not in languages")
+        kind = file_kind(self.path, _KINDS)
         if _SIDE in self.path and kind is not None:
             raise ValueError(
                 f"a path with {{language}} names two files of plain lines, not {kind}; a file "
@@ -92,17 +98,16 @@ class Parallel(AbstractSource):
         return tuple(pair(self.languages[0], other) for other in self.languages[1:])
 
     def parts(self, stream: str) -> Sequence[Part]:
-        """Return two aligned files as one part, other files with small ones together."""
+        """Return two aligned files as one part; other files are grouped into parts by size."""
         files = self._files(stream)
-        parts = group_files([(file.address, file.num_bytes) for file in files])
         if _SIDE not in self.path:
-            return parts
+            return group_files(files)
         paths = tuple(file.address for file in files)
         num_bytes = sum(file.num_bytes for file in files)
         return [Part(name="00000", paths=paths, num_bytes=num_bytes)]
 
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
-        """Yield the pairs of some files, each rendered in one of four forms."""
+        """Yield the pairs of a part, each written in one of four forms."""
         if _SIDE in self.path:
             first, second = part.paths
             yield from self._documents(stream, first, aligned_lines(first, second))
@@ -111,9 +116,9 @@ class Parallel(AbstractSource):
             yield from self._documents(stream, address, self._read_file(stream, address))
 
     def fingerprint(self) -> str:
-        """Cover the names, sizes and versions of all files."""
+        """Return a hash of the names, sizes and versions of all files."""
         files = [file for stream in self.streams for file in self._files(stream)]
-        return fingerprint([(file.address, file.num_bytes, file.version) for file in files])
+        return fingerprint_stored(files)
 
     def _patterns(self, stream: str) -> list[str]:
         first, second = languages_of(stream)
@@ -126,8 +131,8 @@ class Parallel(AbstractSource):
         found: list[StoredFile] = []
         kinds = () if _SIDE in self.path else _KINDS
         for pattern in self._patterns(stream):
-            asked_by = f"corpus source `parallel`, pair {stream}"
-            files = find_files(pattern, kinds, asked_by)
+            requested_by = f"corpus source `parallel`, pair {stream}"
+            files = find_files(pattern, kinds, requested_by)
             if _SIDE in self.path and len(files) > 1:
                 raise CorpusError(
                     f"{pattern} names {len(files)} files; a path with {{language}} names one file "
@@ -136,9 +141,9 @@ class Parallel(AbstractSource):
             found += files
         return found
 
-    def _read_file(self, stream: str, address: str) -> Iterator[Sides]:
+    def _read_file(self, stream: str, address: str) -> Iterator[RawPair]:
         first, second = languages_of(stream)
-        kind = kind_of(address, _KINDS)
+        kind = file_kind(address, _KINDS)
         if kind == ".tmx":
             return tmx_pairs(address, (first, second))
         if kind == ".tsv":
@@ -151,29 +156,29 @@ class Parallel(AbstractSource):
         return self.keys.get(language, in_order + 1)
 
     def _documents(
-        self, stream: str, address: str, found: Iterator[Sides]
+        self, stream: str, address: str, found: Iterator[RawPair]
     ) -> Iterator[Document | BrokenRecord]:
         name = relative_name(address, self._patterns(stream)[0])
         is_without_pairs = True
-        for sides in found:
+        for raw in found:
             is_without_pairs = False
-            pieces = self._render(stream, sides)
-            if isinstance(pieces, Wrong):
-                yield broken(pieces, address, sides.number, sides.shown)
+            pieces = self._render(stream, raw)
+            if isinstance(pieces, Invalid):
+                yield broken_record(pieces, address, raw.number, raw.shown)
             else:
                 text = "".join(piece.text for piece in pieces)
-                id = f"{name}:{sides.number}"
+                id = f"{name}:{raw.number}"
                 yield Document(text=text, language=stream, id=id, pieces=pieces)
         if is_without_pairs:
-            yield broken(Wrong("no pairs in the file"), address, 0, "")
+            yield broken_record(Invalid("no pairs in the file"), address, 0, "")
 
-    def _render(self, stream: str, sides: Sides) -> tuple[Piece, ...] | Wrong:
-        first, second = sides.first, sides.second
-        if isinstance(first, Wrong):
+    def _render(self, stream: str, raw: RawPair) -> tuple[Piece, ...] | Invalid:
+        first, second = raw.first, raw.second
+        if isinstance(first, Invalid):
             return first
-        if isinstance(second, Wrong):
+        if isinstance(second, Invalid):
             return second
-        if reason := why_no_pair(first, second, self.max_length_ratio):
-            return Wrong(reason)
+        if reason := pair_problem(first, second, self.max_length_ratio):
+            return Invalid(reason)
         languages = languages_of(stream)
-        return render(Piece(languages[0], first), Piece(languages[1], second))
+        return render_pair(Piece(languages[0], first), Piece(languages[1], second))

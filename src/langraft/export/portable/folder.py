@@ -1,10 +1,11 @@
-"""Portable folders: what no standard class holds, with the modelling file that does.
+"""Export what no standard class holds: a folder with a modelling file of its own.
 
-The folder loads with ``trust_remote_code=True`` where langraft is not installed.
+transformers loads it with ``trust_remote_code=True`` where langraft is not installed.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
@@ -15,20 +16,21 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from langraft.export.tensors import (
-    IN_MATRICES,
-    OURS,
     PlannedTensor,
-    TensorFiles,
-    by_expansion,
+    is_of_added_module,
+    names_by_expansion,
     num_bytes,
     num_new_rows,
     plan_base,
-    without_wrapper,
+    unwrapped_name,
 )
-from langraft.families.sites import find_ffn_sites
-from langraft.graft.moe_method import AbstractMoEMethod
+from langraft.families.sites import FFNSite, find_ffn_sites
+from langraft.families.tensors import TensorFiles
+from langraft.graft.method import AbstractMethod
+from langraft.graft.moe import reference
 
 MODELING_FILE = "modeling_grafted.py"
+_IMPORTED = "from langraft.graft.moe.reference import choose_experts, fuse, mix_experts\n"
 CAVEAT = (
     "The folder carries its own modelling file: transformers loads it with "
     "trust_remote_code=True; vLLM, SGLang and llama.cpp cannot."
@@ -38,7 +40,7 @@ CAVEAT = (
 def plan_portable(
     empty: PreTrainedModel,
     config: Mapping[str, Any],
-    methods: Sequence[AbstractMoEMethod],
+    methods: Sequence[AbstractMethod],
     base: TensorFiles,
     graft: TensorFiles,
 ) -> tuple[dict[str, Any], list[PlannedTensor]]:
@@ -54,39 +56,14 @@ def plan_portable(
     Returns:
         The folder's config and all its tensors; what was grafted keeps its names and precision.
     """
-    found_sites = find_ffn_sites(empty)
-    sites = {s.path: s for s in found_sites if f"{s.path}.router.weight" in graft}
-    adapted, path_of = _adapted_projections(graft, methods, [s.path for s in found_sites])
-    moved = (*sites, *sorted(adapted, key=len))
-    planned = plan_base(base, graft, lambda name: _portable_name(name, moved))
-    for name in graft:
-        if any(part in name for part in OURS if part not in IN_MATRICES):
-            path, separator, part = name.partition(".adapter_")
-            portable = path_of.get(path, path) + separator + part
-            is_output = part == "up.weight" and not any(map(str.isdigit, path.split(".")))
-            # The adapter of the output matrix does nothing for new tokens.
-            num_new = num_new_rows(graft) if is_output else 0
-            shape = graft.shape(name)
-            size = num_bytes([shape[0] + num_new, *shape[1:]], graft.dtype(name))
-            planned.append(PlannedTensor(portable, size, partial(_padded, graft, name, num_new)))
+    ffns = find_ffn_sites(empty)
+    sites = [site for site in ffns if f"{site.path}.router.weight" in graft]
+    adapted, path_of = _adapted_projections(graft, methods, [site.path for site in ffns])
+    adapted_paths = sorted(adapted, key=len)
+    wrapped = [*(site.path for site in sites), *adapted_paths]
+    planned = plan_base(base, graft, lambda name: _portable_name(name, wrapped))
+    planned += [_plan_added(graft, name, path_of) for name in graft if is_of_added_module(name)]
     module = MODELING_FILE.removesuffix(".py")
-    method = methods[-1]
-    settings = method.model_dump()
-    layers = {
-        path: {
-            "shapes": {
-                name.rpartition(".")[2]: graft.shape(name)
-                for name in graft
-                if name.startswith(f"{path}.experts.")
-            },
-            "experts_per_token": method.experts_per_token,
-            "is_gated": site.kind != "plain",
-            "takes_residual": site.takes_residual,
-            "gate": settings.get("gate", ""),
-            "gate_opening": settings.get("gate_opening", 1.0),
-        }
-        for path, site in sites.items()
-    }
     return {
         **config,
         "architectures": ["GraftedForCausalLM"],
@@ -95,15 +72,43 @@ def plan_portable(
             "AutoConfig": f"{module}.GraftedConfig",
             "AutoModelForCausalLM": f"{module}.GraftedForCausalLM",
         },
-        "grafted_layers": layers,
-        "adapted_projections": {path: adapted[path] for path in sorted(adapted, key=len)},
+        "grafted_layers": {site.path: _layer_config(graft, site, methods[-1]) for site in sites},
+        "adapted_projections": {path: adapted[path] for path in adapted_paths},
     }, planned
 
 
+def _layer_config(graft: TensorFiles, site: FFNSite, method: AbstractMethod) -> dict[str, Any]:
+    """Return what the modelling file must know of a layer with experts."""
+    settings = method.model_dump()
+    return {
+        "shapes": {
+            name.rpartition(".")[2]: graft.shape(name)
+            for name in graft
+            if name.startswith(f"{site.path}.experts.")
+        },
+        "experts_per_token": method.top_k,
+        "is_gated": site.is_gated,
+        "takes_residual": site.takes_residual,
+        "gate": settings.get("gate", ""),
+        "gate_opening": settings.get("gate_opening", 1.0),
+    }
+
+
+def _plan_added(graft: TensorFiles, name: str, path_of: Mapping[str, str]) -> PlannedTensor:
+    """Plan a tensor of experts, a router, a gate or an adapter."""
+    path, separator, part = name.partition(".adapter_")
+    is_output = part == "up.weight" and not any(map(str.isdigit, path.split(".")))
+    num_new = num_new_rows(graft) if is_output else 0  # new tokens get zeros of the adapter
+    num_rows, *others = graft.shape(name)
+    size = num_bytes([num_rows + num_new, *others], graft.dtype(name))
+    portable = path_of.get(path, path) + separator + part
+    return PlannedTensor(portable, size, partial(_padded, graft, name, num_new))
+
+
 def _adapted_projections(
-    graft: TensorFiles, methods: Sequence[AbstractMoEMethod], ffns: Sequence[str]
+    graft: TensorFiles, methods: Sequence[AbstractMethod], ffns: Sequence[str]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Find the adapters of all expansions; those of a later one stand around those before.
+    """Find the adapters of all expansions; a later expansion's wraps those before.
 
     Args:
         graft: Tensors of the graft.
@@ -111,23 +116,24 @@ def _adapted_projections(
         ffns: Path of each layer's FFN.
 
     Returns:
-        By path in the folder, the adapter's rank and the FFN and range of its experts that scale
-        it; and, by path in the graft, the path in the folder, where no token rows stand between.
+        The config of each adapter by its path in the folder: its rank, and the FFN and the range
+        of that FFN's experts by whose weight it is scaled. And its path in the folder by its path
+        in the graft, where token rows may be wrapped in between.
     """
     counts = [method.experts_by_layer(len(ffns)) for method in methods]
     suffix = ".adapter_up.weight"
     adapted: dict[str, dict[str, Any]] = {}
     path_of: dict[str, str] = {}
-    for path in {without_wrapper(n.removesuffix(suffix)) for n in graft if n.endswith(suffix)}:
+    paths = {unwrapped_name(n.removesuffix(suffix)) for n in graft if n.endswith(suffix)}
+    for path in sorted(paths):
         layer = next((int(part) for part in path.split(".") if part.isdigit()), len(ffns))
         is_output = layer == len(ffns)
         adapting = [
             number
             for number, method in enumerate(methods)
-            if (method.output_rank if is_output else method.attention_rank)
-            and any(counts[number][:layer])
+            if method.has_adapter(is_output=is_output) and any(counts[number][:layer])
         ]
-        stored = by_expansion(graft, path + suffix)
+        stored = names_by_expansion(graft, path + suffix)
         for depth, (number, name) in enumerate(zip(adapting, stored, strict=True)):
             below = max(at for at in range(layer) if counts[number][at])
             down = f"{name.removesuffix(suffix)}.adapter_down.weight"
@@ -144,13 +150,13 @@ def _adapted_projections(
 
 
 def _padded(graft: TensorFiles, name: str, num_new: int) -> Tensor:
-    """Return a tensor with so many rows of zeros after its own."""
+    """Return a tensor with rows of zeros appended."""
     tensor = graft.get(name)
     return nn.functional.pad(tensor, (0, 0, 0, num_new)) if num_new else tensor
 
 
 def _portable_name(name: str, paths: Iterable[str]) -> str:
-    """Return a base tensor's name in the folder: what was wrapped moves down."""
+    """Return a base tensor's name in the folder: in a wrapped module it gets a ``.base``."""
     for path in paths:
         if name.startswith(f"{path}."):
             name = f"{path}.base.{name.removeprefix(f'{path}.')}"
@@ -158,10 +164,12 @@ def _portable_name(name: str, paths: Iterable[str]) -> str:
 
 
 def write_modeling_file(folder: Path, base: PreTrainedModel) -> None:
-    """Write the modelling file with the base's own classes in it."""
+    """Write the modelling file with the base's own classes and the reference forward pass in it."""
     file = resources.files("langraft.export.portable").joinpath(MODELING_FILE)
     text = file.read_text(encoding="utf-8")
+    _, _, forward = inspect.getsource(reference).partition("from torch import Tensor\n\n")
     for ours, theirs in (
+        (_IMPORTED, forward),
         ("LlamaConfig", type(base.config).__name__),
         ("LlamaForCausalLM", type(base).__name__),
         ("grafted_llama", f"grafted_{base.config.model_type}"),

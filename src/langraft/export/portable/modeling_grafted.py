@@ -11,12 +11,16 @@ router chooses among, K = experts a token meets, G = inner rows: 2F with a gate,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig as BaseConfig
 from transformers import LlamaForCausalLM as BaseForCausalLM
+
+from langraft.graft.moe.reference import choose_experts, fuse, mix_experts
 
 
 class GraftedConfig(BaseConfig):
@@ -136,23 +140,16 @@ class GraftedFFN(nn.Module):
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in."""
         x_TD = hidden.reshape(-1, hidden.shape[-1])
-        logits_TE = nn.functional.linear(x_TD.float(), self.router.weight.float())
-        top_TK, experts_TK = logits_TE.topk(self.experts_per_token, dim=-1)
-        weights_TK = top_TK.softmax(dim=-1)
-        first_new = 0 if self.gate_kind else 1
-        y_TD = torch.zeros_like(x_TD)
-        for expert in experts_TK.unique().tolist():
-            rows, slots = (experts_TK == expert).nonzero(as_tuple=True)
-            is_base = expert < first_new
-            run = self._run_base if is_base else self._run_expert
-            out = run(x_TD[rows], expert - first_new)
-            weight = weights_TK[rows, slots].unsqueeze(-1).to(out.dtype)
-            y_TD.index_add_(0, rows, (out * weight).to(y_TD.dtype))
-        self.experts_TK, self.weights_TK = experts_TK, weights_TK
+        new = self._new_experts()
+        experts_TK, weights_TK = choose_experts(x_TD, self.router.weight, self.experts_per_token)
         if self.gate_kind:
-            base_TD, open_T1 = self._run_base(x_TD, 0), self._opening(x_TD)
-            self.weights_TK = weights_TK * open_T1
-            y_TD = base_TD + open_T1.to(base_TD.dtype) * (y_TD - base_TD)
+            opening_T1 = self._opening(x_TD)
+            branch_TD = mix_experts(x_TD, new, experts_TK, weights_TK)
+            y_TD = fuse(self._run_base(x_TD), branch_TD, opening_T1)
+            weights_TK = weights_TK * opening_T1
+        else:
+            y_TD = mix_experts(x_TD, [self._run_base, *new], experts_TK, weights_TK)
+        self.experts_TK, self.weights_TK = experts_TK, weights_TK
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
 
@@ -170,10 +167,14 @@ class GraftedFFN(nn.Module):
         )
         return (scores_T1 >= 0).float() if self.gate_kind == "hard" else scores_T1.sigmoid()
 
-    def _run_base(self, x_TD: Tensor, _: int) -> Tensor:
+    def _run_base(self, x_TD: Tensor) -> Tensor:
         return self.base(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.base(x_TD)
 
-    def _run_expert(self, x_TD: Tensor, number: int) -> Tensor:
+    def _new_experts(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        num_new = len(self.experts["weight_out"])
+        return [partial(self._run_expert, number) for number in range(num_new)]
+
+    def _run_expert(self, number: int, x_TD: Tensor) -> Tensor:
         names = ("act_fn", "activation_fn", "act", "activation", "gelu_impl")
         activation = next(getattr(self.base, name) for name in names if hasattr(self.base, name))
         inner_TG = self._linear(x_TD, "in", number)

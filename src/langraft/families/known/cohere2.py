@@ -1,20 +1,25 @@
 """Cohere 2: the twin is Cohere2-MoE, sliding layers and parallel blocks included."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import COHERE2_MOE, Twin
+from langraft.families.twin import Twin
 
 
 class Cohere2(AbstractFamily):
     """Command R7B, Command A and others of ``model_type: cohere2``."""
 
-    twin: ClassVar[Twin] = COHERE2_MOE
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say nothing: every Cohere 2 has a twin."""
-        del config
-        return ""
+    twin = Twin(
+        architecture="Cohere2MoeForCausalLM",
+        model_type="cohere2_moe",
+        num_experts_key="num_experts",
+        settings={
+            "expert_selection_fn": "softmax",
+            "norm_topk_prob": True,
+            "num_shared_experts": 0,
+            "first_k_dense_replace": 0,
+        },
+        layer="model.layers.{}.mlp",
+        caveat=(
+            "llama.cpp cannot run this folder: it weighs the experts of a Cohere2-MoE by sigmoid, "
+            "whatever the config says."
+        ),
+    )

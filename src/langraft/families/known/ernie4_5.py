@@ -1,20 +1,28 @@
 """ERNIE 4.5: the twin is ERNIE-4.5-MoE without shared experts."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import ERNIE4_5_MOE, Twin
+from langraft.families.twin import Twin
 
 
 class Ernie45(AbstractFamily):
     """ERNIE 4.5 0.3B and other dense models of ``model_type: ernie4_5``."""
 
-    twin: ClassVar[Twin] = ERNIE4_5_MOE
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Refuse biases, which the experts of ERNIE-4.5-MoE do not have."""
-        reason = "the base has use_bias, ERNIE-4.5-MoE's experts have none"
-        return reason if config.get("use_bias") else ""
+    twin = Twin(
+        architecture="Ernie4_5_MoeForCausalLM",
+        model_type="ernie4_5_moe",
+        num_experts_key="moe_num_experts",
+        experts_per_token_key="moe_k",
+        settings={
+            "moe_intermediate_size": "{F}",
+            "moe_num_shared_experts": 0,
+            "moe_layer_start_index": 0,
+            "moe_layer_end_index": "{last}",
+            "moe_layer_interval": 1,
+            "moe_norm_min": 1e-12,
+        },
+        unsupported_keys=("use_bias",),
+        unsupported_reason="ERNIE-4.5-MoE's experts have none",
+        layer="model.layers.{}.mlp",
+        # Added to the scores when experts are chosen: no correction.
+        zero_tensors={"moe_statics.e_score_correction_bias": (1, "E")},
+    )

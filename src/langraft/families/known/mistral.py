@@ -1,20 +1,16 @@
 """Mistral: the twin is Mixtral, sliding window included."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import MIXTRAL, Twin
+from langraft.families.twin import Twin
 
 
 class Mistral(AbstractFamily):
     """Mistral 7B and others of ``model_type: mistral``."""
 
-    twin: ClassVar[Twin] = MIXTRAL
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say nothing: every Mistral has a twin."""
-        del config
-        return ""
+    twin = Twin(
+        architecture="MixtralForCausalLM",
+        model_type="mixtral",
+        num_experts_key="num_local_experts",
+        layer="model.layers.{}.block_sparse_moe",
+        projections=("w1", "w3", "w2"),
+    )

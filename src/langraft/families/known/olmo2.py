@@ -1,20 +1,20 @@
 """OLMo 2: the twin is FlexOlmo, which has the same norms after attention and FFN."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import FLEX_OLMO, Twin
+from langraft.families.twin import Twin
 
 
 class Olmo2(AbstractFamily):
     """OLMo 2."""
 
-    twin: ClassVar[Twin] = FLEX_OLMO
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say nothing: every OLMo 2 has a twin."""
-        del config
-        return ""
+    twin = Twin(
+        architecture="FlexOlmoForCausalLM",
+        model_type="flex_olmo",
+        num_experts_key="num_experts",
+        settings={"norm_topk_prob": True},
+        layer="model.layers.{}.mlp",
+        caveat=(
+            "llama.cpp does not know this class. vLLM does not renormalise its routing weights; "
+            "the RMS norm after the experts takes that factor out again, but for its epsilon."
+        ),
+    )

@@ -1,20 +1,30 @@
 """Qwen2: the twin is Qwen2-MoE without shared expert."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import QWEN2_MOE, Twin
+from langraft.families.twin import Twin
 
 
 class Qwen2(AbstractFamily):
     """Qwen1.5, Qwen2 and Qwen2.5."""
 
-    twin: ClassVar[Twin] = QWEN2_MOE
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say nothing: every Qwen2 has a twin."""
-        del config
-        return ""
+    twin = Twin(
+        architecture="Qwen2MoeForCausalLM",
+        model_type="qwen2_moe",
+        num_experts_key="num_experts",
+        settings={
+            "moe_intermediate_size": "{F}",
+            "norm_topk_prob": True,
+            "decoder_sparse_step": 1,
+            "shared_expert_intermediate_size": 0,
+            "qkv_bias": True,
+        },
+        layer="model.layers.{}.mlp",
+        has_dense_layers=True,
+        # There is no shared expert, but servers look for its gate.
+        zero_tensors={"shared_expert_gate.weight": (1, "D")},
+        caveat=(
+            "llama.cpp cannot run this folder: it refuses a Qwen2-MoE without shared expert and "
+            "does not renormalise the routing weights. transformers can; vLLM builds such a model "
+            "but was not tried."
+        ),
+    )

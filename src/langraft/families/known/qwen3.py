@@ -1,20 +1,21 @@
 """Qwen3: the twin is Qwen3-MoE."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from langraft.families.family import AbstractFamily
-from langraft.families.twins import QWEN3_MOE, Twin
+from langraft.families.twin import Twin
 
 
 class Qwen3(AbstractFamily):
     """Qwen3 dense models."""
 
-    twin: ClassVar[Twin] = QWEN3_MOE
-
-    def why_not(self, config: Mapping[str, Any]) -> str:
-        """Say nothing: every Qwen3 has a twin."""
-        del config
-        return ""
+    twin = Twin(
+        architecture="Qwen3MoeForCausalLM",
+        model_type="qwen3_moe",
+        num_experts_key="num_experts",
+        settings={
+            "moe_intermediate_size": "{F}",
+            "norm_topk_prob": True,
+            "decoder_sparse_step": 1,
+        },
+        layer="model.layers.{}.mlp",
+        has_dense_layers=True,
+    )

@@ -20,23 +20,27 @@ from transformers.pytorch_utils import Conv1D
 
 from langraft.core.errors import ModelError
 from langraft.families.sites import FFNSite, decoder_layers, find_ffn_sites
-from langraft.graft.context import GraftContext
-from langraft.graft.method import AbstractMergedMethod, StageDefaults
+from langraft.graft.expansion_context import GraftContext
+from langraft.graft.method import AbstractDenseMethod, StageDefaults
 
 _ATTENTION_OUTPUTS = ("o_proj", "out_proj", "c_proj", "dense")
 
 
-class LlamaPro(AbstractMergedMethod):
+class LlamaPro(AbstractDenseMethod):
     """New blocks that begin as identities."""
 
     paper: ClassVar[str] = "arXiv:2401.02415, a baseline of arXiv:2408.11396"
     groups: ClassVar[tuple[str, ...]] = ("blocks", "token_rows")
+    is_merged: ClassVar[bool] = True  # it is a plain model already, only deeper
 
     name: Literal["llama_pro"] = Field(
         default="llama_pro", description="LLaMA-Pro's block expansion."
     )
     new_blocks: int = Field(
-        default=8, ge=1, description="Blocks to add, evenly spread; at most one after each layer."
+        default=8,
+        ge=1,
+        le=1000,
+        description="Blocks to add, evenly spread; at most one after each layer.",
     )
 
     @property
@@ -45,7 +49,7 @@ class LlamaPro(AbstractMergedMethod):
         return {"*": StageDefaults(("blocks", *self.row_group), {})}
 
     def expand(self, model: Any, context: GraftContext) -> None:
-        """Insert the blocks and tell the config and every layer of its new number."""
+        """Insert the blocks; renumber the layers and the config's lists by layer."""
         del context
         sites = find_ffn_sites(model)
         prefix, layers = decoder_layers(model)
@@ -78,10 +82,6 @@ class LlamaPro(AbstractMergedMethod):
             if isinstance(value, list) and len(value) == num_layers:  # layer_types and its kind
                 setattr(model.config, key, [value[number] for number in kept])
         model.config.num_hidden_layers = len(grown)
-
-    def merge(self, model: Any) -> None:
-        """Do nothing: the model is a plain one already, only deeper."""
-        del model
 
 
 @torch.no_grad()

@@ -12,24 +12,26 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from langraft.core.errors import MissingExtraError
-from langraft.families.sites import decoder_layers
-from langraft.graft.context import GraftContext
-from langraft.graft.method import AbstractMergedMethod, StageDefaults
+from langraft.families.sites import layer_projections
+from langraft.graft.expansion_context import GraftContext
+from langraft.graft.method import AbstractDenseMethod, StageDefaults
 
 
-class LoRA(AbstractMergedMethod):
+class LoRA(AbstractDenseMethod):
     """Low-rank additions to attention and FFN projections."""
 
     paper: ClassVar[str] = "arXiv:2106.09685, a baseline of arXiv:2408.11396"
     groups: ClassVar[tuple[str, ...]] = ("adapters", "token_rows")
+    is_merged: ClassVar[bool] = True
 
     name: Literal["lora"] = Field(default="lora", description="LoRA, through PEFT (extra: lora).")
-    rank: int = Field(default=16, ge=1, description="Of each addition.")
-    alpha: float = Field(default=32.0, gt=0, description="Additions count alpha / rank times.")
+    rank: int = Field(default=16, ge=1, le=2**16, description="Of each addition.")
+    alpha: float = Field(
+        default=32.0, gt=0, le=10**6, description="Additions count alpha / rank times."
+    )
 
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
@@ -46,12 +48,7 @@ class LoRA(AbstractMergedMethod):
             from peft import LoraConfig, inject_adapter_in_model
         except ImportError:
             raise MissingExtraError("peft", "lora", "method: lora") from None
-        prefix, layers = decoder_layers(model)
-        projections = {
-            f"{prefix}.{name}": module
-            for name, module in layers.named_modules()
-            if isinstance(module, nn.Linear | Conv1D)
-        }
+        projections = layer_projections(model)
         config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # pyright: ignore[reportArgumentType]

@@ -26,10 +26,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages
-from langraft.core.stage import Stage
-from langraft.graft.gate import FixedGate, GateKind, SigmoidGate
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
 from langraft.graft.method import StageDefaults
+from langraft.graft.moe.gate import FixedGate, GateKind, SigmoidGate
 from langraft.graft.moe_method import AbstractMoEMethod, NumExperts
 
 _REPLAY_SHARE = 0.12
@@ -41,7 +41,6 @@ class MoECT(AbstractMoEMethod):
 
     paper: ClassVar[str] = "arXiv:2407.00875 (reconstructed)"
     groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "gates", "adapters", "token_rows")
-    original_competes: ClassVar[bool] = False
 
     name: Literal["moe_ct"] = Field(default="moe_ct", description="MoE-CT, reconstructed.")
     new_experts: NumExperts = Field(

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages
-from langraft.core.stage import Stage
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
 from langraft.graft.method import EVERYTHING, StageDefaults, one_stage
 from langraft.graft.moe_method import AbstractMoEMethod
 
@@ -34,13 +34,9 @@ class MoEFull(AbstractMoEMethod):
 
     @property
     def stage_defaults(self) -> Mapping[str, StageDefaults]:
-        """Train everything in every stage, experts kept in use."""
+        """Train everything in every stage, with a load balancing loss."""
         return {"*": StageDefaults(EVERYTHING, {"balance": 0.01})}
 
     def default_stages(self, languages: Languages, tokens: int) -> tuple[Stage, ...]:
         """Return one stage on the new languages."""
         return one_stage(languages, tokens)
-
-    def make_gate(self, width: int) -> None:
-        """Have none: the router itself weighs the original."""
-        del width

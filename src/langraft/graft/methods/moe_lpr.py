@@ -12,8 +12,8 @@ with Language Priors Routing", arXiv:2408.11396, AAAI 2025.
               language prior loss (eq. 9-10, weight 0.1) that sends original languages to F0.
 
 Attention, norms, embeddings, head and F0 are frozen throughout; every stage proves it by
-fingerprints. Deviations: losses are means (see graft/losses.py); ``token_rows: rare`` may train
-the embedding and output rows that original languages hardly use (see graft/token_rows.py);
+fingerprints. Deviations: losses are means (see graft/moe/losses.py); ``token_rows: rare`` may train
+the embedding and output rows that original languages hardly use (see graft/wrappers/token_rows.py);
 ``layers`` and a list of ``new_experts`` may leave layers as they are.
 """
 
@@ -24,8 +24,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from langraft.core.recipe import Languages
-from langraft.core.stage import Stage
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
 from langraft.graft.method import StageDefaults
 from langraft.graft.moe_method import AbstractMoEMethod
 
@@ -62,7 +62,3 @@ class MoELPR(AbstractMoEMethod):
             Stage(name="extend", tokens=max(1, tokens - review_tokens), mixture=new),
             Stage(name="review", tokens=review_tokens, mixture=replay | again),
         )
-
-    def make_gate(self, width: int) -> None:
-        """Have none: the router itself weighs the original."""
-        del width

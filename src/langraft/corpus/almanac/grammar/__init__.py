@@ -1,4 +1,4 @@
-"""How names change inside a sentence: one file a language, each with one function ``inflect``."""
+"""Inflection of names inside sentences: a file for each language, with a function ``inflect``."""
 
 from __future__ import annotations
 

@@ -8,7 +8,11 @@ article), ``of`` (genitive), ``acc`` (accusative), ``in`` (the article after "in
 
 from __future__ import annotations
 
-from langraft.corpus.almanac.grammar.el_countries import GENDERS, GENITIVES
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 _NOMINATIVE = {"m": "ο", "f": "η", "n": "το", "fp": "οι", "np": "τα"}
 _GENITIVE = {"m": "του", "f": "της", "n": "του", "fp": "των", "np": "των"}
@@ -28,7 +32,8 @@ _GENITIVE_MONTHS = {
 def inflect(kind: str, key: str, name: str, form: str) -> str:
     """Return a Greek name in one of the forms above."""
     if kind == "country":
-        return _noun(name, GENDERS.get(key, "f"), form or "the", GENITIVES.get(key, ""))
+        genders, genitives = _countries()
+        return _noun(name, genders.get(key, "f"), form or "the", genitives.get(key, ""))
     if kind in ("currency", "unit"):
         name = _lower_currency(name)
         gender = "f" if name.split()[0] in _FEMININE_UNITS else "n"
@@ -44,6 +49,15 @@ def inflect(kind: str, key: str, name: str, form: str) -> str:
     if form:
         raise ValueError(f"Greek has no form {form!r} of a {kind}")
     return name
+
+
+@cache
+def _countries() -> tuple[dict[str, str], dict[str, str]]:
+    """Return genders and genitives of country names by country code."""
+    path = Path(__file__).with_name("el_countries.yaml")
+    data: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    genders = {code: gender for gender, codes in data["genders"].items() for code in codes}
+    return genders, data["genitives"]
 
 
 def _noun(name: str, gender: str, form: str, genitive: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What the almanac's documents say, before any language: one file a theme."""
+"""Outlines of the almanac's documents, independent of language: a file for each theme."""
 
 from __future__ import annotations
 

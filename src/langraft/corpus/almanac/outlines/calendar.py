@@ -10,12 +10,13 @@ from langraft.corpus.almanac.names import Ref
 from langraft.corpus.almanac.outlines.outline import (
     Outline,
     Statement,
-    is_heldout,
+    draw,
     measure,
     number,
+    outline,
     pick_some,
+    ref,
     say,
-    spread,
 )
 
 _DOCUMENTS_PER_MONTH = 5
@@ -25,44 +26,33 @@ _NUM_DATES = 260
 
 def outlines() -> Iterator[Outline]:
     """Yield the documents about months, then weekdays, then dates."""
-    # There is so little to say of a month or a weekday that a held-out document would be made of
-    # sentences that training documents have, so none is held out.
+    # There are so few statements about a month or a weekday that every sentence of a held-out
+    # document would also be in a training document, so none is held out.
     for variant in range(_DOCUMENTS_PER_MONTH):
         for month in range(1, 13):
-            yield Outline(
-                id=f"month:{month}-{variant}",
-                statements=tuple(_month(month, variant)),
-                is_heldout=False,
-            )
+            yield outline(f"month:{month}-{variant}", _month(month, variant))
     for variant in range(_DOCUMENTS_PER_WEEKDAY):
         for weekday in range(7):
-            yield Outline(
-                id=f"weekday:{weekday}-{variant}",
-                statements=tuple(_weekday(weekday, variant)),
-                is_heldout=False,
-            )
+            yield outline(f"weekday:{weekday}-{variant}", _weekday(weekday, variant))
     for position in range(_NUM_DATES):
-        yield Outline(
-            id=f"date:{position}",
-            statements=tuple(_date(position)),
-            is_heldout=is_heldout(position),
-        )
+        yield outline(f"date:{position}", _date(position), position)
 
 
 def _month_ref(month: int) -> Ref:
-    return Ref("month", str((month - 1) % 12 + 1))
+    return ref("month", (month - 1) % 12 + 1)
 
 
 def _month(month: int, variant: int) -> list[Statement]:
     this, previous, following = _month_ref(month), _month_ref(month - 1), _month_ref(month + 1)
     months_later = 2 + (month + 2 * variant) % 8
-    quarter = (month - 1) // 3 + 1
+    first_month, quarter = month - (month - 1) % 3, ref("quarter", (month - 1) // 3 + 1)
     if month == 2:
         length = say("month_february", month=this)
     else:
         days = measure(calendar.monthrange(2025, month)[1], "duration-day")
         length = say("month_length", month=this, days=days)
-    three_months = tuple(_month_ref(3 * quarter - 2 + i) for i in range(3))
+    three_months = tuple(_month_ref(first_month + i) for i in range(3))
+    later = _month_ref(month + months_later)
     neighbours = [
         say("month_next", month=this, next=following),
         say("month_previous", month=this, previous=previous),
@@ -71,20 +61,15 @@ def _month(month: int, variant: int) -> list[Statement]:
         say("month_place", month=this, n=number(month)),
         length,
         say("month_between", month=this, previous=previous, next=following),
-        say("month_quarter", month=this, quarter=Ref("quarter", str(quarter))),
-        say("quarter_months", quarter=Ref("quarter", str(quarter)), months=three_months),
-        say(
-            "month_span",
-            month=this,
-            n=number(months_later),
-            later=_month_ref(month + months_later),
-        ),
+        say("month_quarter", month=this, quarter=quarter),
+        say("quarter_months", quarter=quarter, months=three_months),
+        say("month_span", month=this, n=number(months_later), later=later),
     ]
     return [*neighbours, *pick_some(others, 4, month, variant)]
 
 
 def _weekday_ref(weekday: int) -> Ref:
-    return Ref("weekday", str(weekday % 7))
+    return ref("weekday", weekday % 7)
 
 
 def _weekday(weekday: int, variant: int) -> list[Statement]:
@@ -103,15 +88,14 @@ def _weekday(weekday: int, variant: int) -> list[Statement]:
 
 
 def _date(position: int) -> list[Statement]:
-    """Describe a day of 2020 to 2029; no first of a month, which several languages treat apart."""
+    """Describe a day of 2020 to 2029, never the first of a month, which some languages inflect."""
     days, weeks = 3 + position % 17, 2 + position % 9
-    # Every document has a fortnight of its own to choose from, so no two describe the same day.
-    day = date(2020, 1, 2) + timedelta(days=14 * position + spread("date", position) % 7)
+    # Every document chooses from its own fortnight, so no two describe the same day.
+    day = date(2020, 1, 2) + timedelta(days=14 * position + draw(0, 7, "date", position))
     while any(d.day == 1 for d in _neighbours(day, days, weeks)) or _days_left(day) < 2:
         day += timedelta(days=1)
-    this = Ref("date", day.isoformat())
-    following, after_days, after_weeks = (
-        Ref("date", d.isoformat()) for d in _neighbours(day, days, weeks)[1:]
+    this, following, after_days, after_weeks = (
+        ref("date", d.isoformat()) for d in _neighbours(day, days, weeks)
     )
     is_leap = calendar.isleap(day.year)
     others = [

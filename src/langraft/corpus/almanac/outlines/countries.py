@@ -7,7 +7,7 @@ its own), and held-out documents are chosen so that at least one of the two is a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 
 from langraft.corpus.almanac.facts import LANGUAGES, Country, countries
@@ -15,13 +15,15 @@ from langraft.corpus.almanac.names import Ref
 from langraft.corpus.almanac.outlines.outline import (
     Outline,
     Statement,
-    is_heldout,
+    draw,
     money,
     number,
+    outline,
     pick,
     pick_some,
+    ref,
+    refs,
     say,
-    spread,
 )
 
 
@@ -35,17 +37,9 @@ def outlines() -> Iterator[Outline]:
             ("speech", 11, _speech(country)),
         ):
             if statements:
-                yield Outline(
-                    id=f"{topic}:{country.code}",
-                    statements=tuple(statements),
-                    is_heldout=is_heldout(position, phase),
-                    languages=stated_in,
-                )
-        yield Outline(
-            id=f"week:{country.code}",
-            statements=tuple(_week(country)),
-            is_heldout=is_heldout(position, 14),
-        )
+                id = f"{topic}:{country.code}"
+                yield outline(id, statements, position, phase=phase, languages=stated_in)
+        yield outline(f"week:{country.code}", _week(country), position, phase=14)
     yield from _shared_currencies()
     yield from _shared_languages()
 
@@ -56,29 +50,25 @@ def _open_countries() -> list[Country]:
 
 
 def _ref(country: Country) -> Ref:
-    return Ref("country", country.code)
-
-
-def _refs(kind: str, keys: Iterable[str]) -> tuple[Ref, ...]:
-    return tuple(Ref(kind, key) for key in keys)
+    return ref("country", country.code)
 
 
 def _profile(country: Country) -> list[Statement]:
     if not country.currency and not country.languages:
         return []
-    this, key = _ref(country), (country.code, "profile")
-    statements = [say("country_code", country=this, code=Ref("code", country.code))]
+    this = _ref(country)
+    statements = [say("country_code", country=this, code=ref("code", country.code))]
     if country.currency:
-        statements.append(say("unit", country=this, unit=Ref("unit", country.currency)))
+        statements.append(say("unit", country=this, unit=ref("unit", country.currency)))
         statements.append(_other_money(country, "profile"))
     if country.languages:
         statements.append(_official(country))
         statements.append(_reader(country))
     if country.first_weekday is not None:
-        weekday = Ref("weekday", str(country.first_weekday))
+        weekday = ref("weekday", country.first_weekday)
         statements.append(say("week", country=this, weekday=weekday))
     first, *rest = statements
-    return [first, *pick_some(rest, len(rest), *key)]
+    return [first, *pick_some(rest, len(rest), country.code, "profile")]
 
 
 def _money(country: Country) -> list[Statement]:
@@ -86,46 +76,34 @@ def _money(country: Country) -> list[Statement]:
         return []
     this, code = _ref(country), country.currency
     key = (country.code, "money")
-    currency = Ref("currency", code)
+    currency = ref("currency", code)
     statements = [
         say("currency", country=this, currency=currency),
-        say("unit", country=this, unit=Ref("unit", code)),
-        say("money_code", currency=currency, code=Ref("code", code)),
+        say("unit", country=this, unit=ref("unit", code)),
+        say("money_code", currency=currency, code=ref("code", code)),
     ]
     sharing = [c for c in _open_countries() if c.currency == code and c.code != country.code]
     if sharing:
         other = _ref(pick(sharing, *key, "same"))
         statements.append(say("same_money", country=this, other=other, currency=currency))
     statements.append(_other_money(country, "money"))
-    scale = pick((1, 10, 100), *key, "scale")
-    cup, book = (scale * (2 + spread(*key, item) % 28) for item in ("cup", "book"))
-    people = 2 + spread(*key, "people") % 7
-    statements.append(pick(_prices(code, cup, book, people), *key, "price"))
+    statements.append(pick(_prices(code, *key), *key, "price"))
     return statements
 
 
-def _prices(code: str, cup: int, book: int, people: int) -> list[Statement]:
+def _prices(code: str, *key: str) -> list[Statement]:
+    """Return sums with prices in a currency, which the key chooses."""
+    scale = pick((1, 10, 100), *key, "scale")
+    cup, book = (scale * draw(2, 28, *key, item) for item in ("cup", "book"))
+    people = draw(2, 7, *key, "people")
     note = 5 * 10 ** (len(str(cup)) - 1)
     paid = (cup // note + 1) * note
+    cup_price, book_price = money(cup, code), money(book, code)
+    total, change = money(book * people, code), money(paid - cup, code)
     return [
-        say(
-            "price_book",
-            cup=money(cup, code),
-            book=money(book, code),
-            sum=money(cup + book, code),
-        ),
-        say(
-            "price_ticket",
-            ticket=money(book, code),
-            n=number(people),
-            sum=money(book * people, code),
-        ),
-        say(
-            "change",
-            price=money(cup, code),
-            paid=money(paid, code),
-            change=money(paid - cup, code),
-        ),
+        say("price_book", cup=cup_price, book=book_price, sum=money(cup + book, code)),
+        say("price_ticket", ticket=book_price, n=number(people), sum=total),
+        say("change", price=cup_price, paid=money(paid, code), change=change),
     ]
 
 
@@ -135,21 +113,21 @@ def _other_money(country: Country, topic: str) -> Statement:
     return say(
         "other_money",
         country=_ref(country),
-        unit=Ref("unit", country.currency),
+        unit=ref("unit", country.currency),
         other=_ref(other),
-        other_unit=Ref("unit", other.currency),
+        other_unit=ref("unit", other.currency),
     )
 
 
 def _official(country: Country) -> Statement:
     if len(country.languages) == 1:
-        language = Ref("language", country.languages[0])
+        language = ref("language", country.languages[0])
         return say("language", country=_ref(country), language=language)
-    return say("languages", country=_ref(country), languages=_refs("language", country.languages))
+    return say("languages", country=_ref(country), languages=refs("language", country.languages))
 
 
 def _reader(country: Country) -> Statement:
-    return say("reader", country=_ref(country), languages=_refs("language", country.languages))
+    return say("reader", country=_ref(country), languages=refs("language", country.languages))
 
 
 def _speech(country: Country) -> list[Statement]:
@@ -158,7 +136,7 @@ def _speech(country: Country) -> list[Statement]:
     this, key = _ref(country), (country.code, "speech")
     statements = [_official(country)]
     for code in country.languages[:2]:
-        language = Ref("language", code)
+        language = ref("language", code)
         sharing = [c for c in _open_countries() if code in c.languages and c.code != country.code]
         if len(sharing) == 1:
             statements.append(say("also_language", other=_ref(sharing[0]), language=language))
@@ -167,49 +145,42 @@ def _speech(country: Country) -> list[Statement]:
             statements.append(say("spoken_in", language=language, countries=some))
     statements.append(_reader(country))
     if len(country.languages) == 1:
-        others = [
-            c
-            for c in _open_countries()
-            if len(c.languages) == 1 and c.languages != country.languages
-        ]
-        for other in pick_some(others, 2, *key, "other"):
-            statements.append(
-                say(
-                    "other_language",
-                    country=this,
-                    language=Ref("language", country.languages[0]),
-                    other=_ref(other),
-                    other_language=Ref("language", other.languages[0]),
-                )
+        monolingual = [c for c in _open_countries() if len(c.languages) == 1]
+        others = [c for c in monolingual if c.languages != country.languages]
+        statements += [
+            say(
+                "other_language",
+                country=this,
+                language=ref("language", country.languages[0]),
+                other=_ref(other),
+                other_language=ref("language", other.languages[0]),
             )
+            for other in pick_some(others, 2, *key, "other")
+        ]
     return statements
 
 
 def _week(country: Country) -> Iterator[Statement]:
-    this, key = _ref(country), (country.code, "week")
-    yield say("country_code", country=this, code=Ref("code", country.code))
+    this = _ref(country)
+    yield say("country_code", country=this, code=ref("code", country.code))
     if country.first_weekday is None:
         return
-    first = country.first_weekday
-    start = date(2024, 1, 1) + timedelta(days=first + 7 * (spread(*key, "start") % 104))
+    days = country.first_weekday + 7 * draw(0, 104, country.code, "week", "start")
+    start = date(2024, 1, 1) + timedelta(days=days)
     while 1 in (start.day, (start + timedelta(days=6)).day):
         start += timedelta(days=7)
-    yield say("week", country=this, weekday=Ref("weekday", str(first)))
+    first, last = refs("weekday", (country.first_weekday, (country.first_weekday + 6) % 7))
+    yield say("week", country=this, weekday=first)
     if country.weekend:
-        weekdays = _refs("weekday", map(str, country.weekend))
-        yield say("weekend", country=this, weekdays=weekdays)
+        yield say("weekend", country=this, weekdays=refs("weekday", country.weekend))
     yield say(
         "week_example",
-        weekday=Ref("weekday", str(first)),
-        start=Ref("date", start.isoformat()),
-        last_weekday=Ref("weekday", str((first + 6) % 7)),
-        end=Ref("date", (start + timedelta(days=6)).isoformat()),
+        weekday=first,
+        start=ref("date", start.isoformat()),
+        last_weekday=last,
+        end=ref("date", (start + timedelta(days=6)).isoformat()),
     )
-    yield say(
-        "weekday_next",
-        weekday=Ref("weekday", str((first + 6) % 7)),
-        next=Ref("weekday", str(first)),
-    )
+    yield say("weekday_next", weekday=last, next=first)
 
 
 def _shared_currencies() -> Iterator[Outline]:
@@ -218,22 +189,15 @@ def _shared_currencies() -> Iterator[Outline]:
         if country.currency:
             users[country.currency].append(country)
     for position, (code, using) in enumerate(sorted(users.items())):
-        currency, key = Ref("currency", code), (code, "currency")
+        currency, key = ref("currency", code), (code, "currency")
         some = pick_some(using, 4, *key)
-        statements = [say("money_code", currency=currency, code=Ref("code", code))]
+        statements = [say("money_code", currency=currency, code=ref("code", code))]
         if len(using) > 1:
             statements.append(say("shared", currency=currency, countries=tuple(map(_ref, some))))
         else:
             statements.append(say("currency", country=_ref(using[0]), currency=currency))
-        scale = pick((1, 10, 100), *key, "scale")
-        cup, book = (scale * (2 + spread(*key, item) % 28) for item in ("cup", "book"))
-        people = 2 + spread(*key, "people") % 7
-        statements += _prices(code, cup, book, people)
-        yield Outline(
-            id=f"currency:{code}",
-            statements=tuple(statements),
-            is_heldout=is_heldout(position),
-        )
+        statements += _prices(code, *key)
+        yield outline(f"currency:{code}", statements, position)
 
 
 def _shared_languages() -> Iterator[Outline]:
@@ -243,14 +207,10 @@ def _shared_languages() -> Iterator[Outline]:
             speakers[code].append(country)
     shared = {code: using for code, using in sorted(speakers.items()) if len(using) > 1}
     for position, (code, using) in enumerate(shared.items()):
-        language = Ref("language", code)
+        language = ref("language", code)
         some = pick_some(using, 6, code, "language")
         listed = tuple(map(_ref, some[:4]))
         statements = [say("spoken_in", language=language, countries=listed)]
         statements += [_official(country) for country in some[:3]]
         statements += [_reader(country) for country in some[3:] or some]
-        yield Outline(
-            id=f"language:{code}",
-            statements=tuple(statements),
-            is_heldout=is_heldout(position),
-        )
+        yield outline(f"language:{code}", statements, position)

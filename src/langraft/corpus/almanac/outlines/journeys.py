@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from langraft.corpus.almanac.facts import countries
-from langraft.corpus.almanac.names import Ref
 from langraft.corpus.almanac.outlines.outline import (
     Outline,
     Statement,
-    is_heldout,
     number,
+    outline,
     pick_some,
+    ref,
+    refs,
     say,
 )
 
@@ -21,11 +22,7 @@ _NUM_JOURNEYS = 240
 def outlines() -> Iterator[Outline]:
     """Yield the journeys; they visit only countries whose facts every language states."""
     for position in range(_NUM_JOURNEYS):
-        yield Outline(
-            id=f"journey:{position}",
-            statements=tuple(_journey(position)),
-            is_heldout=is_heldout(position),
-        )
+        yield outline(f"journey:{position}", _journey(position), position)
 
 
 def _journey(position: int) -> list[Statement]:
@@ -34,39 +31,27 @@ def _journey(position: int) -> list[Statement]:
     ]
     num_stops = 3 + position % 3
     stops = pick_some(open_countries, num_stops, "journey", position)
-    refs = tuple(Ref("country", stop.code) for stop in stops)
+    here = refs("country", [stop.code for stop in stops])
     days = 2 + position % 6
     middle = 1 + position % (num_stops - 2)
+    previous, country, following = here[middle - 1 : middle + 2]
+    num, total = number(num_stops), number(days * num_stops)
     others = [
-        say(
-            "trip_between",
-            country=refs[middle],
-            previous=refs[middle - 1],
-            next=refs[middle + 1],
-        ),
-        say(
-            "trip_days",
-            n=number(days),
-            countries_n=number(num_stops),
-            days=number(days * num_stops),
-        ),
-        say("trip_count", n=number(num_stops)),
+        say("trip_between", country=country, previous=previous, next=following),
+        say("trip_days", n=number(days), countries_n=num, days=total),
+        say("trip_count", n=num),
     ]
     money = [
-        say("unit", country=ref, unit=Ref("unit", stop.currency))
-        for ref, stop in zip(refs, stops, strict=True)
+        say("unit", country=country, unit=ref("unit", stop.currency))
+        for country, stop in zip(here, stops, strict=True)
     ]
     speech = [
-        say(
-            "reader",
-            country=ref,
-            languages=tuple(Ref("language", code) for code in stop.languages),
-        )
-        for ref, stop in zip(refs, stops, strict=True)
+        say("reader", country=country, languages=refs("language", stop.languages))
+        for country, stop in zip(here, stops, strict=True)
     ]
     return [
-        say("trip", countries=refs),
-        say("trip_ends", first=refs[0], last=refs[-1]),
+        say("trip", countries=here),
+        say("trip_ends", first=here[0], last=here[-1]),
         *pick_some(others, 2, "journey", position),
         *pick_some(money, 2, "journey", position),
         *pick_some(speech, 1, "journey speech", position),

@@ -1,0 +1,1 @@
+"""Conversations: formats, templates with a mask of answers, packing."""

@@ -1,0 +1,166 @@
+"""The verbs that take a finished graft: export, delta, detach, merge and chat."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from langraft.cli.run import JsonOption
+
+GraftArgument = Annotated[
+    Path, typer.Argument(help="A graft folder (graft.json), or a run folder that has graft/.")
+]
+
+
+def export(
+    graft: GraftArgument,
+    out: Annotated[Path, typer.Option("--out", help="Folder to make.")],
+    base: Annotated[
+        str | None, typer.Option("--base", help="Where the base is now, if it has moved.")
+    ] = None,
+    form: Annotated[
+        Literal["auto", "standard", "portable"],
+        typer.Option("--format", help="A standard class, a portable folder, or what fits."),
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Write a graft as a folder that transformers, vLLM and others load, proved equal."""
+    from langraft.export.folder import export_model
+    from langraft.graft.description import graft_folder_of
+    from langraft.recipes.steps.shared_steps import describe_export
+
+    result = export_model(graft_folder_of(graft), out, base=base, wanted=form)
+    if as_json:
+        typer.echo(json.dumps({"folder": str(out)} | describe_export(result), indent=2))
+        return
+    typer.echo(
+        f"{out}: {result.architecture}, logits agree to {result.largest_difference:.1e}."
+        + (f"\nNote: {result.caveat}" if result.caveat else "")
+    )
+
+
+def delta(
+    graft: GraftArgument,
+    instruct: Annotated[
+        str, typer.Option("--instruct", help="Instruct model made from the graft's base.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new graft.")],
+) -> None:
+    """Add what an instruct model learned to a graft of its base, without alignment data."""
+    from langraft.export.delta import add_instruct_delta
+    from langraft.graft.description import graft_folder_of
+
+    moved = add_instruct_delta(graft_folder_of(graft), instruct, out)
+    typer.echo(f"{out}: {moved} experts moved, on the base {instruct}. langraft chat {out}")
+
+
+def detach(
+    graft: Annotated[
+        Path, typer.Argument(help="A graft that was expanded again, or a run folder with graft/.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the graft that is left.")],
+) -> None:
+    """Take the last expansion's experts away again: what is left is the earlier graft."""
+    from langraft.graft.description import base_of, graft_folder_of
+    from langraft.graft.store import load, save
+    from langraft.graft.surgery import detach_expansion, graft_info
+
+    folder = graft_folder_of(graft)
+    model = load(folder)
+    gone = detach_expansion(model).languages
+    save(model, out, base=base_of(folder))
+    left = graft_info(model).languages
+    typer.echo(
+        f"{out}: without {', '.join(gone.new) if gone else 'the last expansion'}; "
+        f"new languages left: {', '.join(left.new) if left else 'those before'}."
+    )
+
+
+def merge(
+    graft: Annotated[
+        Path, typer.Argument(help="A graft of the method full, or a run folder with graft/.")
+    ],
+    weight: Annotated[
+        float,
+        typer.Option(
+            "--weight", min=0.0, max=1.0, help="Of the trained model, between 0, the base, and 1."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the merged graft.")],
+) -> None:
+    """Merge a fully trained model with its base, weight by weight: (1 - a) base + a trained."""
+    from langraft.graft.base_tensors import merge_with_base
+    from langraft.graft.description import GRAFT_TOKENIZER, base_of, graft_folder_of
+    from langraft.graft.store import load, save
+
+    folder = graft_folder_of(graft)
+    model = load(folder)
+    base = base_of(folder)
+    merge_with_base(model, base, weight)
+    own = folder / GRAFT_TOKENIZER
+    save(model, out, base=base, tokenizer=own if own.is_dir() else None)
+    typer.echo(f"{out}: {weight:g} of {folder}, {1 - weight:g} of its base. langraft export {out}")
+
+
+def chat(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a graft, a run or an export, or a GGUF file.")
+    ],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help="Answer this and exit; otherwise read lines.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, max=10**7, help="Longest answer, in tokens.")
+    ] = 128,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=100, help="0 picks the likeliest.")
+    ] = 0.0,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="Chat template of a model without one: polylm, polylm_task or a Jinja file."
+        ),
+    ] = None,
+    experts: Annotated[
+        bool,
+        typer.Option(
+            "--experts", help="After an answer, how much of it the original expert carried."
+        ),
+    ] = False,
+    guard: Annotated[
+        str,
+        typer.Option(
+            help="auto: the base itself answers in original languages; or some of these, en,es."
+        ),
+    ] = "off",
+    identifier: Annotated[
+        Path | None,
+        typer.Option(help="fastText model that tells languages apart; without one, lingua."),
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option(help="Run the modelling file of a portable export.")
+    ] = False,
+) -> None:
+    """Talk to a model: with its chat template if it has one, else it continues the text.
+
+    Answers are written as they come; Ctrl-C ends an answer, Ctrl-D the conversation.
+    """
+    from langraft.cli.chat import Chat, converse
+    from langraft.cli.chat_model import load_chat_model
+
+    model = load_chat_model(
+        folder,
+        guard=guard,
+        identifier=identifier,
+        has_own_code=trust_remote_code,
+        template=template,
+    )
+    talk = Chat(model, max_tokens=max_tokens, temperature=temperature)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a byte that is not UTF-8 must not end the chat
+    converse(talk, sys.stdin if prompt is None else None, prompt or "", shows_experts=experts)

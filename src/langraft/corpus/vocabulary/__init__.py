@@ -1,1 +1,0 @@
-"""Tokens for new languages: learned from text, added to a base's tokenizer, measured."""

@@ -1,0 +1,1 @@
+"""Benchmarks: tasks, suites, and lm-evaluation-harness, which scores them."""

@@ -1,6 +1,0 @@
-"""Benchmarks, one file each; the file's name is what a suite or ``evaluate.tasks`` calls it."""
-
-from langraft.core.registry import Registry
-from langraft.evaluate.benchmark import AbstractBenchmark
-
-BENCHMARKS = Registry(__name__, AbstractBenchmark, "benchmark")

@@ -1,0 +1,1 @@
+"""Trainable additions to frozen matrices: adapters, rare token rows, rows of new tokens."""

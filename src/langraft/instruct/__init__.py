@@ -1,1 +1,0 @@
-"""Multilingual self-instruct, and conversations for training."""

@@ -1,6 +1,0 @@
-"""Teachers, one file each; the file's name is what a config calls ``name``."""
-
-from langraft.core.registry import Registry
-from langraft.instruct.teacher import AbstractTeacher
-
-TEACHERS = Registry(__name__, AbstractTeacher, "teacher")

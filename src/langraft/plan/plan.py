@@ -1,0 +1,228 @@
+"""What a run costs, before it starts: parameters, FLOPs, memory, time, and settings that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from langraft.core.settings.languages import Languages
+from langraft.core.settings.recipe import RETAIN
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
+from langraft.core.streams import languages_of
+from langraft.evaluate.scorecard import Parameters
+from langraft.graft.freeze import set_trainable
+from langraft.graft.moe.expanded_ffn import expanded_ffns
+from langraft.graft.surgery import graft_info
+from langraft.graft.wrappers.free_columns import FreeColumnProjection
+from langraft.plan.flops import base_flops_per_token, flops_per_token
+from langraft.plan.hardware import Hardware
+from langraft.plan.memory import Memory, plan_memory
+from langraft.plan.model_shape import ModelShape
+from langraft.plan.read_shape import read_model_shape
+from langraft.plan.search import SearchResult, search_settings, why_impossible
+from langraft.plan.speed import Speed, plan_speed
+from langraft.train.loop import num_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """One stage's cost.
+
+    Attributes:
+        name: Name of the stage.
+        tokens: Its length, rounded up to whole steps.
+        num_steps: Optimizer steps.
+        trainable: Parameters that train.
+        flops_per_token: Forward, backward and recomputation.
+        memory: Memory of one device.
+        speed: None without an accelerator.
+    """
+
+    name: str
+    tokens: int
+    num_steps: int
+    trainable: int
+    flops_per_token: float
+    memory: Memory
+    speed: Speed | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak memory of one device."""
+        return self.memory.peak
+
+    @property
+    def training_flops(self) -> float:
+        """Floating-point operations of the whole stage."""
+        return self.flops_per_token * self.tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "name": self.name,
+            "tokens": self.tokens,
+            "num_steps": self.num_steps,
+            "trainable": self.trainable,
+            "flops_per_token": self.flops_per_token,
+            "memory_bytes": self.memory.to_json(),
+            **({"speed": asdict(self.speed)} if self.speed else {}),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a method costs on a base.
+
+    Attributes:
+        method: Key of the method.
+        parameters: Parameters of the grafted model, without the frozen copies of columns that
+            trained ones take the place of; trainable are those of any stage.
+        stages: In order.
+        hardware: The devices that memory and speed are planned for.
+        search: Settings that fit the hardware; None without an accelerator.
+        notes: Warnings and limits of the figures.
+    """
+
+    method: str
+    parameters: Parameters
+    stages: tuple[StagePlan, ...]
+    hardware: Hardware
+    search: SearchResult | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data, with totals."""
+        return {
+            "method": self.method,
+            "parameters": asdict(self.parameters),
+            "stages": [stage.to_json() for stage in self.stages],
+            "machine": self.hardware.to_json(),
+            **({"proposal": self.search.to_json()} if self.search else {}),
+            "notes": list(self.notes),
+            "tokens": sum(stage.tokens for stage in self.stages),
+            "training_flops": sum(stage.training_flops for stage in self.stages),
+        }
+
+
+def plan_method(
+    model: Any,
+    stages: tuple[Stage, ...],
+    training: Training,
+    method: str,
+    hardware: Hardware | None = None,
+) -> Plan:
+    """Plan the training of a grafted model, which may be without weights (on the meta device).
+
+    Args:
+        model: The grafted model; its ``requires_grad`` flags are changed.
+        stages: Complete stages.
+        training: Batch shape, precision, mesh.
+        method: Key of the method.
+        hardware: Devices to train on; by default one, and only memory is planned.
+    """
+    hardware = (hardware or Hardware()).in_precision(training.dtype)
+    shapes: list[ModelShape] = []
+    trained = dict[str, int]()
+    for stage in stages:
+        assert stage.trains is not None
+        rows = graft_info(model).method.token_rows
+        found = set_trainable(model, stage.trains, token_rows=rows)
+        trained |= {name: parameter.numel() for name, parameter in found.items()}
+        shapes.append(read_model_shape(model))
+    problem = why_impossible(shapes[0], training, hardware)
+    languages = graft_info(model).languages
+    planned = tuple(
+        _plan_stage(shape, stage, languages, training, hardware, has_speed=not problem)
+        for shape, stage in zip(shapes, stages, strict=True)
+    )
+    total = shapes[0].weights.total - _num_replaced(model)
+    return Plan(
+        method=method,
+        parameters=Parameters(
+            total=total, active=total - _num_idle(model), trainable=sum(trained.values())
+        ),
+        stages=planned,
+        hardware=hardware,
+        search=search_settings(shapes, [stage.tokens for stage in planned], training, hardware)
+        if hardware.accelerator is not None
+        else None,
+        notes=_notes(planned, training, hardware, problem),
+    )
+
+
+def _plan_stage(
+    shape: ModelShape,
+    stage: Stage,
+    languages: Languages | None,
+    training: Training,
+    hardware: Hardware,
+    *,
+    has_speed: bool,
+) -> StagePlan:
+    steps = num_steps(stage, training)
+    tokens = steps * training.batch_rows * training.sequence_length
+    flops = flops_per_token(shape, training)
+    flops += _retained_share(stage, languages) * base_flops_per_token(shape, training)
+    has_speed = has_speed and hardware.accelerator is not None
+    return StagePlan(
+        name=stage.name,
+        tokens=tokens,
+        num_steps=steps,
+        trainable=shape.weights.trained,
+        flops_per_token=flops,
+        memory=plan_memory(shape, training, hardware),
+        speed=plan_speed(shape, training, hardware, tokens, flops) if has_speed else None,
+    )
+
+
+def _retained_share(stage: Stage, languages: Languages | None) -> float:
+    """Return the share of a stage's tokens that the base reads too, by its first mixture."""
+    if languages is None or not (stage.losses or {}).get(RETAIN):
+        return 0.0
+    original = set(languages.original)
+    share = 0.0
+    for stream, weight in stage.mixture.items():
+        # One source in all languages that it may train: taken for as much text in each.
+        codes = languages_of(stream) or (*languages.original, *languages.new)
+        is_pair = "+" in stream
+        found = original.intersection(codes)
+        share += weight * (bool(found) if is_pair else len(found) / len(codes))
+    return share / sum(stage.mixture.values())
+
+
+def _notes(
+    stages: Sequence[StagePlan], training: Training, hardware: Hardware, problem: str
+) -> tuple[str, ...]:
+    notes = [problem] if problem else []
+    card = hardware.accelerator
+    if card is None:
+        return tuple(notes)
+    worst = max(stage.memory_bytes for stage in stages)
+    if not problem and worst > hardware.usable_bytes:
+        notes.append(
+            f"as it is set it does not fit: {worst / 2**30:.1f} GiB of the "
+            f"{hardware.usable_bytes / 2**30:.1f} GiB that are free"
+        )
+    if training.dtype == "float32" and not hardware.is_cpu:
+        notes.append(
+            "training.dtype is float32; in bfloat16 the products of most accelerators are several "
+            "times as fast"
+        )
+    return tuple(notes)
+
+
+def _num_replaced(model: Any) -> int:
+    """Return the number of frozen weights that trained columns take the place of."""
+    split = (module for module in model.modules() if isinstance(module, FreeColumnProjection))
+    return sum(module.columns.weight.numel() for module in split)
+
+
+def _num_idle(model: Any) -> int:
+    """Return the number of weights of experts that a token is not sent to."""
+    idle = 0
+    for ffn in expanded_ffns(model):
+        per_expert = sum(p.numel() for p in ffn.experts.parameters()) // len(ffn.experts.weight_in)
+        idle += per_expert * (ffn.num_competing - ffn.top_k)
+    return idle

@@ -1,0 +1,1 @@
+"""Multilingual self-instruct: a teacher writes tasks, filters choose among them."""

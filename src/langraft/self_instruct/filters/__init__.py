@@ -1,0 +1,1 @@
+"""What is dropped of the tasks that a teacher wrote."""

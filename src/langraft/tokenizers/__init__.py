@@ -1,0 +1,1 @@
+"""Tokenizers: training, fertility, and extension by tokens for new languages; no torch."""

@@ -1,0 +1,1 @@
+"""How a step computes: attention, loss, precision, recomputation, compilation."""

@@ -1,0 +1,1 @@
+"""Several processes: sharding, meshes, gradient synchronisation, what a lost peer means."""
