@@ -54,28 +54,32 @@ def pieces_of(text: str) -> Iterator[str]:
     yield piece.rstrip("\n")
 
 
-def main() -> None:
+def split(folder: Path, out: Path) -> None:
     """Write the splits and print how many pieces and characters each has."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("text", type=Path, help="folder with LANGUAGE.jsonl.gz")
-    parser.add_argument("out", type=Path, help="folder to write")
-    arguments = parser.parse_args()
     for language in LANGUAGES:
         splits: dict[str, list[dict[str, str]]] = defaultdict(list)
-        with gzip.open(arguments.text / f"{language}.jsonl.gz", "rt", encoding="utf-8") as file:
+        with gzip.open(folder / f"{language}.jsonl.gz", "rt", encoding="utf-8") as file:
             for record in map(json.loads, file):
-                split = split_of(language, record["source"], record["id"])
+                name = split_of(language, record["source"], record["id"])
                 for number, text in enumerate(pieces_of(record["text"])):
-                    name = f"{record['id']}#{number}"
-                    splits[split].append({"id": name, "source": record["source"], "text": text})
-        for split, pieces in sorted(splits.items()):
+                    piece = {"id": f"{record['id']}#{number}", "source": record["source"]}
+                    splits[name].append(piece | {"text": text})
+        for name, pieces in sorted(splits.items()):
             pieces.sort(key=lambda piece: number_of(piece["id"]))
-            path = arguments.out / split / f"{language}.jsonl.gz"
+            path = out / name / f"{language}.jsonl.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
             with gzip.open(path, "wt", encoding="utf-8") as file:
                 file.writelines(json.dumps(piece, ensure_ascii=False) + "\n" for piece in pieces)
             characters = sum(len(piece["text"]) for piece in pieces)
             print(f"{path}: {len(pieces):,} pieces, {characters:,} characters")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("text", type=Path, help="folder with LANGUAGE.jsonl.gz")
+    parser.add_argument("out", type=Path, help="folder to write")
+    given = parser.parse_args()
+    split(given.text, given.out)
 
 
 if __name__ == "__main__":

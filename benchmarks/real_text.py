@@ -74,15 +74,29 @@ def prepare_text(text: str | None, vocab_size: int, folder: Path) -> RealText:
         vocab_size: Entries of the tokenizer; fewer where the text gives no more.
         folder: Where both go.
     """
+    texts = _texts_by_language(text)
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir(parents=True)
+    train_tokenizer(itertools.chain(*texts.values()), vocab_size, tokenizer)
+    return _write_shards(texts, DocumentTokenizer(tokenizer), folder)
+
+
+def tokenize_text(text: str | None, tokenizer: Path, folder: Path) -> RealText:
+    """Write the shards of some text for a tokenizer that there is; else as ``prepare_text``."""
+    return _write_shards(_texts_by_language(text), DocumentTokenizer(tokenizer), folder)
+
+
+def _texts_by_language(text: str | None) -> dict[str, list[str]]:
     source: AbstractSource = Almanac(languages=LANGUAGES.all)
     if text is not None:
         pattern = text if "{language}" in text else f"{text}/{{language}}.jsonl.gz"
         source = Files(path=pattern, languages=LANGUAGES.all)
-    texts = {code: list(_texts(source, code)) for code in LANGUAGES.all}
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir(parents=True)
-    train_tokenizer(itertools.chain(*texts.values()), vocab_size, tokenizer)
-    encoder = DocumentTokenizer(tokenizer)
+    return {code: list(_texts(source, code)) for code in LANGUAGES.all}
+
+
+def _write_shards(
+    texts: dict[str, list[str]], encoder: DocumentTokenizer, folder: Path
+) -> RealText:
     for code, found in texts.items():
         writer = ShardWriter(folder / code, encoder.vocab_size)
         for number, document in enumerate(encoder.encode(found)):

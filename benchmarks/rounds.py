@@ -129,10 +129,10 @@ def serve(
     with contextlib.redirect_stdout(sys.stderr):
         before = _memory_now(device)
         built, work = build()
-        _forget_peak(device)
+        forget_peak(device)
         print(json.dumps(built), file=talk, flush=True)
         for _ in orders:
-            answer = work() | {"peak_bytes": _peak_memory(device) - before}
+            answer = work() | {"peak_bytes": peak_memory(device) - before}
             print(json.dumps(answer), file=talk, flush=True)
 
 
@@ -147,14 +147,14 @@ def _memory_now(device: str) -> int:
     return 0 if device == "cuda" else _status("VmRSS")
 
 
-def _forget_peak(device: str) -> None:
+def forget_peak(device: str) -> None:
     if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.resetpeak_memory_stats()
     else:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak_memory(device: str) -> int:
+def peak_memory(device: str) -> int:
     return torch.cuda.max_memory_allocated() if device == "cuda" else _status("VmHWM")
 
 

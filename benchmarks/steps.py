@@ -6,6 +6,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rich.console import Console
 from torch import Tensor
 
 from langraft.core.settings.languages import Languages
+from langraft.core.settings.stage import Stage
+from langraft.core.settings.training import Training
 from langraft.curriculum.loader import IGNORED, Batch, PackedLoader
 from langraft.graft.moe.losses import balance_loss, language_prior_loss
 from langraft.graft.surgery import graft_info
@@ -38,7 +41,7 @@ def own_steps(
     languages: Languages = LANGUAGES,
     **changes: Any,
 ) -> Steps:
-    """Return what runs ``train_stage`` itself; the log says how long each step took.
+    """Return what runs the steps of a graft of a shape.
 
     Args:
         model: A graft.
@@ -50,17 +53,39 @@ def own_steps(
         languages: Of the loader.
         changes: Other settings of ``training``.
     """
-    settings = training(shape, dtype, **changes)
-    num_read = 0
+    settings, make_stage = training(shape, dtype, **changes), partial(stage, shape, name)
+    return stage_steps(model, settings, make_stage, loader, processes, languages=languages)
+
+
+def stage_steps(
+    model: Any,
+    settings: Training,
+    make_stage: Callable[[int], Stage],
+    loader: Any,
+    processes: Processes,
+    *,
+    languages: Languages = LANGUAGES,
+) -> Steps:
+    """Return what runs ``train_stage`` itself; the log says how long each step took.
+
+    Args:
+        model: A graft.
+        settings: Of its steps.
+        make_stage: Returns a stage of so many steps.
+        loader: Read on from where the last round ended.
+        processes: One, or those of torchrun.
+        languages: Of the loader.
+    """
+    num_read, tokens_per_step = 0, settings.batch_rows * settings.sequence_length
 
     def run(num_steps: int) -> list[float]:
         nonlocal num_read
         later = LaterLoader(loader, num_read)
-        num_read += num_steps * shape.rows
+        num_read += num_steps * settings.batch_rows
         with tempfile.TemporaryDirectory() as folder:
             train_stage(
                 model,
-                stage=stage(shape, name, num_steps),
+                stage=make_stage(num_steps),
                 training=settings,
                 languages=languages,
                 loader=later,
@@ -71,7 +96,7 @@ def own_steps(
             )
             records = read_log(Path(folder)) if processes.is_leader else []
             speeds = [record["tokens_per_second"] for record in records]
-        return [shape.tokens_per_step / speed for speed in speeds]
+        return [tokens_per_step / speed for speed in speeds]
 
     return run
 

@@ -215,7 +215,7 @@ def test_a_bare_method_name_stands_for_its_defaults() -> None:
 def test_more_experts_a_token_than_experts_are_refused_with_the_range() -> None:
     message = refusal(method={"name": "moe_lpr", "new_experts": 2, "experts_per_token": 4})
     assert "method.experts_per_token: given 4" in message
-    assert "2..3" in message
+    assert "1..3" in message
     assert "new_experts 2" in message
 
 
@@ -224,18 +224,34 @@ def test_as_many_experts_a_token_as_there_are_is_allowed() -> None:
     assert recipe.method.experts_per_token == 3
 
 
-def test_one_expert_a_token_is_refused_with_the_reason() -> None:
-    message = refusal(method={"name": "moe_lpr", "experts_per_token": 1})
-    assert "method.experts_per_token: given 1" in message
-    assert "no gradient" in message
-    assert "use 2" in message
+def test_a_rate_of_a_group_that_does_not_train_is_refused_with_those_that_do() -> None:
+    message = stage_refusal(EXTEND | {"lr_scale": {"router": 10}})
+    assert "stages[0].lr_scale: given 'router'" in message
+    assert "Did you mean 'routers'?" in message
+    message = stage_refusal(EXTEND | {"lr_scale": {"experts": 2}, "trains": ["routers"]})
+    assert "moe_lpr has: routers." in message
+
+
+ONE_A_TOKEN = {"name": "moe_lpr", "new_experts": 1, "experts_per_token": 1}
+
+
+@pytest.mark.parametrize(
+    "losses", [{"balance": 0.01}, {"prior": 0.3}, {"prior": 0, "prior_new": 1}]
+)
+def test_one_expert_a_token_needs_the_priors_that_alone_teach_its_router(losses: Any) -> None:
+    message = stage_refusal(EXTEND | {"losses": losses}, method=ONE_A_TOKEN)
+    assert "stages[0].losses" in message
+    assert "learn from language priors alone" in message
+    learned = {"prior": 0.3, "prior_new": 0.1}
+    recipe = parse_stages(EXTEND | {"losses": learned}, method=ONE_A_TOKEN)
+    assert recipe.method.experts_per_token == 1
 
 
 @pytest.mark.parametrize("number", [0, -1])
-def test_fewer_experts_a_token_than_two_are_refused(number: int) -> None:
+def test_no_expert_a_token_is_refused(number: int) -> None:
     message = refusal(method={"name": "moe_lpr", "new_experts": 3, "experts_per_token": number})
     assert f"given {number}" in message
-    assert "2..4" in message
+    assert "1..4" in message
 
 
 @pytest.mark.parametrize("baselines", [["full", "full"], ["moe_lpr"]])

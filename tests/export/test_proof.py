@@ -106,6 +106,15 @@ def test_the_twin_reads_the_defaults_of_the_base(family: str) -> None:
     find_twin({"model_type": family, "num_hidden_layers": 40}, [MoELPR()])
 
 
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_twin_gives_a_token_one_expert_as_the_graft_does(
+    family: str, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    result = export(save_base(family), tmp_path, new_experts=2, experts_per_token=1)
+    assert result.architecture == FAMILIES[family].twin.architecture
+    assert result.largest_difference < 1e-5
+
+
 def test_a_window_that_its_class_obeys_stays(save_base: Callable[..., Path]) -> None:
     config = {"model_type": "mistral", "sliding_window": 77}
     assert config_for_twin(config, FAMILIES["mistral"].twin)["sliding_window"] == 77

@@ -57,7 +57,7 @@ def test_layers_that_the_base_does_not_have_are_refused(settings: Any, message: 
     [
         ({"new_experts": [0, 0]}, "at least one layer needs an expert"),
         ({"new_experts": [2, 1], "layers": [0]}, "says already which layers"),
-        ({"new_experts": [4, 1], "experts_per_token": 3}, r"2\.\.2 \(new_experts 1"),
+        ({"new_experts": [4, 1], "experts_per_token": 3}, r"1\.\.2 \(new_experts 1"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: Any, message: str) -> None:

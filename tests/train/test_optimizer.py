@@ -12,7 +12,7 @@ from torch import nn
 from langraft.core.settings.stage import Stage
 from langraft.core.settings.training import Training
 from langraft.train.log import read_log
-from langraft.train.optimizer import learning_rate, make_optimizer
+from langraft.train.optimizer import learning_rate, make_optimizer, set_learning_rate
 
 
 def rates(num_steps: int, **changes: object) -> list[float]:
@@ -59,9 +59,22 @@ def test_decay_spares_norms_and_biases() -> None:
         "n": layer.bias,
     }
     stage = Stage(name="s", tokens=1, mixture={"en": 1})
-    optimizer = make_optimizer(parameters, stage, Training(weight_decay=0.1))
+    optimizer = make_optimizer({"base": parameters}, stage, Training(weight_decay=0.1))
     decayed = {id(p) for g in optimizer.param_groups if g["weight_decay"] for p in g["params"]}
     assert decayed == {id(layer.weight)}
+
+
+def test_groups_have_rates_of_their_own_through_the_whole_schedule() -> None:
+    router, expert, norm = (nn.Parameter(torch.ones(*s)) for s in ((2, 2), (3, 2), (2,)))
+    scale = {"routers": 10}
+    stage = Stage(name="s", tokens=1, mixture={"en": 1}, lr=1e-3, lr_scale=scale, warmup=0.5)
+    groups = {"routers": {"r": router}, "experts": {"e": expert, "n": norm}}
+    optimizer = make_optimizer(groups, stage, Training())
+    for step in (0, 3, 9):
+        rate = set_learning_rate(optimizer, step, 10, stage)
+        assert rate == learning_rate(step, 10, stage)
+        found = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+        assert found == {id(router): 10 * rate, id(expert): rate, id(norm): rate}
 
 
 def test_one_pass_over_memory_steps_as_several_do() -> None:
@@ -69,7 +82,7 @@ def test_one_pass_over_memory_steps_as_several_do() -> None:
     first, second = (nn.Parameter(torch.ones(40, 30)) for _ in range(2))
     stage = Stage(name="s", tokens=1, mixture={"en": 1}, lr=1e-2)
     settings = Training(weight_decay=0.1)
-    fused = make_optimizer({"w": first}, stage, settings)
+    fused = make_optimizer({"base": {"w": first}}, stage, settings)
     group = {"lr": 1e-2, "betas": settings.betas, "weight_decay": 0.1}
     plain = torch.optim.AdamW([second], foreach=False, **group)
     for _ in range(20):

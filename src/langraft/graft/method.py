@@ -185,6 +185,8 @@ class AbstractMethod(MethodSettings, ABC):
             )
         self._refuse_unknown("trains", () if trains == EVERYTHING else trains, allowed)
         self._refuse_unknown("losses", tuple(losses), self.loss_names)
+        scaled = (*self.groups, "base") if trains == EVERYTHING else trains
+        self._refuse_unknown("lr_scale", tuple(stage.lr_scale), scaled)
         if losses.get(RETAIN) and trains == EVERYTHING:
             raise ValueError(
                 f"losses: {RETAIN} compares with the base, which `trains: {EVERYTHING}` changes; "

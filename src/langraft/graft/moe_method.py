@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from langraft.core.errors import ModelError
 from langraft.core.settings.settings import Share
+from langraft.core.settings.stage import Stage
 from langraft.families.sites import find_ffn_sites
 from langraft.graft.expansion_context import GraftContext
-from langraft.graft.method import AbstractMethod
+from langraft.graft.method import EVERYTHING, AbstractMethod
 from langraft.graft.moe.allocation import allocate_experts, allocate_whole_layers
 from langraft.graft.moe.expanded_ffn import ExpandedFFN, original_ffn
 from langraft.graft.moe.gate import FixedGate, SigmoidGate
@@ -42,7 +43,12 @@ class AbstractMoEMethod(AbstractMethod):
         default=5,
         description="N, beside the frozen original; a list gives each layer its own, 0 for none.",
     )
-    experts_per_token: int = Field(default=2, le=1025, description="K, the experts a token meets.")
+    experts_per_token: int = Field(
+        default=2,
+        le=1025,
+        description="K, the experts a token meets. With 1 the router learns from language priors "
+        "alone: the stages that train it need `prior` and `prior_new`.",
+    )
     layers: Literal["all"] | tuple[LayerNumber, ...] = Field(
         default="all", description="Layers that get experts, counted from 0."
     )
@@ -79,17 +85,16 @@ class AbstractMoEMethod(AbstractMethod):
         given = info.data.get("new_experts", top_k)
         counts = given if isinstance(given, tuple) else (given,)
         competing = [count + cls.original_competes for count in counts if count]
-        if top_k == 1 and max(competing, default=1) > 1:
+        if top_k == 1 and not cls.original_competes and max(competing, default=1) > 1:
             raise ValueError(
-                "one expert a token cannot work: its renormalised weight is a constant 1, so the "
-                "router gets no gradient and never learns; use 2"
+                "one of several experts of a branch cannot work: its renormalised weight is a "
+                "constant 1, so the router gets no gradient and never learns; use 2"
             )
         fewest = min(competing, default=top_k)
-        if not min(2, fewest) <= top_k <= fewest:
+        if not 1 <= top_k <= fewest:
             original = " and the frozen original" if cls.original_competes else ""
             raise ValueError(
-                f"allowed: {min(2, fewest)}..{fewest} (new_experts "
-                f"{fewest - cls.original_competes}{original})"
+                f"allowed: 1..{fewest} (new_experts {fewest - cls.original_competes}{original})"
             )
         return top_k
 
@@ -173,6 +178,23 @@ class AbstractMoEMethod(AbstractMethod):
                 f"0 to {num_layers - 1}."
             )
         return tuple(self.new_experts * (layer in self.layers) for layer in range(num_layers))
+
+    def complete_stage(self, stage: Stage, *, has_new_tokens: bool = False) -> Stage:
+        """As every method; one expert a token needs both priors, its router's only teachers.
+
+        Raises:
+            ValueError: "trains: ..." or "losses: ..." with what is allowed.
+        """
+        complete = super().complete_stage(stage, has_new_tokens=has_new_tokens)
+        is_router_trained = complete.trains == EVERYTHING or "routers" in complete.trains
+        missing = [name for name in ("prior", "prior_new") if not complete.losses.get(name)]
+        if self.top_k == 1 and self.original_competes and is_router_trained and missing:
+            raise ValueError(
+                f"losses: with experts_per_token: 1 the weight of an expert is a constant 1, so "
+                f"routers learn from language priors alone, and {' and '.join(missing)} "
+                "has no weight; for example losses: {prior: 0.3, prior_new: 0.1}"
+            )
+        return complete
 
     def side_losses(self) -> Mapping[str, SideLoss]:
         """Return the load balancing loss and the language priors."""

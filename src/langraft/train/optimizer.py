@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,42 +14,53 @@ from langraft.core.settings.stage import Stage
 from langraft.core.settings.training import Training
 from langraft.train.compute.quantize import bitsandbytes
 
+LR_SCALE = "lr_scale"  # of an optimizer's group of parameters
+
 
 def make_optimizer(
-    parameters: Mapping[str, nn.Parameter], stage: Stage, training: Training
+    parameters: Mapping[str, Mapping[str, nn.Parameter]], stage: Stage, training: Training
 ) -> torch.optim.Optimizer:
     """Return AdamW over the trained parameters alone; norms and biases do not decay.
 
     With moments in 8 bits (Dettmers et al., arXiv:2110.02861), small parameters keep theirs in 32.
 
+    Args:
+        parameters: What trains: by group of ``stage.lr_scale``, then by name.
+        stage: Its rates.
+        training: Optimizer, moments, decay.
+
     Raises:
         MissingExtraError: when the optimizer's library is not installed.
     """
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for name, parameter in parameters.items():
-        is_matrix = parameter.ndim >= 2 and "bias" not in name
-        (matrices if is_matrix else vectors).append(parameter)
-    groups = [
-        {"params": matrices, "weight_decay": training.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    for group, of_group in parameters.items():
+        scale = stage.lr_scale.get(group, 1.0)
+        for name, parameter in of_group.items():
+            is_matrix = parameter.ndim >= 2 and "bias" not in name
+            groups[scale, is_matrix].append(parameter)
+    param_groups = [
+        {
+            "params": found,
+            "weight_decay": training.weight_decay if is_matrix else 0.0,
+            LR_SCALE: scale,
+        }
+        for (scale, is_matrix), found in groups.items()
     ]
-    groups = [group for group in groups if group["params"]]
     options: dict[str, Any] = {"lr": stage.lr, "betas": training.betas}
     if training.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=True, **options)
+        return torch.optim.AdamW(param_groups, fused=True, **options)
     library = bitsandbytes(f"training.optimizer: {training.optimizer}").optim
     make = library.AdamW8bit if training.optimizer == "adamw_8bit" else library.PagedAdamW8bit
-    return make(groups, **options)
+    return make(param_groups, **options)
 
 
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, step: int, num_steps: int, stage: Stage
 ) -> float:
-    """Give an optimizer the rate of a step (from 0), and return it."""
+    """Give an optimizer the rates of a step (from 0), and return that of groups without scale."""
     rate = learning_rate(step, num_steps, stage)
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[LR_SCALE]
     return rate
 
 

@@ -16,7 +16,7 @@ from langraft.core.settings.recipe import RETAIN
 from langraft.core.settings.stage import Stage
 from langraft.core.settings.training import Training
 from langraft.families.tensors import ReadPart
-from langraft.graft.freeze import fingerprint_frozen, set_trainable
+from langraft.graft.freeze import fingerprint_frozen, parameter_groups, set_trainable
 from langraft.graft.moe.expanded_ffn import use_experts
 from langraft.graft.moe.experts import ExpertBank
 from langraft.graft.moe.losses import SideLoss
@@ -124,9 +124,13 @@ def prepare_stage(
     shard_model(token_losses, processes, training)
     if sources is not None:
         load_shards(model, sources, processes.device)
+    by_group = {
+        group: {name: p for name, p in parameters.items() if p.requires_grad}
+        for group, parameters in parameter_groups(model).items()
+    }
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_fingerprint = fingerprint_frozen(model)
-    optimizer = make_optimizer(trained, stage, training)
+    optimizer = make_optimizer(by_group, stage, training)
     separate_meshes(optimizer)
     side_losses = info.method.side_losses()
     is_original = torch.tensor([languages.role(c) == "original" for c in languages.all])

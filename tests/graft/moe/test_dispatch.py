@@ -61,7 +61,7 @@ def run_expert(ffn: ExpandedFFN, expert: int, x_D: torch.Tensor) -> torch.Tensor
     return out if bank.bias_out is None else out + bank.bias_out[n]
 
 
-@pytest.mark.parametrize("top_k", [2, 4])
+@pytest.mark.parametrize("top_k", [1, 2, 4])
 @pytest.mark.parametrize("kind", list(FAMILIES))
 def test_dispatch_equals_a_plain_loop_forward_and_backward(kind: str, top_k: int) -> None:
     ffn = layer(kind, top_k=top_k)

@@ -94,6 +94,11 @@ class Stage(Settings):
         description="Side losses and weights; left out: what the method says for this name.",
     )
     lr: float = Field(default=5e-5, gt=0, le=10, description="Peak learning rate.")
+    lr_scale: dict[str, Annotated[float, Field(gt=0, le=10**4)]] = Field(
+        default_factory=dict[str, float],
+        description="Rates of parameter groups as multiples of lr, for example {routers: 10}; "
+        "left out: 1.",
+    )
     schedule: Literal["cosine", "wsd", "constant"] = Field(
         default="cosine", description="Shape of the learning rate after the warm-up."
     )

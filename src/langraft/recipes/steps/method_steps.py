@@ -36,7 +36,7 @@ def stage_inputs(
         **({"instruct": instruct.fingerprint} if is_chat and instruct is not None else {}),
         **({"columns": grafted.columns.fingerprint} if grafted.columns is not None else {}),
         "method": _training_settings(grafted.method),
-        "stage": stage.model_dump(mode="json"),
+        "stage": stage.model_dump(mode="json", exclude=None if stage.lr_scale else {"lr_scale"}),
         "training": training_inputs(recipe),
         "languages": recipe.languages.model_dump(mode="json"),
         "seed": recipe.seed,
