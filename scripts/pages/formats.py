@@ -21,8 +21,8 @@ def render() -> str:
         if twin.unsupported_keys:
             keys = " or ".join(f"`{key}`" for key in twin.unsupported_keys)
             notes.append(f"- `{name}`: not for a base with {keys}; {twin.unsupported_reason}.")
-        if twin.caveat:
-            notes.append(f"- `{name}`: {twin.caveat}")
+        if twin.notes:
+            notes.append(f"- `{name}`: {twin.notes}")
         if twin.has_dense_layers:
             with_dense.add(f"`{twin.architecture}`")
     return page(

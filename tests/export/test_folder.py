@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,27 @@ def test_layers_without_experts_are_dense_or_copies_of_their_ffn(
         for number in range(3):
             down = exported.get(twin.expert_names(1, number)[2])
             assert torch.equal(down, original)
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_tied_output_matrix_is_written_out_unless_it_is_kept(
+    family: str, save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base(family, tie_word_embeddings=True)
+    model = graft_model(load_model(base), MoELPR(token_rows="rare"), rare_tokens=range(0, 99, 3))
+    move(model)
+    save(model, tmp_path / "graft", base=base)
+    must_tie = FAMILIES[family].twin.must_tie
+    for tied in ("separate", "keep"):
+        folder = tmp_path / tied
+        result = export_model(tmp_path / "graft", folder, tied=tied)
+        is_separate = tied == "separate" and not must_tie
+        exported = TensorFiles.of_folder(folder)
+        assert ("lm_head.weight" in exported) == is_separate
+        assert (
+            json.loads((folder / "config.json").read_text())["tie_word_embeddings"] != is_separate
+        )
+        assert ("a tensor of its own" in result.caveat) == is_separate
+        if is_separate:
+            head, rows = exported.get("lm_head.weight"), exported.get("model.embed_tokens.weight")
+            assert torch.equal(head, rows)

@@ -27,6 +27,14 @@ def export(
         Literal["auto", "standard", "portable"],
         typer.Option("--format", help="A standard class, a portable folder, or what fits."),
     ] = "auto",
+    tied: Annotated[
+        Literal["separate", "keep"],
+        typer.Option("--tied", help="Whether a tied base's output matrix is written out."),
+    ] = "separate",
+    gguf: Annotated[
+        list[Literal["f32", "f16", "bf16", "q8_0"]] | None,
+        typer.Option("--gguf", help="Also write a GGUF file of this type; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a graft as a folder that transformers, vLLM and others load, proved equal."""
@@ -34,7 +42,9 @@ def export(
     from langraft.graft.description import graft_folder_of
     from langraft.recipes.steps.shared_steps import describe_export
 
-    result = export_model(graft_folder_of(graft), out, base=base, wanted=form)
+    types = tuple(gguf or ())
+    folder = graft_folder_of(graft)
+    result = export_model(folder, out, base=base, wanted=form, tied=tied, gguf=types)
     if as_json:
         typer.echo(json.dumps({"folder": str(out)} | describe_export(result), indent=2))
         return

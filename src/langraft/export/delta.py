@@ -59,9 +59,9 @@ def add_instruct_delta(graft: Path | str, instruct: Path | str, out: Path | str)
             f"{graft} trained the base's own weights, so base and difference no longer add up to "
             "the instruct model. Graft with a method that freezes the base."
         )
-    if any(method.column_choice is not None for method in methods_of(graft)):
+    if any(method.trains_matrices for method in methods_of(graft)):
         raise ModelError(
-            f"{graft} trained columns of the base's own matrices, which the difference would have "
+            f"{graft} trained matrices of the base's own, which the difference would have "
             "to be added to as well. Graft with a method that freezes the base."
         )
     base_folder = base_of(graft)

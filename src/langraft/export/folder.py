@@ -15,11 +15,19 @@ from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError
 from langraft.core.files import write_json
 from langraft.core.ownership import replaced_folder
+from langraft.core.settings.recipe import Export, GgufType, Tied
 from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_tensors
+from langraft.export.gguf import check_gguf, write_gguf
 from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
 from langraft.export.proof import prove_logits
-from langraft.export.standard import copies_note, find_twin, plan_standard
-from langraft.export.tensors import PlannedTensor, num_new_rows, open_graft, plan_base
+from langraft.export.standard import HEAD, copies_note, find_twin, plan_standard
+from langraft.export.tensors import (
+    PlannedTensor,
+    num_bytes,
+    num_new_rows,
+    open_graft,
+    plan_base,
+)
 from langraft.families.load import FILES_OF_TOKENIZER, check_base, empty_model, resolve_base
 from langraft.families.stored_names import tensors_of_model
 from langraft.families.tensors import TensorFiles, save_tensors
@@ -116,6 +124,8 @@ def export_model(
     *,
     base: Path | str | None = None,
     wanted: Form = "auto",
+    tied: Tied = "separate",
+    gguf: tuple[GgufType, ...] = (),
     shard_bytes: int = 5 * 10**9,
     sequence_length: int = 0,
 ) -> ExportResult:
@@ -131,6 +141,9 @@ def export_model(
         base: Folder of the base, if it has moved.
         wanted: A standard class, a portable folder with its own modelling file, or ``auto``: a
             standard class where one holds the graft exactly, else a portable folder.
+        tied: ``separate`` writes the output matrix of a tied base into a standard folder, whatever
+            class reads it; ``keep`` leaves it out.
+        gguf: Also write GGUF files of these types into the folder.
         shard_bytes: Size of the largest weight file.
         sequence_length: Tokens of a row that it was trained on, where known; to be compared.
 
@@ -143,18 +156,19 @@ def export_model(
         ArtifactError: when the disk is full or the folder cannot be written, was made by somebody
             else, or is read from.
     """
+    settings = Export(format=wanted, tied=tied, gguf=gguf, shard_bytes=shard_bytes)
     source = _open_source(Path(graft_folder), resolve_base(str(base)) if base else None)
     inputs = (source.folder, source.base_folder)
     with replaced_folder(out, "an export", inputs=inputs) as folder:
-        return _write(source, folder, wanted, shard_bytes, sequence_length)
+        return _write(source, folder, settings, sequence_length)
 
 
 def export_into(
-    folder: Path, graft_folder: Path, *, wanted: Form, shard_bytes: int, sequence_length: int
+    folder: Path, graft_folder: Path, settings: Export, *, sequence_length: int
 ) -> ExportResult:
     """Write a graft into a folder that is there; otherwise as ``export_model``."""
     source = _open_source(graft_folder, None)
-    return _write(source, folder, wanted, shard_bytes, sequence_length)
+    return _write(source, folder, settings, sequence_length)
 
 
 def _open_source(graft_folder: Path, base: Path | None) -> _Source:
@@ -173,14 +187,17 @@ def _open_source(graft_folder: Path, base: Path | None) -> _Source:
     return _Source(graft_folder, base_folder, methods, config, graft, empty, tensors)
 
 
-def _write(
-    source: _Source, folder: Path, wanted: Form, shard_bytes: int, sequence_length: int
-) -> ExportResult:
+def _write(source: _Source, folder: Path, settings: Export, sequence_length: int) -> ExportResult:
     """Write all files of an export and compare it with the graft."""
-    twin, caveat = choose_form(source.config, source.methods, wanted)
-    config, held = _write_model(source, twin, folder, shard_bytes)
+    assert settings.format != "none"
+    twin, caveat = choose_form(source.config, source.methods, settings.format)
+    is_portable = twin is None and source.methods[-1].has_experts
+    check_gguf(settings, twin, is_portable=is_portable)
+    config, held = _write_model(source, twin, folder, settings)
     _copy_other_files(source, folder)
     difference = _prove(source, held, folder, twin is not None, sequence_length)
+    if settings.gguf:
+        write_gguf(folder, settings.gguf)
     graft = source.graft
     num_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
     return ExportResult(
@@ -188,18 +205,26 @@ def _write(
         num_experts=max(num_experts) + 1 if num_experts else 0,
         num_bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         largest_difference=difference,
-        caveat=_caveat(twin, source) if twin else caveat,
+        caveat=_caveat(twin, source, folder) if twin else caveat,
     )
 
 
-def _caveat(twin: Twin, source: _Source) -> str:
+def _caveat(twin: Twin, source: _Source, folder: Path) -> str:
     """Return what the user of a standard folder must know."""
-    notes = [twin.caveat, copies_note(twin, source.graft, source.config["num_hidden_layers"])]
+    notes = [twin.notes, copies_note(twin, source.graft, source.config["num_hidden_layers"])]
+    written = TensorFiles.of_folder(folder)
+    if HEAD in written and HEAD not in source.base:
+        size = num_bytes(written.shape(HEAD), written.dtype(HEAD))
+        notes.append(
+            f"The base ties its output matrix to the embedding; here it is a tensor of its own "
+            f"({size / 1e6:,.1f} MB), since some servers never tie. `export.tied: keep` leaves it "
+            "out."
+        )
     return " ".join(note for note in notes if note)
 
 
 def _write_model(
-    source: _Source, twin: Twin | None, folder: Path, shard_bytes: int
+    source: _Source, twin: Twin | None, folder: Path, settings: Export
 ) -> tuple[dict[str, Any], dict[str, tuple[str, ...]]]:
     """Write weights and config.
 
@@ -212,18 +237,21 @@ def _write_model(
         held = held_tensors(model, source.empty)
         method.merge(model)
         fold_rows(model)
-        model.to(source.dtype).save_pretrained(folder, max_shard_size=shard_bytes)
+        model.to(source.dtype).save_pretrained(folder, max_shard_size=settings.shard_bytes)
         return read_model_config(folder), held(model)
     config, base, graft = source.config, source.base, source.graft
     if not method.has_experts:
         planned = plan_base(base, graft, base.stored_name)
     elif twin is not None:
-        config, planned = plan_standard(twin, config, method.top_k, base, graft)
+        is_tied_kept = settings.tied == "keep"
+        config, planned = plan_standard(
+            twin, config, method.top_k, base, graft, is_tied_kept=is_tied_kept
+        )
     else:
         expansions = [m for m in source.methods if m.has_experts]
         config, planned = plan_portable(source.empty, config, expansions, base, graft)
         write_modeling_file(folder, source.empty)
-    _write_shards(folder, planned, shard_bytes)
+    _write_shards(folder, planned, settings.shard_bytes)
     write_json(folder / "config.json", config)
     return config, {tensor.name: tensor.begins_with for tensor in planned if tensor.begins_with}
 

@@ -22,6 +22,7 @@ from langraft.families.twin import Twin
 from langraft.families.twin_config import config_for_twin, why_not_exact
 from langraft.graft.method import AbstractMethod
 
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"  # of every family with a twin
 _PROJECTIONS = ("gate_proj", "up_proj", "down_proj")  # of the FFN of every family with a twin
 
 
@@ -77,6 +78,8 @@ def plan_standard(
     experts_per_token: int,
     base: TensorFiles,
     graft: TensorFiles,
+    *,
+    is_tied_kept: bool,
 ) -> tuple[dict[str, Any], list[PlannedTensor]]:
     """Plan a folder of the twin's class.
 
@@ -89,6 +92,7 @@ def plan_standard(
         experts_per_token: K.
         base: Weights of the base.
         graft: Tensors of the graft's small form.
+        is_tied_kept: Leave the output matrix of a tied base to the class that loads the folder.
 
     Returns:
         The twin's config and all its tensors, in the layout of released checkpoints.
@@ -107,6 +111,10 @@ def plan_standard(
     for layer in sparse:
         planned = _stack_experts(planned, twin, layer, num_experts)
     of_base = config_for_twin(config, twin)
+    if of_base.get("tie_word_embeddings") and not (is_tied_kept or twin.must_tie):
+        of_base["tie_word_embeddings"] = False
+        embedding = next(tensor for tensor in planned if tensor.name == EMBEDDING)
+        planned.append(replace(embedding, name=HEAD, make=partial(_clone, embedding)))
     return twin.config(of_base, num_experts, experts_per_token, dense), planned
 
 

@@ -89,8 +89,10 @@ def columns_of(graft: TensorFiles, name: str) -> tuple[Tensor, Tensor] | None:
     found = names_by_expansion(graft, f"{path}.columns.weight") if part == "weight" else []
     if not found:
         return None
-    places = next(graft.get(n) for n in graft if _is_choice_of(n, path))
-    return graft.get(found[0]), places
+    columns = graft.get(found[0])
+    chosen = [graft.get(n) for n in graft if _is_choice_of(n, path)]
+    # Without a choice all of them are free, whichever way the matrix is stored.
+    return columns, chosen[0] if chosen else torch.arange(columns.shape[1])
 
 
 def column_dimension_of(columns: Tensor, matrix: Tensor) -> int:

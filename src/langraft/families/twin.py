@@ -35,7 +35,10 @@ class Twin:
         has_dense_layers: Whether some layers may have no experts (``mlp_only_layers``).
         zero_tensors: Tensors of zeros that loaders expect, by name in the block, with shape;
             ``D`` stands for the model's width, ``E`` for the number of experts.
-        caveat: What a user of the exported folder must know.
+        must_tie: Whether servers want the output matrix tied to the embedding where the base has
+            it so; elsewhere a folder gets an output matrix of its own.
+        not_in_llama_cpp: Why llama.cpp cannot run the folder; empty where it can.
+        caveat: What else a user of the exported folder must know.
     """
 
     architecture: str
@@ -53,7 +56,15 @@ class Twin:
     zero_tensors: Mapping[str, tuple[Size, ...]] = field(
         default_factory=dict[str, tuple[Size, ...]]
     )
+    must_tie: bool = False
+    not_in_llama_cpp: str = ""
     caveat: str = ""
+
+    @property
+    def notes(self) -> str:
+        """What a user of the exported folder must know; may be empty."""
+        llama_cpp = f"llama.cpp cannot run this folder: {self.not_in_llama_cpp}."
+        return " ".join([*([llama_cpp] if self.not_in_llama_cpp else []), self.caveat]).strip()
 
     @property
     def own_keys(self) -> frozenset[str]:

@@ -123,6 +123,11 @@ class AbstractMethod(MethodSettings, ABC):
         return None
 
     @property
+    def trains_matrices(self) -> bool:
+        """Whether matrices of the base's own train, beside what is added to it."""
+        return self.column_choice is not None
+
+    @property
     def merge_weights(self) -> tuple[float, ...]:
         """Weights at which the trained model is also scored merged with its base."""
         return ()

@@ -18,6 +18,7 @@ from langraft.graft.moe.expanded_ffn import ExpandedFFN, original_ffn
 from langraft.graft.moe.gate import FixedGate, SigmoidGate
 from langraft.graft.moe.losses import SideLoss, routing_losses
 from langraft.graft.wrappers.adapters import Rank, add_attention_adapters, add_output_adapter
+from langraft.graft.wrappers.free_columns import ATTENTION, train_attention
 
 
 def _refuse_all_zero(counts: tuple[int, ...]) -> tuple[int, ...]:
@@ -74,6 +75,12 @@ class AbstractMoEMethod(AbstractMethod):
         "share.",
     )
 
+    attention: Literal["frozen", "trained"] = Field(
+        default="frozen",
+        description="trained: attention learns beside the experts, for all languages alike; the "
+        "export stays a standard class, and guarded sequences meet the base's own.",
+    )
+
     def make_gate(self, width: int) -> FixedGate | SigmoidGate | None:
         """Return the gate of a layer, or None where the original is one of the experts."""
         del width
@@ -98,6 +105,13 @@ class AbstractMoEMethod(AbstractMethod):
             )
         return top_k
 
+    @field_validator("attention")
+    @classmethod
+    def _refuse_attention_twice(cls, attention: Any, info: ValidationInfo) -> Any:
+        if attention == "trained" and info.data.get("attention_rank"):
+            raise ValueError("attention that trains needs no adapters: leave attention_rank out")
+        return attention
+
     @field_validator("layers")
     @classmethod
     def _refuse_layers_twice(cls, layers: Any, info: ValidationInfo) -> Any:
@@ -108,8 +122,9 @@ class AbstractMoEMethod(AbstractMethod):
     @property
     def options(self) -> tuple[str, ...]:
         """Groups that train beside the experts where the recipe has them."""
-        has_adapters = self.attention_rank or self.output_rank
-        return (*(("adapters",) if has_adapters else ()), *self.row_group)
+        adapters = ("adapters",) if self.attention_rank or self.output_rank else ()
+        attention = (ATTENTION,) if self.trains_matrices else ()
+        return (*adapters, *attention, *self.row_group)
 
     @property
     def top_k(self) -> int:
@@ -130,6 +145,11 @@ class AbstractMoEMethod(AbstractMethod):
     def has_open_layers(self) -> bool:
         """Whether a probe of the base will say which layers get experts."""
         return self.allocation == "probe_layers"
+
+    @property
+    def trains_matrices(self) -> bool:
+        """Whether attention trains, beside the experts."""
+        return self.attention == "trained"
 
     def has_adapter(self, *, is_output: bool) -> bool:
         """Say whether the output matrix, or attention, gets adapters: no standard class has any."""
@@ -186,6 +206,14 @@ class AbstractMoEMethod(AbstractMethod):
             ValueError: "trains: ..." or "losses: ..." with what is allowed.
         """
         complete = super().complete_stage(stage, has_new_tokens=has_new_tokens)
+        if self.trains_matrices and complete.trains == EVERYTHING:
+            raise ValueError(
+                "trains: everything has attention among it; leave method.attention out"
+            )
+        if ATTENTION in (complete.trains or ()) and not self.trains_matrices:
+            raise ValueError(
+                "trains: attention is named here, but method.attention is frozen; set it to trained"
+            )
         is_router_trained = complete.trains == EVERYTHING or "routers" in complete.trains
         missing = [name for name in ("prior", "prior_new") if not complete.losses.get(name)]
         if self.top_k == 1 and self.original_competes and is_router_trained and missing:
@@ -217,6 +245,8 @@ class AbstractMoEMethod(AbstractMethod):
         if self.attention_rank:
             ffns = [site.attribute for site in sites]
             add_attention_adapters(model, self.attention_rank, ffns, context)
+        if self.trains_matrices:
+            train_attention(model, [site.attribute for site in sites], context)
 
     def expand_head(self, model: Any, context: GraftContext) -> None:
         """Put an adapter around the output matrix where the recipe wants one."""

@@ -15,6 +15,7 @@ from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
 from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.further_texts import further_texts
+from langraft.export.gguf import check_gguf
 from langraft.export.standard import find_twin
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.tensors import TensorFiles
@@ -115,8 +116,10 @@ def _check_model_and_text(recipe: Recipe) -> int:
     further_texts(recipe)
     if recipe.evaluate.identifier is not None:
         make_recipe_identifier(recipe)
-    if recipe.export.format == "standard":
-        find_twin(config, [*methods, methods_in(recipe)[0]])
+    exported = [*methods, methods_in(recipe)[0]]
+    if recipe.export.format == "standard" or recipe.export.gguf:
+        twin, is_portable = find_twin(config, exported), recipe.export.format == "portable"
+        check_gguf(recipe.export, twin, is_portable=is_portable)
     return num_bytes
 
 

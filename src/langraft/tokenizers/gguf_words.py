@@ -9,11 +9,13 @@ nothing would say so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from langraft.core.errors import ModelError, did_you_mean
-from tokenizers import Regex, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -105,3 +107,30 @@ _WORDS = {
     "qwen2": Words(_split(_QWEN2), is_normalized=True),
     "tekken": Words(_split(_TEKKEN), ignores_merges=True, adds_begin=True),
 }
+
+
+def names_of_words() -> tuple[str, ...]:
+    """Return the names that llama.cpp has and langraft knows the rules of."""
+    return tuple(_WORDS)
+
+
+def name_of_words(tokenizer: Tokenizer) -> str | None:
+    """Return a name whose rules split words as a tokenizer does; None where there is none."""
+    wanted = _rules(tokenizer)
+    for name, words in _WORDS.items():
+        other = Tokenizer(models.BPE(ignore_merges=words.ignores_merges))
+        other.pre_tokenizer = words.pre_tokenizer()
+        if words.is_normalized:
+            other.normalizer = normalizers.NFC()
+        if _rules(other) == wanted:
+            return name
+    return None
+
+
+def _rules(tokenizer: Tokenizer) -> tuple[list[Any], Any, bool]:
+    """Return how a tokenizer splits text, without what does not touch its tokens."""
+    found = json.loads(tokenizer.to_str())
+    steps = found["pre_tokenizer"]
+    steps = steps["pretokenizers"] if steps and steps["type"] == "Sequence" else [steps]
+    plain = [{k: v for k, v in (step or {}).items() if k != "trim_offsets"} for step in steps]
+    return plain, found["normalizer"], bool(found["model"].get("ignore_merges"))

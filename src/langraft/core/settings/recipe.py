@@ -69,6 +69,10 @@ class MethodSettings(Settings, ABC):
         """
 
 
+Tied = Literal["separate", "keep"]
+GgufType = Literal["f32", "f16", "bf16", "q8_0"]
+
+
 class Export(Settings):
     """The exported model folder."""
 
@@ -76,6 +80,17 @@ class Export(Settings):
         default="auto",
         description="standard: the exact standard MoE class of the base's family, or refuse; "
         "portable: a folder with its own modelling file; auto: standard, else portable.",
+    )
+    tied: Tied = Field(
+        default="separate",
+        description="Output matrix of a standard folder whose base ties it to the embedding. "
+        "separate: written out, since SGLang's Mixtral and Qwen MoE classes never tie and would "
+        "answer noise; keep: left out, the size of the embedding smaller.",
+    )
+    gguf: tuple[GgufType, ...] = Field(
+        default=(),
+        description="Also write the model as a GGUF file of each of these types into the folder, "
+        "for llama.cpp and Ollama (extra: gguf).",
     )
     shard_bytes: Count = Field(
         default=5 * 10**9, ge=1000, le=10**15, description="Largest weight file."

@@ -18,8 +18,8 @@ class Cohere2(AbstractFamily):
             "first_k_dense_replace": 0,
         },
         layer="model.layers.{}.mlp",
-        caveat=(
-            "llama.cpp cannot run this folder: it weighs the experts of a Cohere2-MoE by sigmoid, "
-            "whatever the config says."
+        must_tie=True,  # vLLM's class asserts it
+        not_in_llama_cpp=(
+            "it weighs the experts of a Cohere2-MoE by sigmoid, whatever the config says"
         ),
     )

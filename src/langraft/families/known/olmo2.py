@@ -13,8 +13,9 @@ class Olmo2(AbstractFamily):
         num_experts_key="num_experts",
         settings={"norm_topk_prob": True},
         layer="model.layers.{}.mlp",
+        not_in_llama_cpp="it does not know this class",
         caveat=(
-            "llama.cpp does not know this class. vLLM does not renormalise its routing weights; "
+            "vLLM does not renormalise its routing weights; "
             "the RMS norm after the experts takes that factor out again, but for its epsilon."
         ),
     )

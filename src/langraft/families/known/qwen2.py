@@ -22,9 +22,8 @@ class Qwen2(AbstractFamily):
         has_dense_layers=True,
         # There is no shared expert, but servers look for its gate.
         zero_tensors={"shared_expert_gate.weight": (1, "D")},
-        caveat=(
-            "llama.cpp cannot run this folder: it refuses a Qwen2-MoE without shared expert and "
-            "does not renormalise the routing weights. transformers can; vLLM builds such a model "
-            "but was not tried."
+        not_in_llama_cpp=(
+            "it refuses a Qwen2-MoE without shared expert and does not renormalise the routing "
+            "weights"
         ),
     )

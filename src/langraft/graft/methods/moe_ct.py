@@ -40,7 +40,14 @@ class MoECT(AbstractMoEMethod):
     """Frozen original beside a branch of new experts, a gate between the two."""
 
     paper: ClassVar[str] = "arXiv:2407.00875 (reconstructed)"
-    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "gates", "adapters", "token_rows")
+    groups: ClassVar[tuple[str, ...]] = (
+        "experts",
+        "routers",
+        "gates",
+        "adapters",
+        "attention",
+        "token_rows",
+    )
 
     name: Literal["moe_ct"] = Field(default="moe_ct", description="MoE-CT, reconstructed.")
     new_experts: NumExperts = Field(

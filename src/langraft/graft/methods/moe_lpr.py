@@ -39,7 +39,13 @@ class MoELPR(AbstractMoEMethod):
     """Frozen original expert, new experts by upcycling, a language prior for the router."""
 
     paper: ClassVar[str] = "arXiv:2408.11396"
-    groups: ClassVar[tuple[str, ...]] = ("experts", "routers", "adapters", "token_rows")
+    groups: ClassVar[tuple[str, ...]] = (
+        "experts",
+        "routers",
+        "adapters",
+        "attention",
+        "token_rows",
+    )
     original_competes: ClassVar[bool] = True
 
     name: Literal["moe_lpr"] = Field(default="moe_lpr", description="MoE-LPR.")

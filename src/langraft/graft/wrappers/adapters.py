@@ -125,7 +125,7 @@ def add_attention_adapters(
     below = None
     for number, (layer, ffn) in enumerate(zip(decoder_layers(model)[1], ffns, strict=True)):
         if below is not None:
-            for place, (name, module) in enumerate(_projections(layer, ffn)):
+            for place, (name, module) in enumerate(projections_outside(layer, ffn)):
                 parent, _, attribute = name.rpartition(".")
                 seed = context.first_weights + 1000 * (number + 1) + place
                 adapted = AdaptedProjection(module, rank, below, context, seed)
@@ -135,7 +135,7 @@ def add_attention_adapters(
             below = number
 
 
-def _projections(layer: nn.Module, ffn: str) -> list[tuple[str, nn.Module]]:
+def projections_outside(layer: nn.Module, ffn: str) -> list[tuple[str, nn.Module]]:
     """Return the projections of a layer outside its FFN, with or without adapters, by name."""
     found: list[tuple[str, nn.Module]] = []
     for name, module in layer.named_modules():

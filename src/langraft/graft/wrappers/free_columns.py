@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,11 @@ from langraft.core.errors import ModelError
 from langraft.families.sites import decoder_layers, layer_projections, projection_shape
 from langraft.graft.expansion_context import GraftContext
 from langraft.graft.freeze import never_train
+from langraft.graft.moe.expanded_ffn import ExpandedFFN
+from langraft.graft.wrappers.adapters import projections_outside
 from langraft.graft.wrappers.base import AbstractMatrixWrapper
+
+ATTENTION = "attention"  # the group of parameters
 
 
 class FreeColumns(nn.Module):
@@ -31,17 +35,17 @@ class FreeColumns(nn.Module):
     They hold weights, not differences from the base's, so that decay is what it is for the rest.
     """
 
-    langraft_group: ClassVar[str] = "columns"
-
-    def __init__(self, places: Sequence[int], base_weight: Tensor, dim: int) -> None:
+    def __init__(self, places: Sequence[int], base_weight: Tensor, dim: int, group: str) -> None:
         """Start with the base's own columns, in float32 as all that trains.
 
         Args:
             places: Of the free columns, ascending.
             base_weight: The base's matrix; on the meta device these are there too.
             dim: Dimension of its columns.
+            group: Of parameters, which stages name under `trains`.
         """
         super().__init__()
+        self.langraft_group = group
         self.dim = dim
         self.places: Tensor
         self.register_buffer("places", torch.tensor(places, dtype=torch.long), persistent=False)
@@ -59,19 +63,28 @@ class FreeColumns(nn.Module):
 
 
 class FreeColumnProjection(AbstractMatrixWrapper):
-    """A frozen projection with some columns of its own."""
+    """A frozen projection with some columns of its own, which guarded sequences do not meet."""
 
-    def __init__(self, base: nn.Module, places: Sequence[int], context: GraftContext) -> None:
-        """Wrap a Linear or a Conv1D of GPT-2."""
+    def __init__(
+        self,
+        base: nn.Module,
+        places: Sequence[int],
+        context: GraftContext,
+        group: str = "columns",
+    ) -> None:
+        """Wrap a Linear or a Conv1D of GPT-2; arguments as for ``FreeColumns``."""
         super().__init__(base, context)
         weight: Any = base.weight
-        self.columns = FreeColumns(places, weight, column_dimension(base))
+        self.columns = FreeColumns(places, weight, column_dimension(base), group)
 
     def forward(self, x_TI: Tensor) -> Tensor:
         """Project (..., I) to (..., O)."""
-        base: Any = self.base
+        return self._context.guard.choose(lambda: self.base(x_TI), lambda: self._product(x_TI))
+
+    def _product(self, x_TI: Tensor) -> Tensor:
+        base, columns = cast("Any", self.base), self.columns
         return _ProductByColumns.apply(
-            x_TI, base.weight, self.columns.weight, self.columns.places, base.bias, self.columns.dim
+            x_TI, base.weight, columns.weight, columns.places, base.bias, columns.dim
         )
 
     def _matrix(self) -> Tensor:
@@ -115,6 +128,36 @@ class _ProductByColumns(torch.autograd.Function):
             product = gradient_TO.T @ x_TF if ctx.dim == 1 else x_TF.T @ gradient_TO
             of_columns = product.to(columns.dtype)
         return of_x, None, of_columns, None, None, None
+
+
+def train_attention(model: Any, ffns: Sequence[str], context: GraftContext) -> None:
+    """Let attention train, in place: all columns of every projection outside the FFNs are free.
+
+    The frozen projections stay behind them for guarded sequences. Layers below the first with
+    experts of this expansion stay as they are.
+
+    Args:
+        model: With its experts in place.
+        ffns: Name of each layer's FFN in the layer.
+        context: Of the expansion.
+
+    Raises:
+        ModelError: when an earlier expansion's languages would be changed by it.
+    """
+    if context.number:
+        raise ModelError(
+            "method.attention: trained would change what an earlier expansion has learned, which "
+            "reads the same attention. Leave it out, or expand the base."
+        )
+    has_begun = False
+    for layer, ffn in zip(decoder_layers(model)[1], ffns, strict=True):
+        has_begun |= isinstance(layer.get_submodule(ffn), ExpandedFFN)
+        if has_begun:
+            for name, projection in projections_outside(layer, ffn):
+                parent, _, attribute = name.rpartition(".")
+                places = range(projection_shape(projection)[1])
+                wrapped = FreeColumnProjection(projection, places, context, ATTENTION)
+                setattr(layer.get_submodule(parent), attribute, wrapped)
 
 
 def column_dimension(projection: nn.Module) -> int:

@@ -171,15 +171,8 @@ def probe_layers(run: RunContext) -> dict[str, Any]:
 
 def make_export(recipe: Recipe, graft_folder: Path, folder: Path) -> dict[str, Any]:
     """Export the graft."""
-    wanted = recipe.export.format
-    assert wanted != "none"
-    result = export_into(
-        folder,
-        graft_folder,
-        wanted=wanted,
-        shard_bytes=recipe.export.shard_bytes,
-        sequence_length=recipe.training.sequence_length,
-    )
+    length = recipe.training.sequence_length
+    result = export_into(folder, graft_folder, recipe.export, sequence_length=length)
     return describe_export(result)
 
 
