@@ -312,13 +312,13 @@ def test_a_stage_of_another_name_must_say_what_trains() -> None:
     assert "stages[0].trains" in message
     assert "'warm'" in message
     assert "extend, review" in message
-    assert "experts, routers, adapters, token_rows" in message
+    assert "experts, routers, adapters, attention, token_rows" in message
 
 
 def test_a_group_that_the_method_lacks_is_refused_with_its_groups() -> None:
     message = stage_refusal(EXTEND | {"trains": ["expert"]})
     assert "stages[0].trains: given 'expert'" in message
-    assert "experts, routers, adapters, token_rows" in message
+    assert "experts, routers, adapters, attention, token_rows" in message
     assert "Did you mean 'experts'?" in message
     assert "?." not in message
 

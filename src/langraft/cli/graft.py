@@ -32,8 +32,8 @@ def export(
         typer.Option("--tied", help="Whether a tied base's output matrix is written out."),
     ] = "separate",
     gguf: Annotated[
-        list[Literal["f32", "f16", "bf16", "q8_0"]] | None,
-        typer.Option("--gguf", help="Also write a GGUF file of this type; may be repeated."),
+        Literal["f32", "f16", "bf16", "q8_0"] | None,
+        typer.Option("--gguf", help="Also write a GGUF file of this type (extra: gguf)."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +42,7 @@ def export(
     from langraft.graft.description import graft_folder_of
     from langraft.recipes.steps.shared_steps import describe_export
 
-    types = tuple(gguf or ())
+    types = (gguf,) if gguf else ()
     folder = graft_folder_of(graft)
     result = export_model(folder, out, base=base, wanted=form, tied=tied, gguf=types)
     if as_json:
