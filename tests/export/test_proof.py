@@ -168,6 +168,7 @@ def test_the_proof_reads_across_the_boundary_of_a_rope(
             is_standard=True,
             is_merged=False,
             sequence_length=sequence_length,
+            then=lambda _: None,
         )
 
 

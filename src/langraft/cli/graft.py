@@ -54,6 +54,49 @@ def export(
     )
 
 
+def verify(
+    url: Annotated[str, typer.Argument(help="Of the server, such as http://localhost:8000")],
+    export_folder: Annotated[
+        Path, typer.Option("--export", help="The folder that it serves, with reference.json.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="Name of the model there.")] = "",
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=86400, help="Seconds to wait for an answer.")
+    ] = 120,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a server for an export's reference continuations: is it that model, or what is wrong?"""
+    from langraft.core.errors import ServerError
+    from langraft.export.server_faults import diagnose
+    from langraft.export.verify import verify as compare_with_server
+    from langraft.export.verify import worst
+    from langraft.families.load import load_model
+
+    found = compare_with_server(url, export_folder, model=model, timeout=timeout)
+    verdict = worst(found)
+    largest = max(each.difference for each in found)
+    if as_json:
+        lines = [
+            {"prompt": c.expected.prompt, "verdict": c.verdict, "difference": c.difference}
+            for c in found
+        ]
+        typer.echo(json.dumps({"verdict": verdict, "continuations": lines}, indent=2))
+    else:
+        for each in found:
+            typer.echo(
+                f"{each.verdict:5}  {each.num_same:2} of {len(each.expected.ids)} tokens, "
+                f"{each.difference:.1e} nats  {each.expected.language}  {each.expected.prompt!r}"
+            )
+    if verdict == "wrong":
+        fault = diagnose(load_model(export_folder, has_own_code=True), found)
+        raise ServerError(
+            f"{url} is not the model of {export_folder}: log-probabilities differ by up to "
+            f"{largest:.2g} nats. "
+            + (f"It looks as if {fault}." if fault else "None of the known faults explains it.")
+        )
+    typer.echo(f"{url} serves {export_folder}: {verdict}, within {largest:.1e} nats.", err=as_json)
+
+
 def delta(
     graft: GraftArgument,
     instruct: Annotated[

@@ -37,6 +37,7 @@ for name, verb in {
     "report": run.report,
     "corpus": run.corpus,
     "export": graft.export,
+    "verify": graft.verify,
     "plan": plan.plan,
     "delta": graft.delta,
     "detach": graft.detach,

@@ -60,6 +60,10 @@ class EvaluationError(UserError):
     """A benchmark that cannot be scored: an unknown task, missing or broken items."""
 
 
+class ServerError(UserError):
+    """A server that serves an export cannot be asked, or is not what was expected."""
+
+
 class TeacherError(UserError):
     """A teacher of instruction data that cannot be reached, or refuses."""
 

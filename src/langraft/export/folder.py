@@ -20,6 +20,7 @@ from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_
 from langraft.export.gguf import check_gguf, write_gguf
 from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
 from langraft.export.proof import prove_logits
+from langraft.export.reference import read_prompts, write_reference
 from langraft.export.standard import HEAD, copies_note, find_twin, plan_standard
 from langraft.export.tensors import (
     PlannedTensor,
@@ -277,6 +278,7 @@ def _prove(
         is_standard=is_standard,
         is_merged=source.is_merged,
         sequence_length=sequence_length,
+        then=lambda model: write_reference(exported, model, read_prompts(source.folder)),
     )
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from langraft.core.artifacts import Manifest
 from langraft.core.settings.recipe import merge_key
+from langraft.corpus.build import read_heldout
 from langraft.evaluate.benchmarks.score_cache import ScoreCache
 from langraft.evaluate.evaluation import Evaluation, evaluate_model
 from langraft.evaluate.identification import Identification, behind_identification
 from langraft.evaluate.scorecard import Cost, Scorecard, compare
+from langraft.export.reference import write_prompts
 from langraft.graft.method import AbstractMethod
 from langraft.graft.store import empty_base, load_base, save_into
 from langraft.graft.surgery import graft_info, graft_model
@@ -147,6 +149,9 @@ def save_graft(grafted: GraftedStages, folder: Path) -> dict[str, Any]:
     has_chat = any(stage.kind == "chat" for stage in grafted.stages)
     tokenizer = grafted.chat_tokenizer if has_chat else None
     save_into(folder, model, base=grafted.run.base, tokenizer=tokenizer)
+    languages, corpus = grafted.run.recipe.languages, grafted.run.corpus
+    codes = (*languages.original, *languages.new)
+    write_prompts(folder, {code: read_heldout(corpus / code) for code in codes})
     return {"is_base_changed": graft_info(model).is_base_changed}
 
 

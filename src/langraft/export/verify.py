@@ -1,0 +1,174 @@
+"""Ask a server for an export's reference continuations, and say whether it is that model.
+
+Servers drop experts, never tie a head or ignore a rope without a word. Any server of OpenAI's
+completions answers: vLLM, SGLang, llama.cpp.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+
+from langraft.core.errors import ServerError
+from langraft.export.reference import Continuation, read_reference
+from langraft.families.load import load_tokenizer
+
+EQUAL = 0.01  # nats; float32 on another machine
+CLOSE = 0.3  # 16 bits, or weights in 8
+_UNSURE = 0.1  # a margin that rounding may turn round
+
+Verdict = Literal["equal", "close", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server said after a prompt.
+
+    Attributes:
+        text: Of all tokens.
+        logprobs: Of each token, in nats.
+    """
+
+    text: str
+    logprobs: list[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One continuation of the reference beside a server's.
+
+    Attributes:
+        expected: The reference.
+        text: Of the reference's tokens.
+        answer: The server's.
+        num_same: Tokens before the first that differs.
+        difference: Largest difference of a log-probability up to there, that of the first token
+            always included, in nats.
+    """
+
+    expected: Continuation
+    text: str
+    answer: Answer
+    num_same: int
+    difference: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """equal: the same tokens; close: the same but for rounding; or wrong."""
+        ids = self.expected.ids
+        is_whole = self.num_same == len(ids)
+        if is_whole and self.difference <= EQUAL:
+            return "equal"
+        is_turned = not is_whole and self.expected.margins[self.num_same] <= _UNSURE
+        return "close" if (is_whole or is_turned) and self.difference <= CLOSE else "wrong"
+
+
+def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> list[Comparison]:
+    """Compare a server with an export, prompt by prompt.
+
+    Args:
+        url: Of the server, with or without ``/v1``.
+        export: Folder that it serves, with its ``reference.json``.
+        model: Name of the model there; by default the only one that it has.
+        timeout: Seconds to wait for an answer.
+
+    Raises:
+        ArtifactError: when the folder has no reference.
+        ServerError: when the server cannot be asked, has another model or gives no
+            log-probabilities.
+    """
+    reference = read_reference(export)
+    tokenizer = load_tokenizer(export)
+    root = url.rstrip("/").removesuffix("/v1") + "/v1"
+    name = model or _only_model(root, timeout)
+    found: list[Comparison] = []
+    for expected in reference:
+        answer = _complete(root, name, expected, timeout)
+        pieces = [tokenizer.decode(expected.ids[: n + 1]) for n in range(len(expected.ids))]
+        num_same = sum(1 for piece in pieces if answer.text.startswith(piece.rstrip("\ufffd")))
+        compared = max(1, min(num_same, len(answer.logprobs)))
+        pairs = zip(expected.logprobs[:compared], answer.logprobs, strict=False)
+        found.append(
+            Comparison(
+                expected=expected,
+                text=pieces[-1],
+                answer=answer,
+                num_same=num_same,
+                difference=max(abs(ours - theirs) for ours, theirs in pairs),
+            )
+        )
+    return found
+
+
+def worst(comparisons: list[Comparison]) -> Verdict:
+    """Return the verdict over all prompts: the worst of them."""
+    found = {each.verdict for each in comparisons}
+    return next(v for v in ("wrong", "close", "equal") if v in found)
+
+
+def _only_model(root: str, timeout: float) -> str:
+    names = [each["id"] for each in _ask(f"{root}/models", None, timeout).get("data", [])]
+    if len(names) != 1:
+        raise ServerError(
+            f"{root} has {len(names)} models ({', '.join(names) or 'none'}). Name one: --model NAME"
+        )
+    return names[0]
+
+
+def _complete(root: str, name: str, expected: Continuation, timeout: float) -> Answer:
+    asked = {
+        "model": name,
+        "prompt": expected.prompt_ids,
+        "max_tokens": len(expected.ids),
+        "temperature": 0,
+        "logprobs": 1,
+    }
+    answer = _ask(f"{root}/completions", asked, timeout)
+    try:
+        choice = answer["choices"][0]
+        text, given = choice["text"], choice.get("logprobs") or {}
+        logprobs = given.get("token_logprobs") or [t["logprob"] for t in given.get("content") or []]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ServerError(f"{root} gave no completion: {json.dumps(answer)[:300]}") from None
+    if not logprobs:
+        raise ServerError(
+            f"{root} gives no log-probabilities, without which nothing can be compared. Let it "
+            "give some: llama.cpp from 2025 on, vLLM and SGLang do by default."
+        )
+    return Answer(text, [float(each) for each in logprobs])
+
+
+def _ask(url: str, body: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
+    """Return a server's answer to a request.
+
+    Raises:
+        ServerError: when it gives none.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ServerError(f"{url} is no address. Give one such as http://localhost:8000")
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            found = json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        said = error.read(300).decode(errors="replace")
+        hint = " Has it that model? See --model." if error.code == HTTPStatus.NOT_FOUND else ""
+        raise ServerError(f"{url} answered {error.code}: {said}{hint}") from None
+    except TimeoutError:
+        raise ServerError(f"{url} gave no answer in {timeout:g} s. See --timeout.") from None
+    except (urllib.error.URLError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise ServerError(f"{url} gave no answer in {timeout:g} s. See --timeout.") from None
+        raise ServerError(f"{url}: no server answers ({reason}). Is it running there?") from None
+    except ValueError:
+        raise ServerError(f"{url} answered something else than JSON.") from None
+    if not isinstance(found, dict):
+        raise ServerError(f"{url} answered something else than a completion: {str(found)[:300]}")
+    return found
