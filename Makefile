@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test docs clean
+.PHONY: help quickstart test test-serving docs clean
 
 help:
 	@sed -n 's/^#  *make /make /p' Makefile
@@ -24,6 +24,12 @@ quickstart: $(INSTALLED)
 test: $(INSTALLED_DEV)
 	VENV=$(VENV) scripts/check
 	VENV=$(VENV) scripts/test
+
+#   make test-serving  serve exports with vLLM and llama.cpp and compare their answers
+test-serving: $(INSTALLED_DEV)
+	scripts/serving/install .venv-serving
+	PYTHONPATH=tests $(BIN)/python tests/serving/serve_exports.py --servers .venv-serving \
+	  --out docs/serving.json
 
 #   make docs         write the generated pages and build the site into site/
 docs: $(INSTALLED_DEV)

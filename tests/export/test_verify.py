@@ -81,7 +81,17 @@ def handler(model: Any, tokenizer: Any, changes: dict[str, Any]) -> type[BaseHTT
             said = [each - changes.get("rounding", 0.0) for each in found.logprobs]
             logprobs = {
                 "old": {"token_logprobs": said},
-                "new": {"content": [{"logprob": each} for each in said]},
+                "new": {
+                    "content": [
+                        {"id": token, "logprob": each}
+                        for place, (token, each) in enumerate(zip(found.ids, said, strict=True))
+                        if place != 2  # as llama.cpp leaves out parts of characters
+                    ]
+                },
+                "vllm": {
+                    "token_logprobs": said,
+                    "tokens": [f"token_id:{token}" for token in found.ids],
+                },
                 "none": None,
             }[changes.get("form", "old")]
             text = tokenizer.decode(found.ids)
@@ -110,7 +120,7 @@ def serving(model: Any, folder: Path, **changes: Any) -> Generator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("form", ["old", "new"])
+@pytest.mark.parametrize("form", ["old", "new", "vllm"])
 def test_a_server_of_the_export_is_equal(exported: Path, form: str) -> None:
     assert {each.language for each in read_reference(exported)} == {"en", "el"}
     with serving(load_model(exported), exported, form=form) as url:

@@ -20,6 +20,7 @@ from langraft.families.load import load_tokenizer
 
 EQUAL = 0.01  # nats; float32 on another machine
 CLOSE = 0.3  # 16 bits, or weights in 8
+_BY_ID = "token_id:"  # how vLLM writes tokens when it is asked to
 _UNSURE = 0.1  # a margin that rounding may turn round
 
 Verdict = Literal["equal", "close", "wrong"]
@@ -32,10 +33,12 @@ class Answer:
     Attributes:
         text: Of all tokens.
         logprobs: Of each token, in nats.
+        ids: The tokens; empty where the server does not say.
     """
 
     text: str
     logprobs: list[float]
+    ids: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,19 +93,38 @@ def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> 
     for expected in reference:
         answer = _complete(root, name, expected, timeout)
         pieces = [tokenizer.decode(expected.ids[: n + 1]) for n in range(len(expected.ids))]
-        num_same = sum(1 for piece in pieces if answer.text.startswith(piece.rstrip("\ufffd")))
-        compared = max(1, min(num_same, len(answer.logprobs)))
-        pairs = zip(expected.logprobs[:compared], answer.logprobs, strict=False)
+        num_same, differences = _by_token(expected, answer)
+        if not answer.ids:
+            num_same = sum(1 for piece in pieces if answer.text.startswith(piece.rstrip("\ufffd")))
+            pairs = zip(expected.logprobs[:num_same], answer.logprobs, strict=False)
+            differences = [abs(ours - theirs) for ours, theirs in pairs]
+        first = abs(expected.logprobs[0] - answer.logprobs[0])
         found.append(
             Comparison(
                 expected=expected,
                 text=pieces[-1],
                 answer=answer,
                 num_same=num_same,
-                difference=max(abs(ours - theirs) for ours, theirs in pairs),
+                difference=max([first, *differences]),
             )
         )
     return found
+
+
+def _by_token(expected: Continuation, answer: Answer) -> tuple[int, list[float]]:
+    """Return how many tokens agree before one differs, and by how much their log-probabilities.
+
+    llama.cpp leaves out tokens that end within a character.
+    """
+    differences: list[float] = []
+    place = 0
+    for number, (token, logprob) in enumerate(zip(expected.ids, expected.logprobs, strict=True)):
+        if place == len(answer.ids) or answer.ids[place] not in expected.ids[number:]:
+            return number, differences
+        if answer.ids[place] == token:
+            differences.append(abs(logprob - answer.logprobs[place]))
+            place += 1
+    return len(expected.ids), differences
 
 
 def worst(comparisons: list[Comparison]) -> Verdict:
@@ -127,20 +149,30 @@ def _complete(root: str, name: str, expected: Continuation, timeout: float) -> A
         "max_tokens": len(expected.ids),
         "temperature": 0,
         "logprobs": 1,
+        "ignore_eos": True,  # of vLLM and llama.cpp
+        "return_tokens_as_token_ids": True,  # of vLLM
     }
     answer = _ask(f"{root}/completions", asked, timeout)
     try:
         choice = answer["choices"][0]
         text, given = choice["text"], choice.get("logprobs") or {}
-        logprobs = given.get("token_logprobs") or [t["logprob"] for t in given.get("content") or []]
-    except (KeyError, IndexError, TypeError, AttributeError):
+        content = given.get("content") or []
+        logprobs = given.get("token_logprobs") or [each["logprob"] for each in content]
+        ids = [each["id"] for each in content if "id" in each] or [
+            int(token.removeprefix(_BY_ID))
+            for token in given.get("tokens") or []
+            if token.startswith(_BY_ID)
+        ]
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         raise ServerError(f"{root} gave no completion: {json.dumps(answer)[:300]}") from None
     if not logprobs:
         raise ServerError(
             f"{root} gives no log-probabilities, without which nothing can be compared. Let it "
             "give some: llama.cpp from 2025 on, vLLM and SGLang do by default."
         )
-    return Answer(text, [float(each) for each in logprobs])
+    return Answer(
+        text, [float(each) for each in logprobs], ids if len(ids) == len(logprobs) else []
+    )
 
 
 def _ask(url: str, body: dict[str, Any] | None, timeout: float) -> dict[str, Any]:

@@ -1,0 +1,208 @@
+"""Serve exports with vLLM and llama.cpp and compare each with its reference continuations.
+
+    make test-serving
+    PYTHONPATH=tests python tests/serving/serve_exports.py --servers .venv-serving --only llama
+
+Makes a small base of every family, of random weights as large as trained ones, grafts and exports
+it. Each folder, and any given with --export, is served as its user would and asked as `langraft
+verify` asks. The table goes to docs/serving.json, from which the docs' table is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from langraft.core.errors import LangraftError, ServerError
+from langraft.export.folder import export_model
+from langraft.export.reference import write_prompts
+from langraft.export.verify import verify, worst
+from langraft.families.family import FAMILIES
+from langraft.families.load import load_model
+from langraft.graft.methods.moe_lpr import MoELPR
+from langraft.graft.store import save
+from langraft.graft.surgery import graft_model
+from langraft.tokenizers.extension import extend_tokenizer
+from langraft.tokenizers.training import train_tokenizer
+from tiny import tiny_model
+
+PROMPTS = {"en": ["The cat sat on the mat and", "One, two, three,"], "el": ["Το σπίτι είναι δίπλα"]}
+TEXTS = [text for texts in PROMPTS.values() for text in texts] * 9
+SHAPE = {  # what the kernels of a server take: heads of 64, FFNs in steps of 32
+    "vocab_size": 512,
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 64,
+    "tie_word_embeddings": True,
+}
+ROOT = Path(__file__).resolve().parents[2]
+LLAMA_CPP_SERVER = ROOT / "scripts" / "serving" / "llama_cpp_server.py"
+VLLM = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--max-num-seqs", "1")
+VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+PORT = object()  # in a command
+START_SECONDS, ASK_SECONDS = 240, 120
+EXTENDED, PORTABLE = "llama, extended tokenizer", "llama, attention adapters (portable)"
+
+
+def main() -> None:
+    given = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        exports = make_exports(Path(folder), given)
+        rows = [
+            {
+                "export": name,
+                "class": class_of(export),
+                "vLLM": on_vllm(export, given.servers),
+                "llama.cpp": on_llama_cpp(export, given.servers),
+            }
+            for name, export in exports.items()
+        ]
+    print("| export | class | vLLM | llama.cpp |\n| --- | --- | --- | --- |")
+    for row in rows:
+        print("|", " | ".join(row.values()), "|")
+    if given.out:
+        given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--servers", type=Path, required=True, help="Their environment.")
+    parser.add_argument("--export", type=Path, action="append", default=[], help="One there is.")
+    parser.add_argument("--only", nargs="*", help="Some families alone.")
+    parser.add_argument("--out", type=Path, help="JSON file of the table.")
+    return parser.parse_args()
+
+
+def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
+    """Return the folders to serve, by what is special of each."""
+    names = [name for name in FAMILIES if given.only is None or name in given.only]
+    found = {name: exported(folder / name, name) for name in names}
+    if given.only is None:
+        found[EXTENDED] = exported(folder / "extended", "llama", is_extended=True)
+        found[PORTABLE] = exported(folder / "portable", "llama", attention_rank=4)
+    return found | {path.name: path for path in given.export}
+
+
+def exported(folder: Path, family: str, *, is_extended: bool = False, **settings: Any) -> Path:
+    """Graft a small base of a family, move every weight, and export it."""
+    base = folder / "base"
+    tiny_model(family, **SHAPE).save_pretrained(base)
+    train_tokenizer(TEXTS, 400, base)
+    tokenizer = folder / "tokenizer" if is_extended else None
+    if tokenizer is not None:
+        extend_tokenizer(base, tokenizer, texts={"el": TEXTS}, num_new_tokens=32)
+    method = MoELPR(new_experts=3, **settings)
+    model = graft_model(load_model(base), method, tokenizer=tokenizer)
+    with torch.no_grad():
+        for number, (name, parameter) in enumerate(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
+            if ".experts." in name or ".adapter_up." in name:
+                parameter.add_(0.05 * noise)
+            if ".router." in name:
+                parameter.copy_(noise)
+    save(model, folder / "graft", base=base)
+    write_prompts(folder / "graft", PROMPTS)
+    export = folder / "export"
+    try:
+        export_model(folder / "graft", export, gguf=("f32",))
+    except LangraftError:  # llama.cpp cannot run it; on_llama_cpp says so
+        export_model(folder / "graft", export)
+    return export
+
+
+def class_of(export: Path) -> str:
+    return json.loads((export / "config.json").read_text())["architectures"][0]
+
+
+def on_vllm(export: Path, servers: Path) -> str:
+    """Return how close vLLM's answers are, or why it gives none."""
+    server = [servers / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
+    command = [*server, "--model", export, *VLLM, "--trust-remote-code", "--port", PORT]
+    return asked(command, export, VLLM_ENVIRONMENT)
+
+
+def on_llama_cpp(export: Path, servers: Path) -> str:
+    """Return how close llama.cpp's answers are, or why it gives none."""
+    files = sorted(export.glob("*.gguf"))
+    if not files:
+        family = {f.twin.architecture: f.twin for f in map(FAMILIES.__getitem__, FAMILIES)}
+        twin = family.get(class_of(export))
+        return twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
+    return asked([servers / "bin" / "python", LLAMA_CPP_SERVER, files[0], PORT], export, {})
+
+
+def asked(command: list[Any], export: Path, environment: dict[str, str]) -> str:
+    """Start a server, ask it, stop it."""
+    try:
+        with serving(command, environment) as url:
+            found = verify(url, export, timeout=ASK_SECONDS)
+    except ServerError as error:
+        return str(error)
+    largest = max(each.difference for each in found)
+    tokens = sum(each.num_same for each in found), sum(len(each.expected.ids) for each in found)
+    return f"{worst(found)}: {tokens[0]} of {tokens[1]} tokens, {largest:.0e} nats"
+
+
+@contextlib.contextmanager
+def serving(command: list[Any], environment: dict[str, str]) -> Generator[str]:
+    """Run a server until the block ends.
+
+    Raises:
+        ServerError: when it stops or does not answer, with the last that it said.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [str(port if word is PORT else word) for word in command]
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(
+            words, env=os.environ | environment, stdout=log, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            wait_for(server, port, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(timeout=20)
+            server.kill()
+
+
+def wait_for(server: subprocess.Popen[str], port: int, log: Any) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with (
+            contextlib.suppress(OSError),  # refused, or 503 while it loads
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5),
+        ):
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.5)
+    log.seek(0)
+    lines = [line.strip() for line in log.read().splitlines() if "Error" in line or "error" in line]
+    raise ServerError(lines[-1][-200:] if lines else "it did not start")
+
+
+if __name__ == "__main__":
+    main()
