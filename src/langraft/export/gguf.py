@@ -95,6 +95,7 @@ def _converter_of(folder: Path) -> Any:
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
 
     architecture = get_model_architecture(ModelBase.load_hparams(folder, False), ModelType.TEXT)
+    found: Any
     try:
         found = get_model_class(architecture)
     except NotImplementedError:

@@ -47,7 +47,6 @@ class Comparison:
 
     Attributes:
         expected: The reference.
-        text: Of the reference's tokens.
         answer: The server's.
         num_same: Tokens before the first that differs.
         difference: Largest difference of a log-probability up to there, that of the first token
@@ -55,7 +54,6 @@ class Comparison:
     """
 
     expected: Continuation
-    text: str
     answer: Answer
     num_same: int
     difference: float
@@ -92,23 +90,28 @@ def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> 
     found: list[Comparison] = []
     for expected in reference:
         answer = _complete(root, name, expected, timeout)
-        pieces = [tokenizer.decode(expected.ids[: n + 1]) for n in range(len(expected.ids))]
-        num_same, differences = _by_token(expected, answer)
-        if not answer.ids:
-            num_same = sum(1 for piece in pieces if answer.text.startswith(piece.rstrip("\ufffd")))
-            pairs = zip(expected.logprobs[:num_same], answer.logprobs, strict=False)
-            differences = [abs(ours - theirs) for ours, theirs in pairs]
+        if answer.ids:
+            num_same, differences = _by_token(expected, answer)
+        else:
+            num_same, differences = _by_text(expected, answer, tokenizer)
         first = abs(expected.logprobs[0] - answer.logprobs[0])
         found.append(
             Comparison(
                 expected=expected,
-                text=pieces[-1],
                 answer=answer,
                 num_same=num_same,
                 difference=max([first, *differences]),
             )
         )
     return found
+
+
+def _by_text(expected: Continuation, answer: Answer, tokenizer: Any) -> tuple[int, list[float]]:
+    """As ``_by_token``, for servers that say no tokens: those agree whose text does."""
+    texts = [tokenizer.decode(expected.ids[: n + 1]) for n in range(len(expected.ids))]
+    num_same = sum(answer.text.startswith(text.rstrip("\ufffd")) for text in texts)
+    pairs = zip(expected.logprobs[:num_same], answer.logprobs, strict=False)
+    return num_same, [abs(ours - theirs) for ours, theirs in pairs]
 
 
 def _by_token(expected: Continuation, answer: Answer) -> tuple[int, list[float]]:

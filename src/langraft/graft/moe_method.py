@@ -206,16 +206,17 @@ class AbstractMoEMethod(AbstractMethod):
             ValueError: "trains: ..." or "losses: ..." with what is allowed.
         """
         complete = super().complete_stage(stage, has_new_tokens=has_new_tokens)
-        if self.trains_matrices and complete.trains == EVERYTHING:
+        trains, losses = complete.trains or (), complete.losses or {}
+        if self.trains_matrices and trains == EVERYTHING:
             raise ValueError(
                 "trains: everything has attention among it; leave method.attention out"
             )
-        if ATTENTION in (complete.trains or ()) and not self.trains_matrices:
+        if ATTENTION in trains and not self.trains_matrices:
             raise ValueError(
                 "trains: attention is named here, but method.attention is frozen; set it to trained"
             )
-        is_router_trained = complete.trains == EVERYTHING or "routers" in complete.trains
-        missing = [name for name in ("prior", "prior_new") if not complete.losses.get(name)]
+        is_router_trained = trains == EVERYTHING or "routers" in trains
+        missing = [name for name in ("prior", "prior_new") if not losses.get(name)]
         if self.top_k == 1 and self.original_competes and is_router_trained and missing:
             raise ValueError(
                 f"losses: with experts_per_token: 1 the weight of an expert is a constant 1, so "
