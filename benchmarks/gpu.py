@@ -85,7 +85,7 @@ def made(given: argparse.Namespace, base: Path, device: str) -> Recipe:
     """Return the recipe with another budget, batch and precision."""
     changes = [
         f"base={base.resolve()}",
-        f"corpus.sources[0].path={given.folder.resolve()}/data/train/{{language}}.jsonl.gz",
+        f"corpus[0].path={given.folder.resolve()}/data/train/{{language}}.jsonl.gz",
         f"training.sequence_length={given.length}",
         f"training.batch_rows={given.rows}",
         f"training.micro_rows={given.micro_rows}",

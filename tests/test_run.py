@@ -337,7 +337,7 @@ def test_a_terminated_run_saves_says_so_and_goes_on(finished: Path, tmp_path: Pa
     command = [*LANGRAFT, "run", str(finished / "small.yaml"), *slow]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     log = tmp_path / "r/train-extend/log.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)

@@ -36,7 +36,7 @@ def frozen_names(graft_folder: Path, base_folder: Path, empty: Any) -> set[str]:
     if any(method.token_rows == "all" for method in methods_of(graft_folder)):
         return frozen
     matrices = (empty.get_input_embeddings(), empty.get_output_embeddings())
-    return frozen | {names[id(matrix.weight)] for matrix in matrices}
+    return frozen | {names[matrix.weight] for matrix in matrices}
 
 
 def prove_memory(model: Any, empty: Any, base: TensorFiles, frozen: Collection[str]) -> None:

@@ -27,6 +27,7 @@ from langraft.families.positions import boundaries_in, num_learned_positions, wi
 from langraft.families.tensors import TensorFiles
 from langraft.graft.freeze import parameter_groups
 from langraft.graft.store import load
+from langraft.graft.wrappers.free_columns import ATTENTION
 from langraft.graft.wrappers.token_rows import round_token_rows
 
 TOLERANCE = 1e-5
@@ -109,12 +110,7 @@ def prove_logits(
     dtype = base.dtype(next(iter(base)))
     grafted = load(graft_folder, base=base_folder)
     prove_memory(grafted, empty, base, set(frozen))
-    for group, parameters in parameter_groups(grafted).items():
-        for name, parameter in parameters.items():
-            is_rounded = is_standard or group in ("base", "columns") or ".new_rows." in name
-            if is_rounded and ".deltas." not in name:
-                parameter.data = parameter.data.to(dtype).float()
-    round_token_rows(grafted, dtype)
+    _round_as_exported(grafted, dtype, is_standard)
     configs = [read_model_config(folder) for folder in (base_folder, exported)]
     reach = _reach(empty, configs, sequence_length)
     probes = _make_probes(reach, grafted)
@@ -134,6 +130,17 @@ def prove_logits(
             "the base's config.json."
         )
     return difference
+
+
+def _round_as_exported(grafted: Any, dtype: torch.dtype, is_standard: bool) -> None:
+    """Round a graft's tensors, in place, as its export stores them."""
+    of_base = ("base", "columns", ATTENTION)  # which stand in the base's matrices
+    for group, parameters in parameter_groups(grafted).items():
+        for name, parameter in parameters.items():
+            is_rounded = is_standard or group in of_base or ".new_rows." in name
+            if is_rounded and ".deltas." not in name:
+                parameter.data = parameter.data.to(dtype).float()
+    round_token_rows(grafted, dtype)
 
 
 def _reach(empty: Any, configs: Iterable[Mapping[str, Any]], sequence_length: int) -> _Reach:

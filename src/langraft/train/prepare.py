@@ -124,13 +124,9 @@ def prepare_stage(
     shard_model(token_losses, processes, training)
     if sources is not None:
         load_shards(model, sources, processes.device)
-    by_group = {
-        group: {name: p for name, p in parameters.items() if p.requires_grad}
-        for group, parameters in parameter_groups(model).items()
-    }
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     frozen_fingerprint = fingerprint_frozen(model)
-    optimizer = make_optimizer(by_group, stage, training)
+    optimizer = make_optimizer(_trained_by_group(model), stage, training)
     separate_meshes(optimizer)
     side_losses = info.method.side_losses()
     is_original = torch.tensor([languages.role(c) == "original" for c in languages.all])
@@ -153,6 +149,14 @@ def prepare_stage(
         frozen_fingerprint=frozen_fingerprint,
         num_trained=num_trained,
     )
+
+
+def _trained_by_group(model: Any) -> dict[str, dict[str, nn.Parameter]]:
+    """Return what trains by the group that a stage names it by."""
+    return {
+        group: {name: p for name, p in parameters.items() if p.requires_grad}
+        for group, parameters in parameter_groups(model).items()
+    }
 
 
 def _check(model: Any, training: Training, processes: Processes, console: Console) -> None:
