@@ -96,6 +96,17 @@ def test_saved_loaded_and_exported_models_are_equal(
     torch.testing.assert_close(logits(exported), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_a_base_in_16_bits_holds_attention_in_its_own_precision(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = save_base("gpt2")
+    load_model(base, torch.bfloat16).save_pretrained(base)
+    model = graft_model(load_model(base), METHOD)
+    train_a_little(model)
+    save(model, tmp_path / "graft", base=base)
+    assert export_model(tmp_path / "graft", tmp_path / "export").largest_difference < 1e-5
+
+
 def test_each_process_reads_its_part_out_of_the_base(save_base: Callable[..., Path]) -> None:
     base = save_base()
     whole = dict(graft_model(load_model(base), METHOD).named_parameters())
