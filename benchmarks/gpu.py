@@ -83,14 +83,16 @@ def arguments() -> argparse.Namespace:
 
 def made(given: argparse.Namespace, base: Path, device: str) -> Recipe:
     """Return the recipe with another budget, batch and precision."""
+    data = given.folder.resolve() / "data"
     changes = [
         f"base={base.resolve()}",
-        f"corpus[0].path={given.folder.resolve()}/data/train/{{language}}.jsonl.gz",
+        f"corpus[0].path={data}/train/{{language}}.jsonl.gz",
         f"training.sequence_length={given.length}",
         f"training.batch_rows={given.rows}",
         f"training.micro_rows={given.micro_rows}",
         f"evaluate.heldout={given.heldout}",
-        f"evaluate.texts[0].path={given.folder.resolve()}/data/unlike_test/{{language}}.jsonl.gz",
+        f"evaluate.texts[0].path={data}/test/{{language}}.jsonl.gz",
+        f"evaluate.texts[1].path={data}/unlike_test/{{language}}.jsonl.gz",
         *(ON_GPU if device == "cuda" else ()),
         *given.set,
     ]
