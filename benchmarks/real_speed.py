@@ -134,7 +134,11 @@ def own_method(name: str, base: Path) -> tuple[AbstractMethod, Stage]:
     if name == "full":
         stage = Stage(name="extend", tokens=1, mixture=mixture, lr=1e-4)
         return Full(), Full().complete_stage(stage).model_copy(update=constant)
-    changes = [f"base={base}", "languages={original: [en], new: [el, hu, tr]}"]
+    changes = [
+        f"base={base}",
+        "languages={original: [en], new: [el, hu, tr]}",
+        f"corpus.sources[0].languages={list(LANGUAGES.all)}",
+    ]
     recipe = langraft.load_recipe(RECOMMENDED, [*changes, f"stages[0].mixture={mixture}"])
     method: Any = recipe.method
     return method, method.complete_stage(recipe.stages[0]).model_copy(update=constant)
