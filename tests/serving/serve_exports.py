@@ -145,8 +145,8 @@ def on_llama_cpp(export: Path, servers: Path) -> str:
     """Return how close llama.cpp's answers are, or why it gives none."""
     files = sorted(export.glob("*.gguf"))
     if not files:
-        family = {f.twin.architecture: f.twin for f in map(FAMILIES.__getitem__, FAMILIES)}
-        twin = family.get(class_of(export))
+        twins = {FAMILIES[name].twin.architecture: FAMILIES[name].twin for name in FAMILIES}
+        twin = twins.get(class_of(export))
         return twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
     return asked([servers / "bin" / "python", LLAMA_CPP_SERVER, files[0], PORT], export, {})
 

@@ -67,27 +67,24 @@ def check_gguf(settings: Export, twin: Twin | None, *, is_portable: bool) -> Non
         )
 
 
-def write_gguf(folder: Path, types: tuple[GgufType, ...]) -> list[Path]:
+def write_gguf(folder: Path, types: tuple[GgufType, ...]) -> None:
     """Write a folder's model as GGUF files into that folder, and a Modelfile for Ollama.
 
     Args:
-        folder: Of an export that a standard class holds.
+        folder: Of an export that ``check_gguf`` let pass.
         types: How weights are stored, a file each.
-
-    Returns:
-        The files, in that order.
 
     Raises:
         ExportError: when llama.cpp has no such model, or no name for how the tokenizer splits.
-        MissingExtraError: when the converter is not installed.
     """
-    import_converter()
     converter = _converter_of(folder)
-    files = [folder / f"model-{each}.gguf" for each in types]
-    for each, path in zip(types, files, strict=True):
-        _convert(converter, folder, each, path)
-    write_text(folder / "Modelfile", f"FROM ./{files[0].name}\n")
-    return files
+    for each in types:
+        _convert(converter, folder, each)
+    write_text(folder / "Modelfile", f"FROM ./{_file_name(types[0])}\n")
+
+
+def _file_name(file_type: GgufType) -> str:
+    return f"model-{file_type}.gguf"
 
 
 def _converter_of(folder: Path) -> Any:
@@ -127,13 +124,14 @@ def _converter_of(folder: Path) -> Any:
 
 
 @torch.inference_mode()
-def _convert(converter: Any, folder: Path, file_type: GgufType, path: Path) -> None:
+def _convert(converter: Any, folder: Path, file_type: GgufType) -> None:
     import gguf
 
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # a line a tensor
     try:
         kind = getattr(gguf.LlamaFileType, _FILE_TYPES[file_type])
-        converter(folder, kind, path, model_name=read_model_config(folder)["model_type"]).write()
+        name, path = read_model_config(folder)["model_type"], folder / _file_name(file_type)
+        converter(folder, kind, path, model_name=name).write()
     finally:
         logging.disable(level)

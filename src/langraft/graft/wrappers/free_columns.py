@@ -59,6 +59,7 @@ class FreeColumns(nn.Module):
 
     def put_into(self, weight: Tensor) -> Tensor:
         """Return a matrix with these columns in their places, in its own precision."""
+        # A copy always: what its user writes into it is lost.
         return weight.index_copy(self.dim, self.places, self.weight.to(weight.dtype))
 
 
@@ -110,7 +111,7 @@ class _ProductByColumns(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x_TI, weight, columns, places_F)
         ctx.dim = dim
-        matrix = weight.index_copy(dim, places_F, columns.to(weight.dtype))
+        matrix = _put_together(weight, columns, places_F, dim)
         return nn.functional.linear(x_TI, matrix if dim == 1 else matrix.T, bias_O)
 
     @staticmethod
@@ -119,15 +120,26 @@ class _ProductByColumns(torch.autograd.Function):
         x_TI, weight, columns, places_F = ctx.saved_tensors
         of_x = of_columns = None
         if ctx.needs_input_grad[0]:
-            matrix = weight.index_copy(ctx.dim, places_F, columns.to(weight.dtype))
+            matrix = _put_together(weight, columns, places_F, ctx.dim)
             matrix_OI = matrix if ctx.dim == 1 else matrix.T
             of_x = (gradient @ matrix_OI.to(gradient.dtype)).to(x_TI.dtype)
         if ctx.needs_input_grad[2]:
             gradient_TO = gradient.flatten(0, -2)
-            x_TF = x_TI.flatten(0, -2).index_select(1, places_F).to(gradient.dtype)
+            x_TF = x_TI.flatten(0, -2)
+            if columns.shape != weight.shape:
+                x_TF = x_TF.index_select(1, places_F)
+            x_TF = x_TF.to(gradient.dtype)
             product = gradient_TO.T @ x_TF if ctx.dim == 1 else x_TF.T @ gradient_TO
             of_columns = product.to(columns.dtype)
         return of_x, None, of_columns, None, None, None
+
+
+def _put_together(weight: Tensor, columns: Tensor, places_F: Tensor, dim: int) -> Tensor:
+    """Return a matrix with its free columns in their places, in its own precision."""
+    columns = columns.to(weight.dtype)
+    if columns.shape == weight.shape:  # all are free, and they stand in order
+        return columns
+    return weight.index_copy(dim, places_F, columns)
 
 
 def train_attention(model: Any, ffns: Sequence[str], context: GraftContext) -> None:
