@@ -165,7 +165,6 @@ def test_the_proof_reads_across_the_boundary_of_a_rope(
             empty=empty,
             base=tensors_of_model(base, empty),
             frozen=(),
-            is_standard=True,
             is_merged=False,
             sequence_length=sequence_length,
             then=lambda _: None,

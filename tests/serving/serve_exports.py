@@ -25,12 +25,14 @@ from typing import Any
 
 import torch
 
-from langraft.core.errors import LangraftError, ServerError
+from langraft.core.errors import ExportError, ServerError
 from langraft.export.folder import export_model
 from langraft.export.reference import write_prompts
 from langraft.export.verify import verify, worst
 from langraft.families.family import FAMILIES
 from langraft.families.load import load_model
+from langraft.graft.method import AbstractMethod
+from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
 from langraft.graft.surgery import graft_model
@@ -39,7 +41,6 @@ from langraft.tokenizers.training import train_tokenizer
 from tiny import tiny_model
 
 PROMPTS = {"en": ["The cat sat on the mat and", "One, two, three,"], "el": ["Το σπίτι είναι δίπλα"]}
-TEXTS = [text for texts in PROMPTS.values() for text in texts] * 9
 SHAPE = {  # what the kernels of a server take: heads of 64, FFNs in steps of 32
     "vocab_size": 512,
     "hidden_size": 128,
@@ -59,7 +60,15 @@ VLLM_ENVIRONMENT = {
 }
 PORT = object()  # in a command
 START_SECONDS, ASK_SECONDS = 240, 120
-EXTENDED, PORTABLE = "llama, extended tokenizer", "llama, attention adapters (portable)"
+EXTENDED = "llama, extended tokenizer"
+ROWS: dict[str, tuple[str, AbstractMethod]] = {
+    **{name: (name, MoELPR(new_experts=3)) for name in FAMILIES},
+    EXTENDED: ("llama", MoELPR(new_experts=3)),
+    "gemma3_text": ("gemma3_text", MoELPR(new_experts=3)),
+    "llama, attention adapters": ("llama", MoELPR(new_experts=3, attention_rank=4)),
+    "llama, unequal experts": ("llama", MoELPR(new_experts=(3, 1))),
+    "llama, moe_ct": ("llama", MoECT(new_experts=3, gate="sigmoid")),
+}
 
 
 def main() -> None:
@@ -95,37 +104,35 @@ def arguments() -> argparse.Namespace:
 
 def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
     """Return the folders to serve, by what is special of each."""
-    names = [name for name in FAMILIES if given.only is None or name in given.only]
-    found = {name: exported(folder / name, name) for name in names}
-    if given.only is None:
-        found[EXTENDED] = exported(folder / "extended", "llama", is_extended=True)
-        found[PORTABLE] = exported(folder / "portable", "llama", attention_rank=4)
+    found: dict[str, Path] = {}
+    for number, (name, (family, method)) in enumerate(ROWS.items()):
+        if given.only is None or family in given.only:
+            found[name] = exported(folder / str(number), family, method, name == EXTENDED)
     return found | {path.name: path for path in given.export}
 
 
-def exported(folder: Path, family: str, *, is_extended: bool = False, **settings: Any) -> Path:
+def exported(folder: Path, family: str, method: AbstractMethod, is_extended: bool) -> Path:
     """Graft a small base of a family, move every weight, and export it."""
     base = folder / "base"
     tiny_model(family, **SHAPE).save_pretrained(base)
-    train_tokenizer(TEXTS, 400, base)
+    train_tokenizer(PROMPTS["en"] * 9, 400, base)
     tokenizer = folder / "tokenizer" if is_extended else None
     if tokenizer is not None:
-        extend_tokenizer(base, tokenizer, texts={"el": TEXTS}, num_new_tokens=32)
-    method = MoELPR(new_experts=3, **settings)
+        extend_tokenizer(base, tokenizer, texts={"el": PROMPTS["el"] * 9}, num_new_tokens=32)
     model = graft_model(load_model(base), method, tokenizer=tokenizer)
     with torch.no_grad():
         for number, (name, parameter) in enumerate(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
             if ".experts." in name or ".adapter_up." in name:
                 parameter.add_(0.05 * noise)
-            if ".router." in name:
+            if ".router." in name or ".gate." in name:
                 parameter.copy_(noise)
     save(model, folder / "graft", base=base)
     write_prompts(folder / "graft", PROMPTS)
     export = folder / "export"
     try:
         export_model(folder / "graft", export, gguf=("f32",))
-    except LangraftError:  # llama.cpp cannot run it; on_llama_cpp says so
+    except ExportError:  # llama.cpp cannot run it; on_llama_cpp says so
         export_model(folder / "graft", export)
     return export
 

@@ -196,7 +196,7 @@ def _write(source: _Source, folder: Path, settings: Export, sequence_length: int
     check_gguf(settings, twin, is_portable=is_portable)
     config, held = _write_model(source, twin, folder, settings)
     _copy_other_files(source, folder)
-    difference = _prove(source, held, folder, twin is not None, sequence_length)
+    difference = _prove(source, held, folder, sequence_length)
     if settings.gguf:
         write_gguf(folder, settings.gguf)
     graft = source.graft
@@ -261,7 +261,6 @@ def _prove(
     source: _Source,
     held: Mapping[str, tuple[str, ...]],
     exported: Path,
-    is_standard: bool,
     sequence_length: int,
 ) -> float:
     """Prove a folder; return the largest difference of logits, relative to the largest logit."""
@@ -275,7 +274,6 @@ def _prove(
         empty=source.empty,
         base=source.base,
         frozen=frozen,
-        is_standard=is_standard,
         is_merged=source.is_merged,
         sequence_length=sequence_length,
         then=lambda model: write_reference(exported, model, read_prompts(source.folder)),

@@ -24,6 +24,9 @@ from tokenizers import Tokenizer
 
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 
+# What the converter stops with at a model or a tokenizer that it was not written for.
+_REFUSALS = (LookupError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError)
+
 
 def import_converter() -> None:
     """Check that what writes GGUF is installed.
@@ -106,6 +109,13 @@ def _converter_of(folder: Path) -> Any:
 
         model_arch = found.model_arch
 
+        def set_vocab(self) -> None:
+            """Write the vocabulary; where a class expects SentencePiece's file, any will do."""
+            try:
+                super().set_vocab()
+            except FileNotFoundError:
+                self._set_vocab_gpt2()
+
         def get_vocab_base_pre(self, tokenizer: Any) -> str:
             """Return what llama.cpp calls the rules by which a tokenizer splits words."""
             name = name_of_words(Tokenizer.from_file(str(folder / "tokenizer.json")))
@@ -127,11 +137,16 @@ def _converter_of(folder: Path) -> Any:
 def _convert(converter: Any, folder: Path, file_type: GgufType) -> None:
     import gguf
 
+    name, path = read_model_config(folder)["model_type"], folder / _file_name(file_type)
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # a line a tensor
     try:
         kind = getattr(gguf.LlamaFileType, _FILE_TYPES[file_type])
-        name, path = read_model_config(folder)["model_type"], folder / _file_name(file_type)
         converter(folder, kind, path, model_name=name).write()
+    except _REFUSALS as error:
+        raise ExportError(
+            f"{folder}: llama.cpp's converter does not write this {name}: {error!r}. "
+            "Leave export.gguf out."
+        ) from error
     finally:
         logging.disable(level)

@@ -81,16 +81,15 @@ def prove_logits(
     empty: Any,
     base: TensorFiles,
     frozen: Iterable[str],
-    is_standard: bool,
     is_merged: bool,
     sequence_length: int = 0,
     then: Callable[[Any], None],
 ) -> float:
     """Return the largest difference of logits, relative to the largest logit.
 
-    The graft's tensors are first rounded as the export's are, so that only errors of the export
-    show: the base's, trained or not, to their stored precision, and in a standard folder the
-    grafted ones as well. Both then compute in float32.
+    The graft's tensors are first rounded to the base's stored precision as the export's are, so
+    that only errors of the export show; both then compute in float32. What is merged into the
+    base is rounded with it, so not before.
 
     Args:
         graft_folder: The graft's small form.
@@ -99,7 +98,6 @@ def prove_logits(
         empty: The base without weights.
         base: Its weights.
         frozen: Names of those that the graft did not train; in memory they must equal the files.
-        is_standard: Whether the folder is of a standard MoE class.
         is_merged: Whether the method was merged into the base.
         sequence_length: Tokens of a row that it was trained on; 0 where that is not known.
         then: What else is done with the exported model while it is in memory.
@@ -110,7 +108,7 @@ def prove_logits(
     dtype = base.dtype(next(iter(base)))
     grafted = load(graft_folder, base=base_folder)
     prove_memory(grafted, empty, base, set(frozen))
-    _round_as_exported(grafted, dtype, is_standard)
+    _round_as_exported(grafted, dtype, is_merged=is_merged)
     configs = [read_model_config(folder) for folder in (base_folder, exported)]
     reach = _reach(empty, configs, sequence_length)
     probes = _make_probes(reach, grafted)
@@ -132,12 +130,12 @@ def prove_logits(
     return difference
 
 
-def _round_as_exported(grafted: Any, dtype: torch.dtype, is_standard: bool) -> None:
+def _round_as_exported(grafted: Any, dtype: torch.dtype, *, is_merged: bool) -> None:
     """Round a graft's tensors, in place, as its export stores them."""
     of_base = ("base", "columns", ATTENTION)  # which stand in the base's matrices
     for group, parameters in parameter_groups(grafted).items():
         for name, parameter in parameters.items():
-            is_rounded = is_standard or group in of_base or ".new_rows." in name
+            is_rounded = not is_merged or group in of_base or ".new_rows." in name
             if is_rounded and ".deltas." not in name:
                 parameter.data = parameter.data.to(dtype).float()
     round_token_rows(grafted, dtype)

@@ -6,7 +6,6 @@ Shape suffixes: N = new experts, E = all experts, D = model width, F = FFN width
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -114,7 +113,7 @@ def plan_standard(
     if of_base.get("tie_word_embeddings") and not (is_tied_kept or twin.must_tie):
         of_base["tie_word_embeddings"] = False
         embedding = next(tensor for tensor in planned if tensor.name == EMBEDDING)
-        planned.append(replace(embedding, name=HEAD, make=partial(_clone, embedding)))
+        planned.append(embedding.copied_as(HEAD))
     return twin.config(of_base, num_experts, experts_per_token, dense), planned
 
 
@@ -151,7 +150,7 @@ def _plan_copies(
     originals = [first[name] for name in twin.expert_names(layer, 0)]
     for number in range(1, num_experts):
         for name, original in zip(twin.expert_names(layer, number), originals, strict=True):
-            yield replace(original, name=name, make=partial(_clone, original))
+            yield original.copied_as(name)
     block = twin.layer.format(layer)
     shape = [num_experts, width]
     yield PlannedTensor(
@@ -160,11 +159,6 @@ def _plan_copies(
         partial(torch.zeros, shape, dtype=dtype),
     )
     yield from _plan_zeros(twin, block, num_experts, width, dtype)
-
-
-def _clone(original: PlannedTensor) -> Tensor:
-    """Read a tensor once more: safetensors writes none that shares the memory of another."""
-    return original.make().clone()
 
 
 def _plan_layer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,10 @@ class PlannedTensor:
     num_bytes: int
     make: Callable[[], Tensor]
     begins_with: tuple[str, ...] = ()
+
+    def copied_as(self, name: str) -> PlannedTensor:
+        """Plan it once more; its memory is its own, as safetensors writes none that is shared."""
+        return replace(self, name=name, make=lambda: self.make().clone())
 
 
 def open_graft(folder: Path) -> TensorFiles:

@@ -6,12 +6,15 @@ transformers loads it with ``trust_remote_code=True`` where langraft is not inst
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -24,13 +27,13 @@ from langraft.export.tensors import (
     plan_base,
     unwrapped_name,
 )
-from langraft.families.sites import FFNSite, find_ffn_sites
+from langraft.families.sites import FFNSite, FFNTensor, find_ffn_sites
 from langraft.families.tensors import TensorFiles
 from langraft.graft.method import AbstractMethod
 from langraft.graft.moe import reference
 
 MODELING_FILE = "modeling_grafted.py"
-_IMPORTED = "from langraft.graft.moe.reference import choose_experts, fuse, mix_experts\n"
+_IMPORTED = re.compile(r"from langraft\.graft\.moe\.reference import \([^)]*\)\n")
 CAVEAT = (
     "The folder carries its own modelling file: transformers loads it with "
     "trust_remote_code=True; vLLM, SGLang and llama.cpp cannot."
@@ -54,15 +57,21 @@ def plan_portable(
         graft: Tensors of the graft's small form.
 
     Returns:
-        The folder's config and all its tensors; what was grafted keeps its names and precision.
+        The folder's config and all its tensors, in the precision of the base.
     """
     ffns = find_ffn_sites(empty)
     sites = [site for site in ffns if f"{site.path}.router.weight" in graft]
     adapted, path_of = _adapted_projections(graft, methods, [site.path for site in ffns])
     adapted_paths = sorted(adapted, key=len)
     wrapped = [*(site.path for site in sites), *adapted_paths]
-    planned = plan_base(base, graft, lambda name: _portable_name(name, wrapped))
-    planned += [_plan_added(graft, name, path_of) for name in graft if is_of_added_module(name)]
+    of_base = plan_base(base, graft, base.stored_name)
+    planned = [replace(each, name=_portable_name(each.name, wrapped)) for each in of_base]
+    dtype = base.dtype(next(iter(base)))
+    for site in sites:
+        planned += _plan_experts(graft, site, of_base, dtype)
+    for name in graft:
+        if is_of_added_module(name) and ".experts." not in name:
+            planned.append(_plan_added(graft, name, path_of, dtype))
     module = MODELING_FILE.removesuffix(".py")
     return {
         **config,
@@ -70,6 +79,7 @@ def plan_portable(
         "model_type": f"grafted_{config['model_type']}",
         "auto_map": {
             "AutoConfig": f"{module}.GraftedConfig",
+            "AutoModel": f"{module}.GraftedModel",
             "AutoModelForCausalLM": f"{module}.GraftedForCausalLM",
         },
         "grafted_layers": {site.path: _layer_config(graft, site, methods[-1]) for site in sites},
@@ -81,28 +91,60 @@ def _layer_config(graft: TensorFiles, site: FFNSite, method: AbstractMethod) -> 
     """Return what the modelling file must know of a layer with experts."""
     settings = method.model_dump()
     return {
-        "shapes": {
-            name.rpartition(".")[2]: graft.shape(name)
-            for name in graft
-            if name.startswith(f"{site.path}.experts.")
-        },
+        "width": site.model_width,
+        "num_experts": graft.shape(f"{site.path}.experts.weight_out")[0],
         "experts_per_token": method.top_k,
-        "is_gated": site.is_gated,
         "takes_residual": site.takes_residual,
         "gate": settings.get("gate", ""),
         "gate_opening": settings.get("gate_opening", 1.0),
     }
 
 
-def _plan_added(graft: TensorFiles, name: str, path_of: Mapping[str, str]) -> PlannedTensor:
-    """Plan a tensor of experts, a router, a gate or an adapter."""
+def _plan_experts(
+    graft: TensorFiles, site: FFNSite, of_base: Iterable[PlannedTensor], dtype: torch.dtype
+) -> Iterator[PlannedTensor]:
+    """Plan the new experts of a layer: modules as its FFN, whatever that has besides matrices."""
+    places: dict[str, tuple[str, int, FFNTensor]] = {}
+    for key, tensors in site.expert_tensors().items():
+        row = 0
+        for tensor in tensors:
+            places[tensor.name] = f"{site.path}.experts.{key}", row, tensor
+            row += tensor.num_rows
+    stacks = graft.shape(f"{site.path}.experts.weight_out")
+    for original in of_base:
+        name = original.name.removeprefix(f"{site.path}.")
+        if name == original.name:
+            continue
+        for number in range(stacks[0]):
+            expert = f"{site.path}.experts.{number}.{name}"
+            if name in places:
+                make = partial(_expert, graft, number, *places[name], dtype)
+                yield PlannedTensor(expert, original.num_bytes, make)
+            else:  # a weight of the activation
+                yield original.copied_as(expert)
+
+
+def _expert(
+    graft: TensorFiles, number: int, stack: str, row: int, tensor: FFNTensor, dtype: torch.dtype
+) -> Tensor:
+    """Read what a new expert has in the place of a tensor of the FFN."""
+    others = (slice(0, size) for size in graft.shape(stack)[2:])
+    part = (slice(number, number + 1), slice(row, row + tensor.num_rows), *others)
+    found = graft.get_part(stack, part)[0].to(dtype)
+    return found.T if tensor.is_transposed else found
+
+
+def _plan_added(
+    graft: TensorFiles, name: str, path_of: Mapping[str, str], dtype: torch.dtype
+) -> PlannedTensor:
+    """Plan a tensor of a router, a gate or an adapter."""
     path, separator, part = name.partition(".adapter_")
     is_output = part == "up.weight" and not any(map(str.isdigit, path.split(".")))
     num_new = num_new_rows(graft) if is_output else 0  # new tokens get zeros of the adapter
     num_rows, *others = graft.shape(name)
-    size = num_bytes([num_rows + num_new, *others], graft.dtype(name))
+    size = num_bytes([num_rows + num_new, *others], dtype)
     portable = path_of.get(path, path) + separator + part
-    return PlannedTensor(portable, size, partial(_padded, graft, name, num_new))
+    return PlannedTensor(portable, size, partial(_padded, graft, name, num_new, dtype))
 
 
 def _adapted_projections(
@@ -149,9 +191,9 @@ def _adapted_projections(
     return adapted, path_of
 
 
-def _padded(graft: TensorFiles, name: str, num_new: int) -> Tensor:
+def _padded(graft: TensorFiles, name: str, num_new: int, dtype: torch.dtype) -> Tensor:
     """Return a tensor with rows of zeros appended."""
-    tensor = graft.get(name)
+    tensor = graft.get(name).to(dtype)
     return nn.functional.pad(tensor, (0, 0, 0, num_new)) if num_new else tensor
 
 
@@ -166,12 +208,12 @@ def _portable_name(name: str, paths: Iterable[str]) -> str:
 def write_modeling_file(folder: Path, base: PreTrainedModel) -> None:
     """Write the modelling file with the base's own classes and the reference forward pass in it."""
     file = resources.files("langraft.export.portable").joinpath(MODELING_FILE)
-    text = file.read_text(encoding="utf-8")
     _, _, forward = inspect.getsource(reference).partition("from torch import Tensor\n\n")
+    text = _IMPORTED.sub(lambda _: forward, file.read_text(encoding="utf-8"))
     for ours, theirs in (
-        (_IMPORTED, forward),
         ("LlamaConfig", type(base.config).__name__),
         ("LlamaForCausalLM", type(base).__name__),
+        ("LlamaModel", type(base.base_model).__name__),
         ("grafted_llama", f"grafted_{base.config.model_type}"),
     ):
         text = text.replace(ours, theirs)

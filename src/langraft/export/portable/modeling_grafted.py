@@ -3,15 +3,17 @@
     AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
 
 The model is its base's own class; in the layers that config.json lists under ``grafted_layers``
-an FFN that routes each token among experts stands in the place of the base's.
+an FFN that routes each token among experts stands in the place of the base's. Experts are
+modules of the base's own FFN class, so what quantises, shards or adapts that class knows them.
 
-Shape suffixes: T = tokens, D = model width, F = FFN width, N = new experts, E = experts that the
-router chooses among, K = experts a token meets, G = inner rows: 2F with a gate, F without.
+Shape suffixes: T = tokens, D = model width, E = experts that the router chooses among, K = experts
+a token meets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -19,14 +21,33 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig as BaseConfig
 from transformers import LlamaForCausalLM as BaseForCausalLM
+from transformers import LlamaModel as BaseModel
 
-from langraft.graft.moe.reference import choose_experts, fuse, mix_experts
+from langraft.graft.moe.reference import (
+    choose_experts,
+    fuse,
+    mix_all_experts,
+    mix_experts,
+    score_experts,
+)
 
 
 class GraftedConfig(BaseConfig):
     """The base's configuration and a description of what was grafted."""
 
     model_type = "grafted_llama"
+
+
+class GraftedModel(BaseModel):
+    """The base without its output matrix; servers bring their own."""
+
+    config_class = GraftedConfig
+
+    def __init__(self, config: Any) -> None:
+        """Build the base, then put experts into the layers that the config lists."""
+        super().__init__(config)
+        _graft(self, config, inside=f"{self.base_model_prefix}.")
+        self.post_init()
 
 
 class GraftedForCausalLM(BaseForCausalLM):
@@ -37,18 +58,7 @@ class GraftedForCausalLM(BaseForCausalLM):
     def __init__(self, config: Any) -> None:
         """Build the base, then put experts into the layers that the config lists."""
         super().__init__(config)
-        for path, layer in config.grafted_layers.items():
-            parent, _, attribute = path.rpartition(".")
-            module = self.get_submodule(parent)
-            setattr(module, attribute, GraftedFFN(getattr(module, attribute), **layer))
-        for path, adapter in config.adapted_projections.items():
-            parent, _, attribute = path.rpartition(".")
-            module = self.get_submodule(parent)
-            ffn = self.get_submodule(adapter["ffn"])
-            adapted = AdaptedProjection(
-                getattr(module, attribute), adapter["rank"], ffn, adapter["experts"]
-            )
-            setattr(module, attribute, adapted)
+        _graft(self, config)
         output: Any = self.get_output_embeddings()
         if isinstance(output, AdaptedProjection):
             head = next(name for name, module in self.named_modules() if module is output)
@@ -61,6 +71,30 @@ class GraftedForCausalLM(BaseForCausalLM):
             }
             self.register_forward_pre_hook(_note_kept, with_kwargs=True)
         self.post_init()
+
+
+def _graft(model: nn.Module, config: Any, inside: str = "") -> None:
+    """Put experts and adapters into a base.
+
+    Args:
+        model: The base, or the part of it whose modules' names begin with ``inside``.
+        config: Names what was grafted, as the whole model calls it.
+        inside: Beginning of names; what is named otherwise is no part of ``model``.
+    """
+    for path, layer in config.grafted_layers.items():
+        parent, _, attribute = path.removeprefix(inside).rpartition(".")
+        module = model.get_submodule(parent)
+        setattr(module, attribute, GraftedFFN(getattr(module, attribute), **layer))
+    for path, adapter in config.adapted_projections.items():
+        if not path.startswith(inside):
+            continue
+        parent, _, attribute = path.removeprefix(inside).rpartition(".")
+        module = model.get_submodule(parent)
+        ffn = model.get_submodule(adapter["ffn"].removeprefix(inside))
+        adapted = AdaptedProjection(
+            getattr(module, attribute), adapter["rank"], ffn, adapter["experts"]
+        )
+        setattr(module, attribute, adapted)
 
 
 def _note_kept(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -99,40 +133,53 @@ class AdaptedProjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Project (..., D)."""
         share_T = self._ffn[0].share_T(*self.experts).view(len(x), -1)[:, self.kept]
-        low = self.adapter_down(x.to(self.adapter_up.weight.dtype))
-        addition = self.adapter_up(share_T.reshape(*x.shape[:-1], 1).to(low.dtype) * low)
-        y = self.base(x)
-        return y + addition.to(y.dtype)
+        low = self.adapter_down(x) * share_T.reshape(*x.shape[:-1], 1).to(x.dtype)
+        return self.base(x) + self.adapter_up(low)
+
+
+class Scores(nn.Module):
+    """One score a row of its matrix, in float32.
+
+    Not a ``Linear``, so what quantises those leaves a router in its own precision: two nearly
+    equal scores decide between experts.
+    """
+
+    def __init__(self, width: int, num_scores: int, *, has_bias: bool = False) -> None:
+        """Make a matrix of (num_scores, width)."""
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_scores, width))
+        self.bias = nn.Parameter(torch.zeros(num_scores)) if has_bias else None
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """Score tokens, (T, D) to (T, num_scores)."""
+        scores = score_experts(x_TD, self.weight)
+        return scores if self.bias is None else scores + self.bias.float()
 
 
 class GraftedFFN(nn.Module):
-    """The original FFN and new experts of its shape.
+    """The original FFN and new experts of its class.
 
-    Without a gate the original is expert 0 of the router; with one it stands beside the experts
-    and the gate fuses the two: ``y = b + g (m - b)``.
+    Without a gate the original is expert 0 of the router's choice; with one it stands beside the
+    experts and the gate fuses the two: ``y = b + g (m - b)``.
     """
 
     def __init__(
         self,
         base: nn.Module,
-        shapes: dict[str, list[int]],
+        width: int,
+        num_experts: int,
         experts_per_token: int,
-        is_gated: bool,
         takes_residual: bool,
         gate: str,
         gate_opening: float,
     ) -> None:
-        """Wrap the base's FFN; ``shapes`` gives the experts' tensors and the router's rows."""
+        """Wrap the base's FFN, with so many new experts beside it."""
         super().__init__()
         self.base = base
-        self.experts = nn.ParameterDict(
-            {name: nn.Parameter(torch.empty(shape)) for name, shape in shapes.items()}
-        )
-        num_new, width, _ = shapes["weight_out"]
-        self.router = nn.Linear(width, num_new + (not gate), bias=False)
-        self.gate = nn.Linear(width, 1) if gate in ("sigmoid", "hard") else None
+        self.experts = nn.ModuleList(deepcopy(base) for _ in range(num_experts))
+        self.router = Scores(width, num_experts + (not gate))
+        self.gate = Scores(width, 1, has_bias=True) if gate in ("sigmoid", "hard") else None
         self.experts_per_token = experts_per_token
-        self.is_gated = is_gated
         self.takes_residual = takes_residual
         self.gate_kind = gate
         self.gate_opening = gate_opening
@@ -140,15 +187,15 @@ class GraftedFFN(nn.Module):
     def forward(self, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return the fused output of each token's experts, in the shape (..., D) it came in."""
         x_TD = hidden.reshape(-1, hidden.shape[-1])
-        new = self._new_experts()
-        experts_TK, weights_TK = choose_experts(x_TD, self.router.weight, self.experts_per_token)
+        base, *new = self._ffns()
+        experts_TK, weights_TK = choose_experts(self.router(x_TD), self.experts_per_token)
+        mix = mix_all_experts if _wants_static_shapes(x_TD) else mix_experts
         if self.gate_kind:
             opening_T1 = self._opening(x_TD)
-            branch_TD = mix_experts(x_TD, new, experts_TK, weights_TK)
-            y_TD = fuse(self._run_base(x_TD), branch_TD, opening_T1)
+            y_TD = fuse(base(x_TD), mix(x_TD, new, experts_TK, weights_TK), opening_T1)
             weights_TK = weights_TK * opening_T1
         else:
-            y_TD = mix_experts(x_TD, [self._run_base, *new], experts_TK, weights_TK)
+            y_TD = mix(x_TD, [base, *new], experts_TK, weights_TK)
         self.experts_TK, self.weights_TK = experts_TK, weights_TK
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
@@ -162,31 +209,19 @@ class GraftedFFN(nn.Module):
         """Return g, (T, 1): what share of the experts comes through."""
         if self.gate is None:
             return torch.full_like(x_TD[:, :1], self.gate_opening)
-        scores_T1 = nn.functional.linear(
-            x_TD.float(), self.gate.weight.float(), self.gate.bias.float()
-        )
+        scores_T1 = self.gate(x_TD)
         return (scores_T1 >= 0).float() if self.gate_kind == "hard" else scores_T1.sigmoid()
 
-    def _run_base(self, x_TD: Tensor) -> Tensor:
-        return self.base(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else self.base(x_TD)
+    def _ffns(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        """Return the original FFN and the new experts, (T, D) in and out."""
+        return [partial(self._run, ffn) for ffn in (self.base, *self.experts)]
 
-    def _new_experts(self) -> Sequence[Callable[[Tensor], Tensor]]:
-        num_new = len(self.experts["weight_out"])
-        return [partial(self._run_expert, number) for number in range(num_new)]
+    def _run(self, ffn: nn.Module, x_TD: Tensor) -> Tensor:
+        """Run an FFN; one that adds the residual stream itself gets zeros for it."""
+        return ffn(x_TD, torch.zeros_like(x_TD)) if self.takes_residual else ffn(x_TD)
 
-    def _run_expert(self, number: int, x_TD: Tensor) -> Tensor:
-        names = ("act_fn", "activation_fn", "act", "activation", "gelu_impl")
-        activation = next(getattr(self.base, name) for name in names if hasattr(self.base, name))
-        inner_TG = self._linear(x_TD, "in", number)
-        if self.is_gated:
-            gate_TF, up_TF = inner_TG.chunk(2, dim=-1)
-            return self._linear(activation(gate_TF) * up_TF, "out", number)
-        return self._linear(activation(inner_TG), "out", number)
 
-    def _linear(self, x_TD: Tensor, which: str, number: int) -> Tensor:
-        bias = f"bias_{which}"
-        return nn.functional.linear(
-            x_TD,
-            self.experts[f"weight_{which}"][number].to(x_TD.dtype),
-            self.experts[bias][number].to(x_TD.dtype) if bias in self.experts else None,
-        )
+def _wants_static_shapes(x_TD: Tensor) -> bool:
+    """Say whether a compiler or a CUDA graph records this pass to run it with other tokens."""
+    is_captured = x_TD.is_cuda and torch.cuda.is_current_stream_capturing()
+    return torch.compiler.is_compiling() or is_captured

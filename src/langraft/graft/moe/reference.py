@@ -21,7 +21,7 @@ def moe_lpr(
     x_TD: Tensor, original: Expert, new: Sequence[Expert], router_ED: Tensor, top_k: int
 ) -> Tensor:
     """MoE-LPR (arXiv:2408.11396, eq. 2-4): the original FFN is expert 0 of the router's choice."""
-    experts_TK, weights_TK = choose_experts(x_TD, router_ED, top_k)
+    experts_TK, weights_TK = choose_experts(score_experts(x_TD, router_ED), top_k)
     return mix_experts(x_TD, [original, *new], experts_TK, weights_TK)
 
 
@@ -34,17 +34,21 @@ def moe_ct(
     opening_T1: Tensor,
 ) -> Tensor:
     """MoE-CT (arXiv:2407.00875): a gate fuses the original FFN with a branch of new experts."""
-    experts_TK, weights_TK = choose_experts(x_TD, router_ED, top_k)
+    experts_TK, weights_TK = choose_experts(score_experts(x_TD, router_ED), top_k)
     branch_TD = mix_experts(x_TD, new, experts_TK, weights_TK)
     return fuse(original(x_TD), branch_TD, opening_T1)
 
 
-def choose_experts(x_TD: Tensor, router_ED: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
+def score_experts(x_TD: Tensor, router_ED: Tensor) -> Tensor:
+    """Return the router's logits, (T, E), in float32: two nearly alike decide between experts."""
+    return torch.nn.functional.linear(x_TD.float(), router_ED.float())
+
+
+def choose_experts(logits_TE: Tensor, top_k: int) -> tuple[Tensor, Tensor]:
     """Return each token's K experts, best first, and their weights, which sum to 1.
 
     Softmax over all experts, kept where chosen and renormalised, is softmax over the chosen.
     """
-    logits_TE = torch.nn.functional.linear(x_TD.float(), router_ED.float())
     top_TK, experts_TK = logits_TE.topk(top_k, dim=-1)
     return experts_TK, top_TK.softmax(dim=-1)
 
@@ -59,6 +63,17 @@ def mix_experts(
         out = expert(x_TD[rows])
         weight = weights_TK[rows, places].unsqueeze(-1).to(out.dtype)
         y_TD.index_add_(0, rows, (out * weight).to(y_TD.dtype))
+    return y_TD
+
+
+def mix_all_experts(
+    x_TD: Tensor, experts: Sequence[Expert], experts_TK: Tensor, weights_TK: Tensor
+) -> Tensor:
+    """Return what ``mix_experts`` does, by every expert on every token: no shape depends on it."""
+    y_TD = torch.zeros_like(x_TD)
+    for number, expert in enumerate(experts):
+        weight_T1 = (weights_TK * (experts_TK == number)).sum(dim=-1, keepdim=True)
+        y_TD = y_TD + expert(x_TD) * weight_T1.to(x_TD.dtype)
     return y_TD
 
 
