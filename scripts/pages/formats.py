@@ -21,8 +21,9 @@ def render() -> str:
         if twin.unsupported_keys:
             keys = " or ".join(f"`{key}`" for key in twin.unsupported_keys)
             notes.append(f"- `{name}`: not for a base with {keys}; {twin.unsupported_reason}.")
-        if twin.notes:
-            notes.append(f"- `{name}`: {twin.notes}")
+        limits = [f"{limit.servers} {limit.says}." for limit in twin.server_limits]
+        if known := [*twin.notes, *limits]:
+            notes.append(f"- `{name}`: {' '.join(known)}")
         if twin.has_dense_layers:
             with_dense.add(f"`{twin.architecture}`")
     return page(

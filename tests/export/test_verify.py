@@ -99,10 +99,12 @@ def handler(model: Any, tokenizer: Any, changes: dict[str, Any]) -> type[BaseHTT
             self.answer(200, changes.get("said", {"choices": choices}))
 
         def answer(self, status: int, body: Any) -> None:
+            said = json.dumps(body).encode()
             self.send_response(status)
+            self.send_header("Content-Length", str(len(said) + changes.get("lost", 0)))
             self.end_headers()
             with contextlib.suppress(BrokenPipeError):
-                self.wfile.write(json.dumps(body).encode())
+                self.wfile.write(said)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -188,6 +190,7 @@ def test_servers_that_cannot_be_compared_are_one_message_each(exported: Path) ->
         ({"form": "none"}, "gives no log-probabilities"),
         ({"said": {"error": "busy"}}, "gave no completion"),
         ({"said": ["busy"]}, "something else than a completion"),
+        ({"lost": 9}, "no server answers"),  # which died over its answer
         ({"seconds": 3}, "gave no answer in 0.2 s"),
     ):
         with serving(model, exported, **changes) as url, pytest.raises(ServerError, match=message):

@@ -30,7 +30,7 @@ from langraft.export.folder import export_model
 from langraft.export.reference import write_prompts
 from langraft.export.verify import verify, worst
 from langraft.families.family import FAMILIES
-from langraft.families.load import load_model
+from langraft.families.load import load_model, load_tokenizer
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
@@ -50,6 +50,8 @@ SHAPE = {  # what the kernels of a server take: heads of 64, FFNs in steps of 32
     "head_dim": 64,
     "tie_word_embeddings": True,
 }
+# vLLM's Cohere2-MoE reads windows one token wider than transformers; the prompts end before.
+WINDOWS = {"cohere2": {"sliding_window": 96}}
 ROOT = Path(__file__).resolve().parents[2]
 LLAMA_CPP_SERVER = ROOT / "scripts" / "serving" / "llama_cpp_server.py"
 VLLM = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--max-num-seqs", "1")
@@ -114,8 +116,10 @@ def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
 def exported(folder: Path, family: str, method: AbstractMethod, is_extended: bool) -> Path:
     """Graft a small base of a family, move every weight, and export it."""
     base = folder / "base"
-    tiny_model(family, **SHAPE).save_pretrained(base)
+    model = tiny_model(family, **SHAPE | WINDOWS.get(family, {}))
     train_tokenizer(PROMPTS["en"] * 9, 400, base)
+    write_whole_characters(model, base)
+    model.save_pretrained(base)
     tokenizer = folder / "tokenizer" if is_extended else None
     if tokenizer is not None:
         extend_tokenizer(base, tokenizer, texts={"el": PROMPTS["el"] * 9}, num_new_tokens=32)
@@ -135,6 +139,20 @@ def exported(folder: Path, family: str, method: AbstractMethod, is_extended: boo
     except ExportError:  # llama.cpp cannot run it; on_llama_cpp says so
         export_model(folder / "graft", export)
     return export
+
+
+@torch.no_grad()
+def write_whole_characters(model: Any, folder: Path) -> None:
+    """Keep a tied base from tokens that are no text or end within a character.
+
+    llama.cpp leaves the latter out of its answers, which in text are few and in noise many.
+    """
+    tokenizer = load_tokenizer(folder)
+    texts = [tokenizer.decode([number]) for number in range(len(tokenizer))]
+    specials = set(tokenizer.all_special_ids)
+    is_text = [bool(t) and "\ufffd" not in t and n not in specials for n, t in enumerate(texts)]
+    is_text += [False] * (SHAPE["vocab_size"] - len(texts))
+    model.get_input_embeddings().weight[~torch.tensor(is_text)] = 0.0
 
 
 def class_of(export: Path) -> str:

@@ -119,6 +119,23 @@ def choose_form(
         return None, f"{CAVEAT} Why no standard class: {error.reason}."
 
 
+def serving_notes(
+    config: Mapping[str, Any], methods: Sequence[AbstractMethod], wanted: Form
+) -> list[str]:
+    """Return what a user of the folder will have to know, before there is one.
+
+    Args:
+        config: Of the base.
+        methods: The method of each expansion.
+        wanted: As ``export_model`` takes it.
+    """
+    twin, caveat = choose_form(config, methods, wanted)
+    if twin is None:
+        return [caveat] if caveat else []
+    counts = [method.experts_by_layer(config["num_hidden_layers"]) for method in methods]
+    return twin.notes_for(config, 1 + max(map(sum, zip(*counts, strict=True))))
+
+
 def export_model(
     graft_folder: Path | str,
     out: Path | str,
@@ -200,19 +217,21 @@ def _write(source: _Source, folder: Path, settings: Export, sequence_length: int
     if settings.gguf:
         write_gguf(folder, settings.gguf)
     graft = source.graft
-    num_experts = [graft.shape(n)[0] for n in graft if n.endswith(".experts.weight_out")]
+    counts = [graft.shape(name)[0] for name in graft if name.endswith(".experts.weight_out")]
+    num_experts = max(counts) + 1 if counts else 0
     return ExportResult(
         architecture=config["architectures"][0],
-        num_experts=max(num_experts) + 1 if num_experts else 0,
+        num_experts=num_experts,
         num_bytes=sum(path.stat().st_size for path in folder.glob("*.safetensors")),
         largest_difference=difference,
-        caveat=_caveat(twin, source, folder) if twin else caveat,
+        caveat=_caveat(twin, num_experts, source, folder) if twin else caveat,
     )
 
 
-def _caveat(twin: Twin, source: _Source, folder: Path) -> str:
+def _caveat(twin: Twin, num_experts: int, source: _Source, folder: Path) -> str:
     """Return what the user of a standard folder must know."""
-    notes = [twin.notes, copies_note(twin, source.graft, source.config["num_hidden_layers"])]
+    notes = twin.notes_for(source.config, num_experts)
+    notes.append(copies_note(twin, source.graft, source.config["num_hidden_layers"]))
     written = TensorFiles.of_folder(folder)
     if HEAD in written and HEAD not in source.base:
         size = num_bytes(written.shape(HEAD), written.dtype(HEAD))

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
@@ -199,7 +200,7 @@ def _ask(url: str, body: dict[str, Any] | None, timeout: float) -> dict[str, Any
         said = error.read(300).decode(errors="replace")
         hint = " Has it that model? See --model." if error.code == HTTPStatus.NOT_FOUND else ""
         raise ServerError(f"{url} answered {error.code}: {said}{hint}") from None
-    except OSError as error:  # a URLError wraps the reason
+    except (OSError, HTTPException) as error:  # a URLError wraps the reason
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise ServerError(f"{url} gave no answer in {timeout:g} s. See --timeout.") from None

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from langraft.families.server_limits import ServerLimit, largest_tensor_parallel
+
 Size = Literal[1, "D", "E"]
 
 
@@ -38,6 +40,7 @@ class Twin:
         must_tie: Whether servers want the output matrix tied to the embedding where the base has
             it so; elsewhere a folder gets an output matrix of its own.
         not_in_llama_cpp: Why llama.cpp cannot run the folder; empty where it can.
+        server_limits: What servers' own classes leave out of a config.
         caveat: What else a user of the exported folder must know.
     """
 
@@ -58,13 +61,25 @@ class Twin:
     )
     must_tie: bool = False
     not_in_llama_cpp: str = ""
+    server_limits: tuple[ServerLimit, ...] = ()
     caveat: str = ""
 
     @property
-    def notes(self) -> str:
-        """What a user of the exported folder must know; may be empty."""
-        llama_cpp = f"llama.cpp cannot run this folder: {self.not_in_llama_cpp}."
-        return " ".join([*([llama_cpp] if self.not_in_llama_cpp else []), self.caveat]).strip()
+    def notes(self) -> list[str]:
+        """What a user of any exported folder must know."""
+        why_not = self.not_in_llama_cpp
+        llama_cpp = f"llama.cpp cannot run this folder: {why_not}." if why_not else ""
+        return [note for note in (llama_cpp, self.caveat) if note]
+
+    def notes_for(self, config: Mapping[str, Any], num_experts: int) -> list[str]:
+        """Return what a user of the folder of a base with this config must know."""
+        limits = [limit for limit in self.server_limits if limit.concerns(config)]
+        size = largest_tensor_parallel(config, num_experts)
+        return [
+            *self.notes,
+            *(f"{limit.servers} {limit.says}." for limit in limits),
+            f"vLLM and SGLang: a tensor-parallel size of at most {size}.",
+        ]
 
     @property
     def own_keys(self) -> frozenset[str]:

@@ -15,6 +15,7 @@ from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
 from langraft.evaluate.evaluation import mixed_texts
 from langraft.evaluate.further_texts import further_texts
+from langraft.export.folder import serving_notes
 from langraft.export.gguf import check_gguf
 from langraft.export.standard import find_twin
 from langraft.families.load import check_base, empty_model, resolve_base
@@ -63,7 +64,7 @@ def check_before_running(recipe: Recipe, folder: Path | None = None) -> None:
         MissingExtraError: when what scores benchmarks is not installed.
     """
     check_tasks(recipe.evaluate, recipe.languages.all)
-    num_bytes = _check_model_and_text(recipe)
+    num_bytes, _ = _check_model_and_text(recipe)
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
     if problem:
         raise ArtifactError(f"{problem}. Make room, or choose a folder on another disk (--out).")
@@ -84,8 +85,12 @@ def check_base_values(recipe: Recipe) -> None:
         check_finite(TensorFiles.of_file(folder / GRAFT_TENSORS))
 
 
-def _check_model_and_text(recipe: Recipe) -> int:
-    """Refuse what a later step would refuse, except for benchmarks; return what it will write."""
+def _check_model_and_text(recipe: Recipe) -> tuple[int, list[str]]:
+    """Refuse what a later step would refuse, except for benchmarks.
+
+    Returns:
+        How many bytes will be written, and what to know of serving the export.
+    """
     methods: list[AbstractMethod] = []
     if isinstance(recipe.base, ScratchBase):
         config = empty_scratch_model(recipe.base).config.to_dict()
@@ -120,7 +125,9 @@ def _check_model_and_text(recipe: Recipe) -> int:
     if recipe.export.format == "standard" or recipe.export.gguf:
         twin, is_portable = find_twin(config, exported), recipe.export.format == "portable"
         check_gguf(recipe.export, twin, is_portable=is_portable)
-    return num_bytes
+    if recipe.export.format == "none":
+        return num_bytes, []
+    return num_bytes, serving_notes(config, exported, recipe.export.format)
 
 
 def _check_files(recipe: Recipe, base: Path) -> int:
@@ -155,9 +162,9 @@ def plan_recipe(
         check_tasks(recipe.evaluate, recipe.languages.all)
     except MissingExtraError as error:
         remarks = (f"benchmarks are not checked here. {error}",)
-    num_bytes = _check_model_and_text(recipe)
+    num_bytes, of_export = _check_model_and_text(recipe)
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
-    remarks += (problem,) if problem else ()
+    remarks += (*of_export, problem) if problem else tuple(of_export)
     plans: list[Plan] = []
     if isinstance(recipe.base, ScratchBase):
         grafted, stage = _graft_empty(recipe, Full()), scratch_stage(recipe.base)

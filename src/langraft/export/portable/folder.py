@@ -64,7 +64,7 @@ def plan_portable(
     adapted, path_of = _adapted_projections(graft, methods, [site.path for site in ffns])
     adapted_paths = sorted(adapted, key=len)
     wrapped = [*(site.path for site in sites), *adapted_paths]
-    of_base = plan_base(base, graft, base.stored_name)
+    of_base = plan_base(base, graft, lambda name: name)
     planned = [replace(each, name=_portable_name(each.name, wrapped)) for each in of_base]
     dtype = base.dtype(next(iter(base)))
     for site in sites:

@@ -1,6 +1,7 @@
 """Cohere 2: the twin is Cohere2-MoE, sliding layers and parallel blocks included."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import SILU_ALONE, VLLM_WIDER_WINDOW
 from langraft.families.twin import Twin
 
 
@@ -22,4 +23,5 @@ class Cohere2(AbstractFamily):
         not_in_llama_cpp=(
             "it weighs the experts of a Cohere2-MoE by sigmoid, whatever the config says"
         ),
+        server_limits=(SILU_ALONE, VLLM_WIDER_WINDOW),
     )

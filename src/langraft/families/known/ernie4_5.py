@@ -1,6 +1,7 @@
 """ERNIE 4.5: the twin is ERNIE-4.5-MoE without shared experts."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -25,4 +26,5 @@ class Ernie45(AbstractFamily):
         layer="model.layers.{}.mlp",
         # Added to the scores when experts are chosen: no correction.
         zero_tensors={"moe_statics.e_score_correction_bias": (1, "E")},
+        server_limits=(SILU_ALONE,),
     )

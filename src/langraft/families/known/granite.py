@@ -1,6 +1,7 @@
 """Granite: the twin is GraniteMoE, which has the same multipliers."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import NO_HEAD_DIM, SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -16,4 +17,5 @@ class Granite(AbstractFamily):
         layer="model.layers.{}.block_sparse_moe",
         router="router.layer",
         stacked_projections=("input_linear", "output_linear"),
+        server_limits=(SILU_ALONE, NO_HEAD_DIM),
     )

@@ -1,6 +1,7 @@
 """Llama: the twin is Mixtral, which has the same attention."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import SGLANG_NO_HEAD_DIM, SGLANG_THETA_ALONE, SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -15,4 +16,5 @@ class Llama(AbstractFamily):
         unsupported_reason="Mixtral has no biases",
         layer="model.layers.{}.block_sparse_moe",
         projections=("w1", "w3", "w2"),
+        server_limits=(SILU_ALONE, SGLANG_THETA_ALONE, SGLANG_NO_HEAD_DIM),
     )

@@ -1,6 +1,7 @@
 """OLMo 2: the twin is FlexOlmo, which has the same norms after attention and FFN."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -15,7 +16,8 @@ class Olmo2(AbstractFamily):
         layer="model.layers.{}.mlp",
         not_in_llama_cpp="it does not know this class",
         caveat=(
-            "vLLM does not renormalise its routing weights; "
+            "SGLang does not know this class. vLLM does not renormalise its routing weights; "
             "the RMS norm after the experts takes that factor out again, but for its epsilon."
         ),
+        server_limits=(SILU_ALONE,),
     )

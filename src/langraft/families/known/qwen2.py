@@ -1,6 +1,7 @@
 """Qwen2: the twin is Qwen2-MoE without shared expert."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import NO_HEAD_DIM, SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -26,4 +27,5 @@ class Qwen2(AbstractFamily):
             "it refuses a Qwen2-MoE without shared expert and does not renormalise the routing "
             "weights"
         ),
+        server_limits=(SILU_ALONE, NO_HEAD_DIM),
     )

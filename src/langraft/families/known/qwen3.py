@@ -1,6 +1,7 @@
 """Qwen3: the twin is Qwen3-MoE."""
 
 from langraft.families.family import AbstractFamily
+from langraft.families.server_limits import SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -18,4 +19,5 @@ class Qwen3(AbstractFamily):
         },
         layer="model.layers.{}.mlp",
         has_dense_layers=True,
+        server_limits=(SILU_ALONE,),
     )
