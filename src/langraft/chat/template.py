@@ -195,7 +195,7 @@ class ChatTemplate:
         answer = _PROBE[-1].content
         try:
             self._render_prompt(_PROBE[:1])
-            _, found, after = self._render(_PROBE, add_generation_prompt=False).rpartition(answer)
+            _, found, after = self.render(_PROBE, add_generation_prompt=False).rpartition(answer)
             problem = "" if found else "it leaves the answer out"
         except ChatTemplateError as error:
             after, problem = "", str(error)
@@ -215,19 +215,24 @@ class ChatTemplate:
         return [*self.tokenize(answer.rstrip()), end]
 
     def _render_prompt(self, messages: Sequence[Message]) -> str:
-        return self._render(messages, add_generation_prompt=True)
+        return self.render(messages, add_generation_prompt=True)
 
     def _render_answer(self, messages: Sequence[Message]) -> str:
         """Return what the template adds for the last message after the prompt for it."""
         prompt = self._render_prompt(messages[:-1])
-        whole = self._render(messages, add_generation_prompt=False)
+        whole = self.render(messages, add_generation_prompt=False)
         if not whole.startswith(prompt):
             raise InvalidConversation(
                 "the template begins an answer otherwise than it asks for one"
             )
         return whole[len(prompt) :]
 
-    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+    def render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        """Return a conversation as text.
+
+        Raises:
+            ChatTemplateError: when the template fails or refuses, in its own words.
+        """
         try:
             return self._tokenizer.apply_chat_template(
                 [{"role": message.role, "content": message.content} for message in messages],

@@ -18,7 +18,7 @@ from langraft.core.ownership import replaced_folder
 from langraft.core.settings.recipe import Export, GgufType, Tied
 from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_tensors
 from langraft.export.gguf import check_gguf, write_gguf
-from langraft.export.portable.folder import CAVEAT, plan_portable, write_modeling_file
+from langraft.export.portable.folder import plan_portable, portable_caveat, write_modeling_file
 from langraft.export.proof import prove_logits
 from langraft.export.reference import read_prompts, write_reference
 from langraft.export.standard import HEAD, copies_note, find_twin, plan_standard
@@ -110,13 +110,13 @@ def choose_form(
         ExportError: when a standard class is wanted and none holds the model exactly.
     """
     if wanted == "portable" and methods[-1].has_experts:
-        return None, CAVEAT
+        return None, portable_caveat(methods)
     try:
         return find_twin(config, methods), ""
     except ExportError as error:
         if wanted == "standard":
             raise
-        return None, f"{CAVEAT} Why no standard class: {error.reason}."
+        return None, f"{portable_caveat(methods)} Why no standard class: {error.reason}."
 
 
 def serving_notes(

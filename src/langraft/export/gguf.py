@@ -18,6 +18,7 @@ from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError, MissingExtraError
 from langraft.core.files import write_text
 from langraft.core.settings.recipe import Export, GgufType
+from langraft.export.modelfile import modelfile
 from langraft.families.twin import Twin
 from langraft.tokenizers.gguf_words import name_of_words, names_of_words
 from tokenizers import Tokenizer
@@ -83,7 +84,7 @@ def write_gguf(folder: Path, types: tuple[GgufType, ...]) -> None:
     converter = _converter_of(folder)
     for each in types:
         _convert(converter, folder, each)
-    write_text(folder / "Modelfile", f"FROM ./{_file_name(types[0])}\n")
+    write_text(folder / "Modelfile", modelfile(folder, _file_name(types[0])))
 
 
 def _file_name(file_type: GgufType) -> str:

@@ -50,10 +50,22 @@ def test_a_layer_computes_the_reference(gate: str | None, has_gradients: bool) -
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_all_experts_on_all_tokens_give_what_the_chosen_give() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x_TD = torch.randn(50, 16, generator=generator)
+    weights = torch.randn(4, 16, 16, generator=generator)
+    experts = [partial(nn.functional.linear, weight=weight) for weight in weights]
+    logits_TE = torch.randn(50, 4, generator=generator)
+    for top_k in (1, 2, 4):
+        chosen = reference.choose_experts(logits_TE, top_k)
+        expected = reference.mix_experts(x_TD, experts, *chosen)
+        torch.testing.assert_close(reference.mix_all_experts(x_TD, experts, *chosen), expected)
+
+
 def test_a_portable_folder_carries_the_text_of_the_reference(tmp_path: Path) -> None:
     write_modeling_file(tmp_path, tiny_model("gemma2"))
     written = (tmp_path / "modeling_grafted.py").read_text(encoding="utf-8")
     source = Path(reference.__file__).read_text(encoding="utf-8")
-    assert source[source.index("def choose_experts") :] in written
+    assert source[source.index("def score_experts") :] in written
     assert "langraft." not in written.split('"""', 2)[2]
     assert "Gemma2ForCausalLM" in written

@@ -34,10 +34,17 @@ from langraft.graft.moe import reference
 
 MODELING_FILE = "modeling_grafted.py"
 _IMPORTED = re.compile(r"from langraft\.graft\.moe\.reference import \([^)]*\)\n")
-CAVEAT = (
+_CAVEAT = (
     "The folder carries its own modelling file: transformers loads it with "
-    "trust_remote_code=True; vLLM, SGLang and llama.cpp cannot."
+    "trust_remote_code=True{}; SGLang and llama.cpp cannot."
 )
+
+
+def portable_caveat(methods: Sequence[AbstractMethod]) -> str:
+    """Return what a user of a portable folder of these methods must know."""
+    if any(method.has_adapter(is_output=True) for method in methods):
+        return _CAVEAT.format("") + " Nor can vLLM, which brings its own output matrix."
+    return _CAVEAT.format(", vLLM serves it with --trust-remote-code")
 
 
 def plan_portable(
