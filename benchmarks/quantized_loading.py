@@ -2,9 +2,9 @@
 
     python benchmarks/quantized_loading.py EXPORT [EXPORT ...] --text TEXT.jsonl.gz [TEXT ...]
 
-Each folder is read in its stored precision, in 8 bits (LLM.int8, arXiv:2208.07339) and in 4 (NF4,
-arXiv:2305.14314) by BitsAndBytesConfig, without its output matrix and routers. Printed: megabytes in memory, and
-over the first tokens of every text the divergence KL(stored || loaded) of the next token's
+Each folder is read in 32 bits, in 8 (LLM.int8, arXiv:2208.07339) and in 4 (NF4, arXiv:2305.14314)
+by BitsAndBytesConfig; output matrix and routers stay as they are. Printed: megabytes in memory,
+and over the first tokens of every text the divergence KL(32 bits || loaded) of the next token's
 distribution and how often the most probable token is the same.
 """
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 LOADINGS: dict[str, dict[str, Any]] = {
-    "as stored": {},
+    "32 bits": {},
     "8 bits": {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)},
     "4 bits": {
         "quantization_config": BitsAndBytesConfig(
@@ -37,16 +37,16 @@ def main() -> None:
     print("| --- | --- | --: | --: | --: |")
     for folder in given.folders:
         rows = [token_row(folder, path, given.tokens) for path in given.text]
-        stored: list[Tensor] = []
+        whole: list[Tensor] = []
         for loaded, settings in LOADINGS.items():
             model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, trust_remote_code=True, dtype=torch.float32, **settings
             ).eval()
             with torch.inference_mode():
                 found = [model(row_BT).logits[0].log_softmax(dim=-1) for row_BT in rows]
-            stored = stored or found
+            whole = whole or found
             size = model.get_memory_footprint() / 1e6
-            print(f"| {folder.name} | {loaded} | {size:,.0f} | {compared(stored, found)} |")
+            print(f"| {folder.name} | {loaded} | {size:,.0f} | {compared(whole, found)} |")
 
 
 def arguments() -> argparse.Namespace:
@@ -71,9 +71,9 @@ def token_row(folder: Path, path: Path, num_tokens: int) -> Tensor:
     return torch.tensor([ids[:num_tokens]])
 
 
-def compared(stored: list[Tensor], found: list[Tensor]) -> str:
+def compared(whole: list[Tensor], found: list[Tensor]) -> str:
     """Return the mean divergence and the share of equal first choices, as cells of the table."""
-    ours, theirs = torch.cat(stored), torch.cat(found)
+    ours, theirs = torch.cat(whole), torch.cat(found)
     divergence = (ours.exp() * (ours - theirs)).sum(dim=-1).mean().item()
     same = (ours.argmax(dim=-1) == theirs.argmax(dim=-1)).float().mean().item()
     return f"{divergence:.4f} | {same:.1%}"

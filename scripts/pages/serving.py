@@ -14,7 +14,10 @@ MEASURED = Path(__file__).resolve().parents[2] / "docs" / "serving.json"
 def render() -> str:
     """Return the page."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
-    rows = [(row["export"], f"`{row['class']}`", *_servers(row)) for row in measured["rows"]]
+    rows = [
+        (row["export"], f"`{row['class']}`", row["vLLM"], row["llama.cpp"])
+        for row in measured["rows"]
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in measured["versions"].items())
     return page(
         "Served exports",
@@ -24,11 +27,11 @@ def render() -> str:
         "the largest difference of their log-probabilities from those of transformers. llama.cpp "
         f"also tokenizes {measured['lines']:,} lines of sixteen languages.",
         table(("export", "class", "vLLM", "llama.cpp"), rows),
+        "vLLM ran with `--dtype float32 --enforce-eager`, llama.cpp with a cache in float32 and, "
+        "unless another type is named, a GGUF file in float32.",
         "A name of a family is a small random base of it with three new experts a layer, whose "
-        "choices are as clear as those of trained ones. See "
+        "choices are as clear as those of trained ones; `smollm2-mixtral` is the graft of "
+        "SmolLM2-135M-Instruct in [Results](../results.md), given by `--export`. "
+        "`close` is other rounding: continuations part where two tokens are almost alike. See "
         "[Export and serving](../guide/export.md).",
     )
-
-
-def _servers(row: dict[str, str]) -> tuple[str, str]:
-    return row["vLLM"], row["llama.cpp"]

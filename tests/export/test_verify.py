@@ -85,7 +85,7 @@ def handler(model: Any, tokenizer: Any, changes: dict[str, Any]) -> type[BaseHTT
                     "content": [
                         {"id": token, "logprob": each}
                         for place, (token, each) in enumerate(zip(found.ids, said, strict=True))
-                        if place not in (2, 15)  # as llama.cpp leaves out parts of characters
+                        if place not in (0, 2, 15)  # as llama.cpp leaves out parts of characters
                     ]
                 },
                 "vllm": {

@@ -112,7 +112,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--servers", type=Path, required=True, help="Their environment.")
     parser.add_argument("--export", type=Path, action="append", default=[], help="One there is.")
-    parser.add_argument("--only", nargs="*", help="Some families alone.")
+    parser.add_argument("--only", nargs="*", help="Some rows or families.")
     parser.add_argument("--text", type=Path, default=TEXT, help="Folder of LANGUAGE.jsonl.gz.")
     parser.add_argument("--out", type=Path, help="JSON file of the table.")
     return parser.parse_args()
@@ -122,7 +122,7 @@ def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
     """Return the folders to serve, by what is special of each."""
     found: dict[str, Path] = {}
     for number, (name, (family, method)) in enumerate(ROWS.items()):
-        if given.only is None or family in given.only:
+        if given.only is None or {name, family} & set(given.only):
             found[name] = exported(folder / str(number), family, method, name == EXTENDED)
     return found | {path.name: path for path in given.export}
 
@@ -187,7 +187,8 @@ def on_llama_cpp(export: Path, servers: Path, lines: list[str]) -> str:
     if not files:
         twins = {FAMILIES[name].twin.architecture: FAMILIES[name].twin for name in FAMILIES}
         twin = twins.get(class_of(export))
-        return twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
+        reason = twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
+        return f"cannot: {reason}"
     command = [servers / "bin" / "python", LLAMA_CPP_SERVER]
     answers = [asked([*command, file, PORT], export, {}, lines) for file in files]
     if len(files) == 1:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,15 @@ from langraft.cli.run import JsonOption
 GraftArgument = Annotated[
     Path, typer.Argument(help="A graft folder (graft.json), or a run folder that has graft/.")
 ]
+
+
+class GgufChoice(StrEnum):
+    """How a GGUF file stores weights."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
 
 
 def export(
@@ -32,8 +42,8 @@ def export(
         typer.Option("--tied", help="Whether a tied base's output matrix is written out."),
     ] = "separate",
     gguf: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0"] | None,
-        typer.Option("--gguf", help="Also write a GGUF file of this type (extra: gguf)."),
+        list[GgufChoice] | None,
+        typer.Option("--gguf", help="Also write a GGUF file of this type; repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,7 +52,7 @@ def export(
     from langraft.graft.description import graft_folder_of
     from langraft.recipes.steps.shared_steps import describe_export
 
-    types = (gguf,) if gguf else ()
+    types: Any = tuple(choice.value for choice in gguf or ())
     folder = graft_folder_of(graft)
     result = export_model(folder, out, base=base, wanted=form, tied=tied, gguf=types)
     if as_json:

@@ -51,8 +51,8 @@ class Comparison:
         expected: The reference.
         answer: The server's.
         num_same: Tokens before the first that differs.
-        difference: Largest difference of a log-probability up to there, that of the first token
-            always included, in nats.
+        difference: Largest difference of a log-probability up to there, in nats; where no token
+            agrees, that of the first.
     """
 
     expected: Continuation
@@ -102,7 +102,7 @@ def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> 
                 expected=expected,
                 answer=answer,
                 num_same=num_same,
-                difference=max([first, *differences]),
+                difference=max(differences, default=first),
             )
         )
     return found
