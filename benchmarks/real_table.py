@@ -31,16 +31,12 @@ def kept(code: str) -> Callable[[Card], float]:
     )
 
 
-def benchmark(name: str, when: str) -> Callable[[Card], float | None]:
-    """Return what reads a benchmark's accuracy before, after, or its standard error; in percent."""
+def benchmark(name: str, figure: str) -> Callable[[Card], float | None]:
+    """Return what reads a benchmark's accuracy or its standard error, in percent."""
 
     def read(card: Card) -> float | None:
-        for suite in card["tasks"].values():
-            for pair in suite:
-                if pair["before"]["benchmark"] == name:
-                    score = pair["before" if when != "after" else "after"]
-                    return 100 * score["stderr" if when == "error" else "value"]
-        return None
+        scores = [each for suite in card["tasks"].values() for each in suite]
+        return next((100 * each[figure] for each in scores if each["benchmark"] == name), None)
 
     return read
 
@@ -73,7 +69,7 @@ def main() -> None:
     for name, text in first["texts"].items():
         before = {c: round(s["before"], 3) for c, s in text["bits_per_byte"].items()}
         print(f"\nbase, {name}: {before}")
-    before, error = benchmark("blimp", "before")(first), benchmark("blimp", "error")(first)
+    before, error = benchmark("blimp", "before")(first), benchmark("blimp", "stderr_before")(first)
     if before is not None and error is not None:
         print(f"base, BLiMP: {before:.1f} ± {error:.1f}")
 
