@@ -30,8 +30,8 @@ def render() -> str:
         "vLLM ran with `--dtype float32 --enforce-eager`, llama.cpp with a cache in float32 and, "
         "unless another type is named, a GGUF file in float32.",
         "A name of a family is a small random base of it with three new experts a layer, whose "
-        "choices are as clear as those of trained ones; `smollm2-mixtral` is the graft of "
-        "SmolLM2-135M-Instruct in [Results](../results.md), given by `--export`. "
+        "choices are as clear as those of trained ones; `smollm2-mixtral` is the graft "
+        "`rare_rows` of SmolLM2-135M-Instruct in [Results](../results.md), given by `--export`. "
         "`close` is other rounding: continuations part where two tokens are almost alike. See "
         "[Export and serving](../guide/export.md).",
     )
