@@ -23,7 +23,7 @@ def render() -> str:
         "Served exports",
         f"`make test-serving` on {measured['date']}, two CPU cores, {measured['minutes']} minutes: "
         f"{versions}. Each export is served as its user would and asked for its reference "
-        "continuations, as `langraft verify` does: sixteen tokens after each of three prompts, and "
+        "continuations, as `langraft verify` does: sixteen tokens after each of its prompts, and "
         "the largest difference of their log-probabilities from those of transformers. llama.cpp "
         f"also tokenizes {measured['lines']:,} lines of sixteen languages.",
         table(("export", "class", "vLLM", "llama.cpp"), rows),
