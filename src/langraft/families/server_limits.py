@@ -1,7 +1,7 @@
 """What servers' own classes leave out of a config: the same folder answers otherwise there.
 
-Read in the sources of vLLM 0.32.0 and SGLang 0.5.23. ``langraft verify`` shows those that change the
-answers to its short prompts; a window, which it never reads past, is not among them.
+Read in the sources of vLLM 0.32.0 and SGLang 0.5.23. ``langraft verify`` shows those that change
+the answers to its short prompts; a window, which it never reads past, is not among them.
 """
 
 from __future__ import annotations
