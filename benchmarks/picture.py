@@ -1,6 +1,8 @@
 """Draw gain against retention from the comparison.json of runs or of a `langraft compare`.
 
 python benchmarks/picture.py runs/quickstart --out docs/img/quickstart.svg
+python benchmarks/picture.py runs/smollm2-compare --gain-on test --retention-on unlike \
+    --out docs/img/real.svg
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -23,13 +26,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    held_out = "Text of evaluate.texts; left out: what is held out of the corpus."
+    parser.add_argument("--gain-on", metavar="TEXT", help=held_out)
+    parser.add_argument("--retention-on", metavar="TEXT", help=held_out)
     arguments = parser.parse_args()
     points: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for run in arguments.runs:
         methods = json.loads((run / "comparison.json").read_text())["methods"]
         for name, found in methods.items():
             for card in found.get("seeds", [found]):
-                points[name].append((100 * card["retention"], card["gain"]))
+                retention = of_text(card, arguments.retention_on)["retention"]
+                gain = of_text(card, arguments.gain_on)["gain"]
+                points[name].append((100 * retention, gain))
                 if card["guarded"]:
                     guarded = (100 * card["guarded"]["retention"], card["guarded"]["gain"])
                     points[f"{name}, guarded"].append(guarded)
@@ -43,12 +51,12 @@ def main() -> None:
     for name, found in points.items():
         number = methods.index(name.removesuffix(", guarded"))
         colour = COLOURS[number % len(COLOURS)]
-        retention, gain = (list(axis) for axis in zip(*found, strict=True))
+        kept, gained = (list(axis) for axis in zip(*found, strict=True))
         axes.errorbar(
-            fmean(retention),
-            fmean(gain),
-            xerr=[[fmean(retention) - min(retention)], [max(retention) - fmean(retention)]],
-            yerr=[[fmean(gain) - min(gain)], [max(gain) - fmean(gain)]],
+            fmean(kept),
+            fmean(gained),
+            xerr=[[fmean(kept) - min(kept)], [max(kept) - fmean(kept)]],
+            yerr=[[fmean(gained) - min(gained)], [max(gained) - fmean(gained)]],
             marker=MARKERS[number % len(MARKERS)],
             markersize=7,
             color=colour,
@@ -66,6 +74,11 @@ def main() -> None:
         axes.spines[side].set_visible(False)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasSVG(figure).print_svg(arguments.out, metadata={"Date": None})
+
+
+def of_text(card: dict[str, Any], name: str | None) -> dict[str, Any]:
+    """Return the scores of a further text, or of what is held out of the corpus."""
+    return card["texts"][name] if name else card
 
 
 if __name__ == "__main__":
