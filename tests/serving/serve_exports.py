@@ -4,9 +4,9 @@
     PYTHONPATH=tests python tests/serving/serve_exports.py --servers .venv-serving --only llama
 
 Makes a small base of every family, of random weights as large as trained ones, grafts and exports
-it. Each folder, and any given with --export, is served as its user would and asked as `langraft
-verify` asks. llama.cpp also tokenizes real text, where ../shared is. The table goes to
-docs/serving.json, from which docs/reference/serving.md is made.
+it, and runs the quickstart on a tenth of its text. Each folder, and any given with --export, is
+served as its user would and asked as `langraft verify` asks. llama.cpp also tokenizes real text,
+where ../shared is. The table goes to docs/serving.json, of which docs/reference/serving.md is made.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
 from langraft.graft.surgery import graft_model
+from langraft.recipes.load import load_recipe
+from langraft.recipes.run import run
 from langraft.tokenizers.extension import extend_tokenizer
 from langraft.tokenizers.training import train_tokenizer
 from tiny import tiny_model
@@ -75,6 +77,13 @@ ROWS: dict[str, tuple[str, AbstractMethod]] = {
     "llama, attention adapters": ("llama", MoELPR(new_experts=3, attention_rank=4)),
     "llama, unequal experts": ("llama", MoELPR(new_experts=(3, 1))),
     "llama, moe_ct": ("llama", MoECT(new_experts=3, gate="sigmoid")),
+}
+QUICKSTART = {  # a tenth of its text; its shape and its tokenizer, which is trained in the run
+    "base.stage.tokens": "80k",
+    "stages[0].tokens": "48k",
+    "baselines": "[]",
+    "evaluate": "{heldout: 2k}",
+    "export": "{gguf: [f32]}",
 }
 
 
@@ -124,6 +133,10 @@ def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
     for number, (name, (family, method)) in enumerate(ROWS.items()):
         if given.only is None or {name, family} & set(given.only):
             found[name] = exported(folder / str(number), family, method, name == EXTENDED)
+    if given.only is None or "quickstart" in given.only:
+        changes = [f"{key}={value}" for key, value in QUICKSTART.items()]
+        run(load_recipe("quickstart", changes), folder / "quickstart")
+        found["quickstart"] = folder / "quickstart" / "export"
     return found | {path.name: path for path in given.export}
 
 
