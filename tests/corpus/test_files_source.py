@@ -289,7 +289,7 @@ def test_a_relative_path_says_from_where_it_was_looked_for() -> None:
     assert str(Path.cwd()) in refusal("no/such/folder/*.txt")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a", "a.json", "a.gz", "a.parquet.gz", "jsonl"])
+@pytest.mark.parametrize("name", ["a.doc", "a", "a.json", "a.gz", "a.parquet.gz", "jsonl"])
 def test_an_unknown_suffix_is_answered_with_the_known(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x", encoding="utf-8")
     message = refusal(tmp_path / name)

@@ -161,17 +161,24 @@ def test_a_split_that_is_not_there_is_answered_with_those_that_are(folder: Path)
 
 def test_a_column_that_is_not_there_is_answered_with_those_that_are(folder: Path) -> None:
     message = refusal(folder, "hu", config="hu", text_key="content")
-    assert "no column 'content' (text_key); the file has: text, url." in message
+    assert "no column 'content' (text_key); 'text' looks like text" in message
+    assert "the file has: text, url." in message
     found = read(folder, config="el", text_key="content")
     assert {type(record) for record in found} == {BrokenRecord}
     reasons = {record.reason for record in found if isinstance(record, BrokenRecord)}
     assert reasons == {"no key 'content' (text_key); the record has: n, text, url"}
 
 
+def test_tables_of_a_data_set_are_read(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text('id;text\n1;"one, two"\n2;three\n', encoding="utf-8")
+    found = [record.text for record in read(tmp_path) if isinstance(record, Document)]
+    assert found == ["one, two", "three"]
+
+
 def test_files_of_other_kinds_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("text\none\n", encoding="utf-8")
+    (tmp_path / "train.xml").write_text("<text>one</text>", encoding="utf-8")
     message = refusal(tmp_path)
-    assert "train.csv: the data set is in files of an unsupported kind" in message
+    assert "train.xml: the data set is in files of an unsupported kind" in message
     assert "refs/convert/parquet" in message
 
 

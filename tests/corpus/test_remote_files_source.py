@@ -28,7 +28,8 @@ TEXTS = [f"Line {number} of the sea." for number in range(3000)]
 
 
 def packed(name: str) -> bytes:
-    lines = "\n".join(json.dumps({"text": text}) if "json" in name else text for text in TEXTS)
+    lines = "text\n" * (".csv" in name or ".tsv" in name)
+    lines += "\n".join(json.dumps({"text": text}) if "json" in name else text for text in TEXTS)
     if name.endswith(".gz"):
         return gzip.compress(lines.encode())
     if name.endswith(".zst"):
@@ -40,7 +41,7 @@ def packed(name: str) -> bytes:
     return lines.encode()
 
 
-NAMES = ["a.txt", "a.jsonl", "a.jsonl.gz", "a.txt.zst", "a.parquet"]
+NAMES = ["a.txt", "a.jsonl", "a.jsonl.gz", "a.txt.zst", "a.parquet", "a.csv", "a.tsv.zst"]
 
 
 @pytest.fixture(autouse=True)
@@ -179,8 +180,8 @@ def test_nothing_behind_an_address_is_said(path: str) -> None:
 
 
 def test_a_kind_that_cannot_be_read_is_said_of_an_address() -> None:
-    serve({"a.csv": b"text"})
-    assert "flaky://a.csv: cannot tell what kind of file this is" in refusal("flaky://a.csv")
+    serve({"a.doc": b"text"})
+    assert "flaky://a.doc: cannot tell what kind of file this is" in refusal("flaky://a.doc")
 
 
 # Packages and protocols

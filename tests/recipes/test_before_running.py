@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from langraft.core.errors import ArtifactError, LangraftError, ModelError, RecipeError
+from langraft.core.errors import ArtifactError, CorpusError, LangraftError, ModelError, RecipeError
 from langraft.core.settings.parse import parse_recipe
 from langraft.plan import disk
 from langraft.recipes.load import REGISTRIES
@@ -243,3 +243,40 @@ def test_what_servers_leave_out_of_the_base_is_said_in_the_plan(
     assert "compute SiLU in experts" in said["auto"]
     assert "vLLM serves it with --trust-remote-code" in said["portable"]
     assert "vLLM" not in said["none"]
+
+
+def test_all_mistakes_in_the_text_are_shown_at_once(
+    small_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "en.jsonl").write_text('{"body": "The sea is calm."}\n')
+    (tmp_path / "tr.txt").write_bytes("Deniz çok güzel, şişe ağır.\n".encode("cp1254"))
+    entries = [
+        {"source": "files", "path": f"{tmp_path}/{name}", "languages": languages}
+        for name, languages in (
+            ("{language}.jsonl", ["en", "el"]),
+            ("tr.txt", ["tr"]),
+            ("gone/*.csv", ["hu"]),
+        )
+    ]
+    recipe = parse_recipe(small_recipe | {"corpus": entries}, REGISTRIES)
+    for is_dry in (True, False):
+        with pytest.raises(CorpusError) as caught:
+            run(recipe, tmp_path / "run", is_dry=is_dry)
+        first, *mistakes = str(caught.value).splitlines()
+        assert first == "4 mistakes in the text of the recipe:"
+        assert "'body' looks like text (set `text_key: body`)" in mistakes[0]
+        assert f"No such file: {tmp_path}/el.jsonl" in mistakes[1]
+        assert "tr.txt is not UTF-8" in mistakes[2]
+        assert "No file matches" in mistakes[3]
+    assert not (tmp_path / "run").exists()
+    plan_recipe(recipe)  # the text need not be where a run is planned
+
+
+def test_one_mistake_in_the_text_is_shown_alone(
+    small_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    small_recipe["corpus"] += [
+        {"source": "files", "path": f"{tmp_path}/gone.txt", "languages": ["en"]}
+    ]
+    with pytest.raises(CorpusError, match=r"^No such file: "):
+        check_before_running(parse_recipe(small_recipe, REGISTRIES))

@@ -26,6 +26,7 @@ def read_texts(given: Sequence[str]) -> dict[str, list[str]]:
         if not separator or not code or not path:
             raise RecipeError(f"given {entry!r}; expected LANG=FILE, such as el=text/el.jsonl.gz.")
         source = _files(path, code)
+        source.check(code)
         broken = BrokenCount(max_share=source.max_broken)
         texts.setdefault(code, []).extend(d.text for d in broken.good(source.read(code)))
         broken.check()

@@ -18,15 +18,25 @@ def further_texts(recipe: Recipe) -> dict[str, dict[str, list[str]]]:
     """
     found: dict[str, dict[str, list[str]]] = {}
     for text in recipe.evaluate.texts:
-        try:
-            found[text.name] = {code: _read(text, code) for code in text.languages}
-        except CorpusError as error:
-            raise CorpusError(f"evaluate.texts, {text.name}: {error}") from error
+        found[text.name] = {code: read_further_text(text, code) for code in text.languages}
     return found
+
+
+def read_further_text(text: FurtherText, language: str) -> list[str]:
+    """Return the documents of one of ``evaluate.texts`` in one language.
+
+    Raises:
+        CorpusError: when there is none, or a record is broken.
+    """
+    try:
+        return _read(text, language)
+    except CorpusError as error:
+        raise CorpusError(f"evaluate.texts, {text.name}: {error}") from error
 
 
 def _read(text: FurtherText, language: str) -> list[str]:
     source = Files(path=text.path, languages=(language,), text_key=text.text_key)
+    source.check(language)
     documents: list[str] = []
     num_bytes = 0
     for found in source.read(language):

@@ -13,8 +13,6 @@ from langraft.core.settings.recipe import Recipe
 from langraft.core.settings.scratch_base import ScratchBase
 from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
-from langraft.evaluate.evaluation import mixed_texts
-from langraft.evaluate.further_texts import further_texts
 from langraft.export.folder import serving_notes
 from langraft.export.gguf import check_gguf
 from langraft.export.standard import find_twin
@@ -39,6 +37,7 @@ from langraft.recipes.steps.base_model import empty_scratch_model, scratch_stage
 from langraft.recipes.steps.base_samples import check_lengths, sampled_sources
 from langraft.recipes.steps.conversations import check_template, instruct_inputs
 from langraft.recipes.steps.shared_steps import corpus_inputs, make_recipe_identifier
+from langraft.recipes.text_checks import check_text
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 from langraft.tokenizers.extension import Extension
 from langraft.tokenizers.vocabulary import BaseVocabulary
@@ -56,7 +55,7 @@ def check_before_running(recipe: Recipe, folder: Path | None = None) -> None:
         ModelError: when the base cannot be grafted, or its weights cannot be loaded.
         ArtifactError: when a file of the base is missing or damaged, or the disk has no room.
         ExportError: when the export asked for has no standard format.
-        CorpusError: when aligned text or a language identifier is missing.
+        CorpusError: when text or a language identifier is missing, or text cannot be read.
         RecipeError: when there is no chat template, or it cannot write a conversation, or rows are
             longer than the positions the base has learned.
         TrainingError: when a stage would train nothing.
@@ -64,7 +63,7 @@ def check_before_running(recipe: Recipe, folder: Path | None = None) -> None:
         MissingExtraError: when what scores benchmarks is not installed.
     """
     check_tasks(recipe.evaluate, recipe.languages.all)
-    num_bytes, _ = _check_model_and_text(recipe)
+    num_bytes, _ = _check_model_and_text(recipe, with_corpus=True)
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
     if problem:
         raise ArtifactError(f"{problem}. Make room, or choose a folder on another disk (--out).")
@@ -85,8 +84,12 @@ def check_base_values(recipe: Recipe) -> None:
         check_finite(TensorFiles.of_file(folder / GRAFT_TENSORS))
 
 
-def _check_model_and_text(recipe: Recipe) -> tuple[int, list[str]]:
+def _check_model_and_text(recipe: Recipe, *, with_corpus: bool) -> tuple[int, list[str]]:
     """Refuse what a later step would refuse, except for benchmarks.
+
+    Args:
+        recipe: What is to be run or planned.
+        with_corpus: Whether the text of the corpus must be here.
 
     Returns:
         How many bytes will be written, and what to know of serving the export.
@@ -117,8 +120,7 @@ def _check_model_and_text(recipe: Recipe) -> tuple[int, list[str]]:
         )
     sampled_sources(recipe)
     check_template(recipe)
-    mixed_texts(recipe)
-    further_texts(recipe)
+    check_text(recipe, with_corpus=with_corpus)
     if recipe.evaluate.identifier is not None:
         make_recipe_identifier(recipe)
     exported = [*methods, methods_in(recipe)[0]]
@@ -154,15 +156,16 @@ def plan_recipe(
         folder: Of the run; a note of the plan says when its disk has no room.
 
     Raises:
-        LangraftError: as ``check_before_running``; but when the extra that scores benchmarks is not
-            installed, a note of the plan says that they are not checked.
+        LangraftError: as ``check_before_running``, but the corpus need not be here; and when the
+            extra that scores benchmarks is not installed, a note of the plan says that they are
+            not checked.
     """
     remarks: tuple[str, ...] = ()
     try:
         check_tasks(recipe.evaluate, recipe.languages.all)
     except MissingExtraError as error:
         remarks = (f"benchmarks are not checked here. {error}",)
-    num_bytes, of_export = _check_model_and_text(recipe)
+    num_bytes, of_export = _check_model_and_text(recipe, with_corpus=False)
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
     remarks += (*of_export, problem) if problem else tuple(of_export)
     plans: list[Plan] = []

@@ -6,13 +6,15 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
-from langraft.core.errors import CorpusError
 from langraft.corpus.reading.addresses import is_remote, open_raw
 from langraft.corpus.reading.compression import damage_error
 from langraft.corpus.reading.optional_packages import import_extra
 from langraft.corpus.reading.paths import read_error
+from langraft.corpus.reading.records import missing_column
 
 _BATCH_ROWS = 1024
+_FIRST_ROWS = 100
+_TEXT_TYPES = ("string", "large_string", "string_view")
 
 
 def column_names(address: str) -> list[str]:
@@ -41,15 +43,31 @@ def rows(address: str, columns: Sequence[str], setting: str) -> Iterator[tuple[A
         names: list[str] = file.schema_arrow.names
         for column in columns:
             if column not in names:
-                raise CorpusError(
-                    f"{address}: no column {column!r} ({setting}); the file has: "
-                    f"{', '.join(names)}."
-                )
+                raise missing_column(address, column, names, _first_records(file), setting)
         for batch in file.iter_batches(columns=list(columns), batch_size=_BATCH_ROWS):
             read = [list(values(batch.column(column))) for column in columns]
             for found in zip(*read, strict=True):
                 row += 1
                 yield found
+
+
+def first_records(address: str) -> list[dict[str, Any]]:
+    """Return the first 100 rows of a parquet file, of columns of text only.
+
+    Raises:
+        CorpusError: when the file is damaged.
+    """
+    with _opened(address, lambda: 0) as file:
+        return _first_records(file)
+
+
+def _first_records(file: Any) -> list[dict[str, Any]]:
+    names = [field.name for field in file.schema_arrow if str(field.type) in _TEXT_TYPES]
+    batch = next(file.iter_batches(columns=names, batch_size=_FIRST_ROWS), None)
+    if batch is None:
+        return []
+    read = [values(batch.column(name)) for name in names]
+    return [dict(zip(names, found, strict=True)) for found in zip(*read, strict=True)]
 
 
 def values(column: Any) -> Iterator[Any]:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langraft.core.document import BrokenRecord
+from langraft.core.errors import CorpusError
 from langraft.corpus.reading.addresses import path_or_address
 from langraft.corpus.reading.lines import decoded_lines
+
+_PROPOSED_FROM = 100  # records, in which a column of text is looked for
+_URL = re.compile(r"\s*\S+://\S+\s*")
+_UNSPACED = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff]")  # Thai to Han
 
 
 class Invalid(NamedTuple):
@@ -17,9 +25,11 @@ class Invalid(NamedTuple):
     reason: str
 
 
-def json_records(address: str) -> Iterator[tuple[int, dict[str, Any] | BrokenRecord, str]]:
+def json_records(
+    address: str, encoding: str = "utf-8"
+) -> Iterator[tuple[int, dict[str, Any] | BrokenRecord, str]]:
     """Yield (line number, object, the line); blank lines are skipped."""
-    for line, text in decoded_lines(address):
+    for line, text in decoded_lines(address, encoding):
         if isinstance(text, BrokenRecord):
             yield line, text, ""
             continue
@@ -77,3 +87,55 @@ def broken_record(invalid: Invalid, address: str, line: int, shown: str) -> Brok
     reason, excerpt = encodable(invalid.reason), encodable(shown[:80])
     path = path_or_address(address)
     return BrokenRecord(reason=reason, path=path, line=line, excerpt=excerpt)
+
+
+def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
+    """Return the key whose values look most like text in the first 100 records, or None.
+
+    That is the key with the longest values on average, of those of which at least half are text:
+    words, not an address, a number or a name without spaces.
+    """
+    given: defaultdict[str, list[object]] = defaultdict(list)
+    for record in itertools.islice(records, _PROPOSED_FROM):
+        for key, value in record.items():
+            if value is not None and value != "":
+                given[key].append(value)
+    lengths: dict[str, float] = {}
+    for key, values in given.items():
+        texts = [value for value in values if isinstance(value, str) and _is_prose(value)]
+        if texts and len(texts) * 2 >= len(values):
+            lengths[key] = sum(map(len, texts)) / len(values)
+    return max(lengths, key=lengths.__getitem__, default=None)
+
+
+def missing_column(
+    address: str,
+    column: str,
+    names: Sequence[str],
+    records: Iterable[Mapping[str, object]],
+    setting: str = "text_key",
+) -> CorpusError:
+    """Return the error for a file without a column, with the one that looks like text.
+
+    Args:
+        address: The file.
+        column: What it lacks.
+        names: What it has.
+        records: Its first records, to propose another column of text.
+        setting: The recipe's key that names the column.
+    """
+    likely = likely_text_key(records) if setting == "text_key" else None
+    proposal = f"; {likely!r} looks like text (set `{setting}: {likely}`)" if likely else ""
+    return CorpusError(
+        f"{address}: no column {column!r} ({setting}){proposal}; the file has: "
+        f"{encodable(', '.join(names)[:500])}."
+    )
+
+
+def _is_prose(value: str) -> bool:
+    if _URL.fullmatch(value):
+        return False
+    letters = sum(1 for character in value[:1000] if character.isalpha() or ord(character) > 0x2FF)
+    written = sum(1 for character in value[:1000] if not character.isspace())
+    has_words = len(value.split(maxsplit=1)) > 1 or _UNSPACED.search(value) is not None
+    return has_words and letters * 2 > written

@@ -1,11 +1,11 @@
-"""Text files, local or remote: jsonl, txt or parquet, plain or compressed."""
+"""Text files, local or remote: jsonl, txt, parquet, csv or tsv, plain or compressed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from langraft.core.document import BrokenRecord, Document
 from langraft.corpus.reading.addresses import (
@@ -14,13 +14,16 @@ from langraft.corpus.reading.addresses import (
     find_files,
     fingerprint_stored,
     is_empty,
+    is_remote,
     relative_name,
 )
+from langraft.corpus.reading.encodings import check_encoding
 from langraft.corpus.reading.lines import NumberedText, decoded_lines, paragraphs
-from langraft.corpus.reading.texts import read_texts
+from langraft.corpus.reading.texts import KINDS, check_texts, read_texts
 from langraft.corpus.source import AbstractSource, Part, group_files
 
-_KINDS = (".jsonl", ".txt", ".parquet")
+_CHECKED_FILES = 100  # of a language, whose beginnings are read before a run
+_CHECKED_REMOTE_FILES = 3
 
 
 class Files(AbstractSource):
@@ -29,11 +32,16 @@ class Files(AbstractSource):
     source: Literal["files"] = Field(default="files", description="Text files.")
     path: str = Field(
         description="File, folder or glob, on this machine or an fsspec address (s3://, gs://, "
-        "https://); {language} stands for the language. Ends in .jsonl, .txt or .parquet, the "
-        "first two also with .gz or .zst."
+        "https://); {language} stands for the language. Ends in .jsonl, .txt, .parquet, .csv or "
+        ".tsv, all but .parquet also with .gz or .zst."
     )
     text_key: str = Field(
-        default="text", description="Key (jsonl) or column (parquet) of the text."
+        default="text", description="Key (jsonl) or column (parquet, csv, tsv) of the text."
+    )
+    encoding: Annotated[str, AfterValidator(check_encoding)] = Field(
+        default="utf-8",
+        description="Encoding of the text by a name that Python knows, such as iso8859-2 or "
+        "utf-16; of all but .parquet.",
     )
     documents: Literal["line", "paragraph"] = Field(
         default="line",
@@ -54,6 +62,22 @@ class Files(AbstractSource):
                 else:
                     yield Document(text=found, language=stream, id=f"{name}:{line}")
 
+    def check(self, stream: str) -> None:
+        """Refuse missing files, and those of which the beginning is unreadable as a whole.
+
+        Looked into are the first 100 files of a language, of remote ones the first three.
+
+        Raises:
+            CorpusError: when there is no file, or one lacks the column of the text, is damaged, or
+                is in the main in another encoding.
+        """
+        files = self._files(stream)
+        most = _CHECKED_REMOTE_FILES if is_remote(self.path) else _CHECKED_FILES
+        for file in files[:most]:
+            kind = file_kind(file.address, KINDS)
+            assert kind is not None, "_files() lists readable files only"
+            check_texts(file.address, kind, self.text_key, self.encoding)
+
     def fingerprint(self) -> str:
         """Return a hash of the names, sizes and versions of all files."""
         files = [file for code in self.languages for file in self._files(code)]
@@ -64,11 +88,11 @@ class Files(AbstractSource):
 
     def _files(self, language: str) -> list[StoredFile]:
         requested_by = f"corpus source `files`, language {language}"
-        return find_files(self._pattern(language), _KINDS, requested_by)
+        return find_files(self._pattern(language), KINDS, requested_by)
 
     def _read_file(self, address: str) -> Iterator[NumberedText]:
-        kind = file_kind(address, _KINDS)
+        kind = file_kind(address, KINDS)
         assert kind is not None, "parts() lists readable files only"
         if kind == ".txt" and self.documents == "paragraph" and not is_empty(address):
-            return paragraphs(decoded_lines(address), address)
-        return read_texts(address, kind, self.text_key)
+            return paragraphs(decoded_lines(address, self.encoding), address)
+        return read_texts(address, kind, self.text_key, self.encoding)

@@ -30,7 +30,7 @@ from langraft.corpus.reading.retry import describe_error, http_status
 from langraft.corpus.reading.texts import read_texts
 from langraft.corpus.source import AbstractSource, Part, group_files
 
-_KINDS = (".parquet", ".jsonl", ".json", ".ndjson", ".txt")
+_KINDS = (".parquet", ".jsonl", ".json", ".ndjson", ".txt", ".csv", ".tsv")
 _HUB_FOLDER = re.compile(r"hf://datasets/[^@]+@[^/]+/")  # with the commit of the file
 
 

@@ -1,0 +1,94 @@
+"""Encodings of text: the names that can be given, and a guess where text is not UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+from encodings.aliases import aliases
+
+from langraft.core.errors import MissingExtraError, did_you_mean
+from langraft.corpus.reading.addresses import file_kind
+from langraft.corpus.reading.compression import explain_damage, open_decompressed
+from langraft.corpus.reading.optional_packages import import_extra
+
+SAMPLE_BYTES = 1 << 16  # of the beginning of a file, by which its encoding is judged
+UTF8 = ("utf-8", "utf-8-sig")  # a byte order mark is taken off either way
+_MARKS = {  # byte order marks; UTF-32's begins like UTF-16's
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def check_encoding(name: str) -> str:
+    """Return Python's own name of an encoding, such as ``iso8859-2`` for ``latin2``.
+
+    Raises:
+        ValueError: when there is no such encoding of text.
+    """
+    try:
+        "a".encode(name)  # also refuses codecs that are not for text, such as base64
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):  # ValueError for a NUL, and a codec that encodes nothing
+        pass
+    known = {alias.replace("_", "-") for pair in aliases.items() for alias in pair}
+    nearest = did_you_mean(name.lower().replace("_", "-"), sorted(known))
+    raise ValueError(
+        f"there is no encoding {name!r}.{nearest} Python's names are allowed, such as utf-8, "
+        "utf-16, iso8859-2, cp1251 or shift_jis"
+    )
+
+
+def marked_encoding(start: bytes) -> str | None:
+    """Return the encoding other than UTF-8 whose byte order mark a file begins with, or None."""
+    return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+
+
+def guess_encoding(address: str) -> str | None:
+    """Return the encoding that a file of text seems to have, from its first 64 KiB.
+
+    Args:
+        address: Path or address, plain or compressed.
+
+    Returns:
+        A name for the key ``encoding`` of the source ``files``; None for parquet and where no
+        encoding fits.
+
+    Raises:
+        CorpusError: when the file is missing or damaged.
+        MissingExtraError: when it is not UTF-8 and charset-normalizer is not installed.
+    """
+    if file_kind(address, [".parquet"]):
+        return None
+    sample = b""
+    with explain_damage(address, lambda: "its beginning"), open_decompressed(address) as file:
+        while len(sample) < SAMPLE_BYTES and (data := file.read(SAMPLE_BYTES - len(sample))):
+            sample += data
+    if marked := marked_encoding(sample):
+        return marked
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)  # may end inside a character
+    except UnicodeDecodeError:
+        found = _guess(sample, f"Guessing the encoding of {address}")
+        return found[0] if found else None
+    return "utf-8"
+
+
+def describe_guess(sample: bytes) -> str:
+    """Return a sentence that proposes an encoding for text that is not UTF-8, or ''."""
+    found = None
+    with contextlib.suppress(MissingExtraError):  # a proposal is not worth another error
+        found = _guess(sample[:SAMPLE_BYTES], "Guessing an encoding")
+    if found is None:
+        return ""
+    name, language = found
+    of_language = "" if language == "Unknown" else f" ({language})"
+    return f" It reads as {name}{of_language}: set `encoding: {name}` at the source `files`."
+
+
+def _guess(sample: bytes, purpose: str) -> tuple[str, str] | None:
+    """Return the likeliest encoding and the language that it gives, or None."""
+    package = import_extra("charset_normalizer", "charset-normalizer", purpose)
+    best = package.from_bytes(sample).best()
+    return (codecs.lookup(best.encoding).name, best.language) if best is not None else None
