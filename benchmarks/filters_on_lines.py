@@ -13,7 +13,6 @@ import argparse
 import gzip
 import json
 import random
-from collections import Counter
 from pathlib import Path
 
 from langraft.core.document import Document
@@ -35,6 +34,7 @@ class AllDrops(Drops):
     """Drops that keep every example."""
 
     def add(self, reason: str, num_bytes: int, example: Example) -> None:
+        """Count one document and keep it."""
         self.documents[reason] += 1
         self.examples[reason].append(example)
 
