@@ -252,3 +252,54 @@ def test_items_that_are_no_text_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "items.txt").write_bytes(ITEM.encode() + b"\n\xff\xfe\n")
     with pytest.raises(CorpusError, match=r"items\.txt:2: a broken line .*invalid UTF-8"):
         Decontaminate(paths=(str(tmp_path / "items.txt"),)).make_judge("en")
+
+
+# Short documents
+
+SENTENCES = [
+    ("Alizaliwa tarehe 12/05/1990 huko Mombasa.", "sw"),
+    ("Leo ni siku njema #Kenya #habari", "sw"),
+    ("Sijui kama atakuja...", "sw"),
+    ("Megszentségteleníthetetlenségeskedéseitekért küzdöttek legkitartóbban.", "hu"),
+    ("Dogs bark loudly.", "en"),
+    ("他每天早上去市场。", "zh"),
+]
+
+
+@pytest.mark.parametrize(("text", "language"), SENTENCES)
+def test_a_sentence_that_is_a_document_stays(text: str, language: str) -> None:
+    batch = TextBatch([text], language, [True])
+    assert Quality().make_judge(language)(batch) == [text]
+    assert Repetition().make_judge(language)(batch) == [text]
+
+
+@pytest.mark.parametrize(("text", "language"), SENTENCES)
+def test_a_document_of_a_few_words_is_dropped_where_documents_are_pages(
+    text: str, language: str
+) -> None:
+    assert reason(Quality(), text, language) == "too few words"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Read more", "too few words"),
+        ("12 34 56 78 90", "words without letters"),
+        ("#win #free #now #money", "too many number signs"),
+        ("no. 12345678901234567890 is it", "too many digits"),
+    ],
+)
+def test_a_line_that_is_no_sentence_is_dropped(text: str, why: str) -> None:
+    batch = TextBatch([text], "en", [True])
+    verdict = Quality().make_judge("en")(batch)[0]
+    assert isinstance(verdict, Rejection)
+    assert verdict.reason == why
+
+
+def test_a_line_that_says_the_same_again_and_again_is_dropped() -> None:
+    assert reason(Repetition(), "buy it now buy it now buy it now buy it now") != ""
+
+
+def test_the_recipe_s_fewest_words_hold_for_lines_too() -> None:
+    batch = TextBatch(["Dogs bark loudly."], "en", [True])
+    assert Quality(min_words=4).make_judge("en")(batch) == [Rejection("too few words", "3")]

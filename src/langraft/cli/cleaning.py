@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langraft.corpus.counts import Drops
+from langraft.corpus.heavy_drops import heavy_drops_text
 from langraft.report.tables import format_table
 
 _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more
@@ -28,7 +29,8 @@ def cleaning_report(counts: Mapping[str, Any]) -> str:
             text += f"\n{stream}\n" + "".join(
                 _reason(reason, count, drops) for reason, count in drops.documents.most_common()
             )
-    return text
+    warning = heavy_drops_text(counts)
+    return f"{text}\n{warning}\n" if warning else text
 
 
 def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:

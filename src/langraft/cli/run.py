@@ -125,6 +125,8 @@ def _carry_out(
 ) -> Path:
     """Carry out a recipe up to a verb's work and print the result; returns the run's folder."""
     from langraft.cli.score_tables import comparison_table
+    from langraft.core.artifacts import read_manifest
+    from langraft.corpus.heavy_drops import heavy_drops
     from langraft.recipes.load import load_recipe
     from langraft.recipes.run import run as run_recipe
 
@@ -138,6 +140,7 @@ def _carry_out(
         "steps": result.steps,
         "methods": {method: card.to_json() for method, card in result.scorecards.items()},
         "report": str(result.report) if result.report else None,
+        "heavy_drops": {} if dry_run else heavy_drops(read_manifest(folder / "corpus").counts),
     }
     if as_json:
         typer.echo(json.dumps(found, indent=2))

@@ -26,6 +26,7 @@ class Document:
         id: Location of the document, for example ``novels.jsonl:17``.
         split: Split that the source assigns; ``None`` leaves it to the corpus step.
         pieces: The two sides of a pair; otherwise empty.
+        is_line: Whether its source has one document a line, so that a sentence is a whole one.
     """
 
     text: str
@@ -33,6 +34,7 @@ class Document:
     id: str
     split: Split | None = None
     pieces: tuple[Piece, ...] = ()
+    is_line: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ class Cleaner:
 
     def clean(self, documents: list[Document]) -> CleanBatch:
         """Judge a batch; each document is dropped for the first reason that any filter gives."""
-        batch = TextBatch([document.text for document in documents], self._stream)
+        batch = self._batch(documents)
         rejected: dict[int, Rejection] = {}
         for name, judge in self._judges:
             is_repaired = False
@@ -81,9 +81,13 @@ class Cleaner:
                 ]
                 kept = self._count_rejected(documents, dict(sorted(rejected.items())))
                 documents, rejected = [repaired[number] for number in kept], {}
-                batch = TextBatch([document.text for document in documents], self._stream)
+                batch = self._batch(documents)
         kept = self._count_rejected(documents, rejected)
         return CleanBatch([documents[number] for number in kept], batch, kept)
+
+    def _batch(self, documents: list[Document]) -> TextBatch:
+        texts = [document.text for document in documents]
+        return TextBatch(texts, self._stream, [document.is_line for document in documents])
 
     def _count_rejected(
         self, documents: list[Document], rejected: dict[int, Rejection]

@@ -43,6 +43,19 @@ class Rule:
     is_broken_D: NDArray[np.bool_]
 
 
+SHORT_WORDS = 50
+"""Words below which a text is short. Gopher's thresholds are for texts of this length and more."""
+
+
+def limits(batch: TextBatch, most: float) -> NDArray[np.float64]:
+    """Return the most that a share may be in each text, (D,): in a short text at least a half.
+
+    A share counts over a whole text, and a word or two decide it in a sentence: of eight words a
+    date is three, and a name that stands there twice is a repeated 2-gram.
+    """
+    return np.where(batch.num_words_D < SHORT_WORDS, max(most, 0.5), most)
+
+
 Judge = Callable[[TextBatch], list[str | Rejection]]
 """From a batch to one verdict a text: the text, repaired or unchanged, or a rejection."""
 

@@ -87,10 +87,20 @@ class Spans:
 class TextBatch:
     """Some texts in one language, analysed when first needed."""
 
-    def __init__(self, texts: Sequence[str], language: str) -> None:
-        """Take texts that can be encoded as UTF-8."""
+    def __init__(
+        self, texts: Sequence[str], language: str, is_line_D: Sequence[bool] | None = None
+    ) -> None:
+        """Take texts that can be encoded as UTF-8.
+
+        Args:
+            texts: The texts.
+            language: Their language.
+            is_line_D: Which come from a source of one document a line; left out: none.
+        """
         self.texts = texts
         self.language = language
+        given = [False] * len(texts) if is_line_D is None else is_line_D
+        self.is_line_D: Bools = np.array(given, dtype=bool)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -175,6 +185,12 @@ class TextBatch:
             document=words.document[first],
             hashes=_hash_spans(words.hashes, first, stop),
         )
+
+    @cached_property
+    def num_words_D(self) -> NDArray[np.float64]:
+        """Words of each text, at least one; without spaces, characters in words' worth."""
+        scale = characters_per_word(self.language) or 1
+        return np.maximum(self.count_spans(self.words), 1) / scale
 
     def count_spans(self, spans: Spans) -> Ints:
         """Return how many spans each text has, (D,)."""

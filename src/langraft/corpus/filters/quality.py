@@ -6,6 +6,11 @@ marks and digits, without punctuation; in languages without spaces between words
 counted instead (``text_batch``) and word length has no limits; rules on lines apply to texts of at
 least five lines; half of the lines may end with an ellipsis (Gopher: 0.3), because plays and novels
 would be dropped; the limit on digits is ours.
+
+Gopher's rules are for web pages of 50 words or more. Where a source has one document a line, a
+sentence is a whole document: three words suffice unless the recipe says otherwise. In texts of
+fewer than 50 words, means over words and stop words say nothing and are not judged, and shares are
+broken only beyond a half (``filter.limits``).
 """
 
 from __future__ import annotations
@@ -17,11 +22,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from langraft.core.settings.settings import Share
-from langraft.corpus.filter import AbstractFilter, Judge, Rejection, Rule, drop_where
+from langraft.corpus.filter import (
+    SHORT_WORDS,
+    AbstractFilter,
+    Judge,
+    Rejection,
+    Rule,
+    drop_where,
+    limits,
+)
 from langraft.corpus.text_batch import DIGIT, LETTER, MARK, TextBatch, characters_per_word
 
 _BULLETS = [ord(c) for c in "*\u2022\u2023\u25aa\u25cf\u25cb\u25e6"]
 _FEWEST_LINES = 5
+_LINE_WORDS = 3  # of a document that is a line
 _ELLIPSIS = ord("…")
 _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -30,7 +44,13 @@ class Quality(AbstractFilter):
     """Drops documents that do not look like prose."""
 
     name: Literal["quality"] = Field(default="quality", description="Rules after Gopher.")
-    min_words: int = Field(default=50, ge=0, le=10**9, description="Fewer is too short (Gopher).")
+    min_words: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description="Fewer is too short; left out: 50 (Gopher), and 3 where a source has one "
+        "document a line (.txt).",
+    )
     max_words: int = Field(
         default=100_000, ge=1, le=10**9, description="More is too long (Gopher)."
     )
@@ -69,32 +89,38 @@ class Quality(AbstractFilter):
             rules = [*self._word_rules(batch), *self._line_rules(batch), *self._letter_rules(batch)]
             if has_stop_words:
                 found_D = _num_stop_words(batch)
-                rules.append(Rule("too few stop words", found_D, found_D < self.min_stop_words))
+                is_broken_D = (found_D < self.min_stop_words) & (batch.num_words_D >= SHORT_WORDS)
+                rules.append(Rule("too few stop words", found_D, is_broken_D))
             return drop_where(batch, rules)
 
         return judge
 
     def _word_rules(self, batch: TextBatch) -> list[Rule]:
         """Return the rules on the number and length of words, and on symbols per word."""
-        scale, words = characters_per_word(batch.language), batch.words
-        num_words_D = np.maximum(batch.count_spans(words), 1) / (scale or 1)
+        words, num_words_D = batch.words, batch.num_words_D
+        is_long_D = num_words_D >= SHORT_WORDS
+        min_words_D = (
+            np.where(batch.is_line_D, _LINE_WORDS, SHORT_WORDS)
+            if self.min_words is None
+            else self.min_words
+        )
         rules = [
-            Rule("too few words", num_words_D, num_words_D < self.min_words),
+            Rule("too few words", num_words_D, num_words_D < min_words_D),
             Rule("too many words", num_words_D, num_words_D > self.max_words),
         ]
-        if not scale:
+        if not characters_per_word(batch.language):
             lengths = np.bincount(words.document, words.stop - words.start, len(batch))
             mean_D = lengths / num_words_D
             rules += [
-                Rule("words too short", mean_D, mean_D < self.min_word_length),
-                Rule("words too long", mean_D, mean_D > self.max_word_length),
+                Rule("words too short", mean_D, is_long_D & (mean_D < self.min_word_length)),
+                Rule("words too long", mean_D, is_long_D & (mean_D > self.max_word_length)),
             ]
         for reason, is_symbol_C in (
             ("too many number signs", batch.codes_C == ord("#")),
             ("too many ellipses", _is_ellipsis(batch)),
         ):
             each_D = batch.count_characters(is_symbol_C) / num_words_D
-            rules.append(Rule(reason, each_D, each_D > self.max_symbols))
+            rules.append(Rule(reason, each_D, each_D > limits(batch, self.max_symbols)))
         return rules
 
     def _line_rules(self, batch: TextBatch) -> list[Rule]:
@@ -125,9 +151,11 @@ class Quality(AbstractFilter):
         # Digits of a date are a larger share of a text in languages of few characters per word.
         length_D = batch.num_characters_D * (characters_per_word(batch.language) or 1)
         digits_D = batch.count_characters((kinds_C & DIGIT) > 0) / length_D
+        is_short_D = batch.num_words_D < SHORT_WORDS
+        fewest_D = np.where(is_short_D, min(self.min_alphabetic, 0.5), self.min_alphabetic)
         return [
-            Rule("words without letters", alphabetic_D, alphabetic_D < self.min_alphabetic),
-            Rule("too many digits", digits_D, digits_D > self.max_digits),
+            Rule("words without letters", alphabetic_D, alphabetic_D < fewest_D),
+            Rule("too many digits", digits_D, digits_D > limits(batch, self.max_digits)),
         ]
 
 

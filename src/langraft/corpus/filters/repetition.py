@@ -3,7 +3,8 @@
 Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1, table A1; thresholds are theirs. Deviations:
 words are those of ``text_batch``; repetitions count from the second occurrence on; an n-gram that
 occurs once is not the most common one. In languages without spaces between words, an n-gram has as
-many characters as n words have on average.
+many characters as n words have on average. Gopher judges only texts of 50 words or more, and these
+thresholds do so too; in a shorter text more than a half must be repeated (``filter.limits``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from langraft.core.settings.settings import Share
-from langraft.corpus.filter import AbstractFilter, Judge, Rule, drop_where
+from langraft.corpus.filter import AbstractFilter, Judge, Rule, drop_where, limits
 from langraft.corpus.text_batch import Spans, TextBatch, repeated
 
 Thresholds = dict[Annotated[int, Field(ge=1, le=1000)], Share]
@@ -54,12 +55,14 @@ class Repetition(AbstractFilter):
         ):
             again = repeated(spans)
             share_D = batch.count_spans(again) / np.maximum(batch.count_spans(spans), 1)
-            rules.append(Rule(f"repeated {name}", share_D, share_D > most))
+            rules.append(Rule(f"repeated {name}", share_D, share_D > limits(batch, most)))
             share_D = batch.share_of_characters(again)
-            rules.append(Rule(f"characters in repeated {name}", share_D, share_D > most_characters))
+            is_broken_D = share_D > limits(batch, most_characters)
+            rules.append(Rule(f"characters in repeated {name}", share_D, is_broken_D))
         for n, most in self.top_ngrams.items():
             share_D = _top_share(batch, batch.ngrams(n))
-            rules.append(Rule(f"one {n}-gram too common", share_D, share_D > most))
+            is_broken_D = share_D > limits(batch, most)
+            rules.append(Rule(f"one {n}-gram too common", share_D, is_broken_D))
         return [*rules, *self._ngram_rules(batch)]
 
     def _ngram_rules(self, batch: TextBatch) -> list[Rule]:
@@ -68,11 +71,11 @@ class Repetition(AbstractFilter):
         Repeated n-grams of fewer words cover everything that those of more words cover.
         """
         rules: list[Rule] = []
-        limits = sorted(self.repeated_ngrams.items())
+        thresholds = sorted(self.repeated_ngrams.items())
         suspects = np.arange(len(batch))
         found, share_D = batch, np.ones(len(batch))
-        for place, (n, most) in enumerate(limits):
-            lowest = min(limit for _, limit in limits[place:])
+        for place, (n, most) in enumerate(thresholds):
+            lowest = min(limit for _, limit in thresholds[place:])
             still = share_D[suspects] > lowest
             if not still.all():
                 suspects = suspects[still]
@@ -81,7 +84,7 @@ class Repetition(AbstractFilter):
                 break
             share_D = np.zeros(len(batch))
             share_D[suspects] = found.share_of_characters(repeated(found.ngrams(n)))
-            rules.append(Rule(f"repeated {n}-grams", share_D, share_D > most))
+            rules.append(Rule(f"repeated {n}-grams", share_D, share_D > limits(batch, most)))
         return rules
 
 

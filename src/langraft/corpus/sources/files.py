@@ -56,11 +56,13 @@ class Files(AbstractSource):
         """Yield the documents of a part in order."""
         for address in part.paths:
             name = relative_name(address, self._pattern(stream))
+            is_line = file_kind(address, _KINDS) == ".txt" and self.documents == "line"
             for line, found in self._read_file(address):
                 if isinstance(found, BrokenRecord):
                     yield found
                 else:
-                    yield Document(text=found, language=stream, id=f"{name}:{line}")
+                    place = f"{name}:{line}"
+                    yield Document(text=found, language=stream, id=place, is_line=is_line)
 
     def check(self, stream: str) -> None:
         """Refuse missing files, and those of which the beginning is unreadable as a whole.

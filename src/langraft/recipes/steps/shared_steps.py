@@ -13,6 +13,7 @@ from langraft.core.files import fingerprint, read_json
 from langraft.core.settings.recipe import Recipe
 from langraft.core.settings.scratch_base import ScratchBase
 from langraft.corpus.build import build_corpus, read_heldout
+from langraft.corpus.heavy_drops import heavy_drops_text
 from langraft.corpus.identify import Identifier, make_identifier
 from langraft.corpus.reading.addresses import StoredFile, fingerprint_stored, stat_file
 from langraft.evaluate.benchmarks.task_plan import data_fingerprints
@@ -86,6 +87,8 @@ def make_corpus(run: RunContext, folder: Path) -> dict[str, Any]:
         )
         for place in found["broken_places"]:
             console.print(f"    {place}", markup=False, highlight=False)
+    if warning := heavy_drops_text(counts):
+        console.print(warning, markup=False, highlight=False)
     return counts
 
 

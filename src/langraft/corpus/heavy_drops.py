@@ -1,0 +1,91 @@
+"""Languages that lost more than a third of their documents: why, and which setting changes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from langraft.corpus.counts import Drops
+
+MOST_DROPPED = 1 / 3  # of a stream's documents, beyond which it is said
+_NUM_REASONS = 2
+_EXCERPT = 100  # characters
+
+# Which key of the recipe drops for a reason, for numbers in it n; other filters by their name.
+SETTINGS = {
+    "language: another language": "min_confidence",
+    "language: language uncertain": "min_confidence",
+    "quality: too few words": "min_words",
+    "quality: too many words": "max_words",
+    "quality: words too short": "min_word_length",
+    "quality: words too long": "max_word_length",
+    "quality: too many number signs": "max_symbols",
+    "quality: too many ellipses": "max_symbols",
+    "quality: lines begin with bullets": "max_bullets",
+    "quality: lines end with an ellipsis": "max_ellipses",
+    "quality: words without letters": "min_alphabetic",
+    "quality: too many digits": "max_digits",
+    "quality: too few stop words": "min_stop_words",
+    "repetition: repeated lines": "max_lines",
+    "repetition: characters in repeated lines": "max_line_characters",
+    "repetition: repeated paragraphs": "max_paragraphs",
+    "repetition: characters in repeated paragraphs": "max_paragraph_characters",
+    "repetition: one n-gram too common": "top_ngrams",
+    "repetition: repeated n-grams": "repeated_ngrams",
+    "perplexity: high perplexity": "max_perplexity",
+    "classifier: low quality": "min_probability",
+    "decontaminate: holds an evaluation item": "paths",
+}
+
+
+def setting_of(reason: str) -> str:
+    """Return where in a recipe to change what drops documents for this reason."""
+    if reason in ("exact copy", "near-duplicate"):
+        return "corpus.deduplicate"
+    name = reason.partition(":")[0]
+    key = SETTINGS.get(re.sub(r"\d+-gram", "n-gram", reason))
+    return f"`{key}` of the filter `{name}`" if key else f"the filter `{name}`"
+
+
+def heavy_drops(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the streams that lost more than a third of what was read.
+
+    Args:
+        counts: Counts by stream, as ``build_corpus`` returns them.
+
+    Returns:
+        By stream the share that was dropped, and the two largest reasons, each with its share, the
+        setting that changes it and one example.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for stream, each in counts.items():
+        num_read, drops = each["read_documents"], Drops()
+        for source in each["sources"].values():
+            drops.merge(Drops.from_json(source["dropped"]))
+        if not num_read or drops.documents.total() <= MOST_DROPPED * num_read:
+            continue
+        found[stream] = {
+            "share": drops.documents.total() / num_read,
+            "reasons": [
+                {
+                    "reason": reason,
+                    "share": count / num_read,
+                    "setting": setting_of(reason),
+                    "example": next((e.excerpt[:_EXCERPT] for e in drops.examples[reason]), ""),
+                }
+                for reason, count in drops.documents.most_common(_NUM_REASONS)
+            ],
+        }
+    return found
+
+
+def heavy_drops_text(counts: Mapping[str, Any]) -> str:
+    """Return what ``heavy_drops`` found for the terminal; empty when no stream lost so much."""
+    lines: list[str] = []
+    for stream, found in heavy_drops(counts).items():
+        lines.append(f"{stream}: {found['share']:.0%} of the documents were dropped. Mostly for:")
+        for each in found["reasons"]:
+            lines.append(f"  {each['reason']} ({each['share']:.0%}); change {each['setting']}")
+            lines.append(f"    for example: {each['example']}")
+    return "\n".join(lines)
