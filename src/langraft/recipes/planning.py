@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from langraft.core.artifacts import MANIFEST, finished_manifest, read_manifest
 from langraft.core.errors import ArtifactError, MissingExtraError, UserError
 from langraft.core.settings.recipe import Recipe
 from langraft.core.settings.scratch_base import ScratchBase
+from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
 from langraft.evaluate.evaluation import mixed_texts
@@ -23,7 +24,13 @@ from langraft.families.tensors import TensorFiles
 from langraft.families.tokenizer_agreement import check_architecture_takes_tokenizer
 from langraft.families.weights import check_finite, check_values, check_weight_files
 from langraft.graft.description import base_model_folder, is_graft, methods_of, tokenizer_folder
-from langraft.graft.method import AbstractMethod, ColumnChoice, method_stages, methods_in
+from langraft.graft.method import (
+    EVERYTHING,
+    AbstractMethod,
+    ColumnChoice,
+    method_stages,
+    methods_in,
+)
 from langraft.graft.methods.full import Full
 from langraft.graft.store import GRAFT_TENSORS, empty_base
 from langraft.graft.surgery import graft_model
@@ -170,11 +177,10 @@ def plan_recipe(
         grafted, stage = _graft_empty(recipe, Full()), scratch_stage(recipe.base)
         plans.append(plan_method(grafted, (stage,), recipe.training, "base", hardware))
     for method in methods_in(recipe):
-        model, is_rare = _graft_empty(recipe, method), method.token_rows == "rare"
-        stages = method_stages(recipe, method)
+        model, stages = _graft_empty(recipe, method), method_stages(recipe, method)
         plan = plan_method(model, stages, recipe.training, method.key, hardware)
         notes = [*plan.notes]
-        if is_rare:
+        if _are_rows_chosen(method, stages):
             notes.append(
                 "which token rows are rare is known once the corpus is read; here all count as "
                 "trained"
@@ -184,6 +190,13 @@ def plan_recipe(
         plans.append(replace(plan, notes=(*notes, *remarks)))
         remarks = ()
     return plans
+
+
+def _are_rows_chosen(method: AbstractMethod, stages: Sequence[Stage]) -> bool:
+    """Return whether the corpus says which token rows train; with a share of 1 all of them do."""
+    trained = {group for stage in stages for group in stage.trains or ()}
+    are_trained = "token_rows" in trained or any(s.trains == EVERYTHING for s in stages)
+    return method.token_rows == "rare" and method.token_rows_share < 1 and are_trained
 
 
 def _reading_cost(model: Any, recipe: Recipe, choice: ColumnChoice) -> str:

@@ -97,16 +97,23 @@ def check_libraries(training: Training) -> None:
 
 
 def remark_on_precision(training: Training, device_type: str) -> str:
-    """Return a remark on a precision that the processor has no products in; empty otherwise."""
-    if training.dtype == "float32" or device_type != "cpu" or _multiplies_bfloat16():
+    """Return a remark on a precision that the device has no products in; empty otherwise."""
+    if training.dtype == "float32" or _multiplies_bfloat16(device_type):
         return ""
+    if device_type == "cpu":
+        return (
+            "This processor multiplies bfloat16 without instructions for it, many times slower "
+            "than float32. Set training.dtype: float32."
+        )
     return (
-        "This processor multiplies bfloat16 without instructions for it, many times slower than "
-        "float32. Set training.dtype: float32."
+        "This accelerator has no matrix products in bfloat16 and goes by way of float32, no faster "
+        "than float32 itself. Set training.dtype: float32."
     )
 
 
-def _multiplies_bfloat16() -> bool:
+def _multiplies_bfloat16(device_type: str) -> bool:
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
