@@ -313,3 +313,11 @@ def test_rare_rows_are_noted_where_the_corpus_chooses_rows_that_train(
     small_recipe["stages"] = [small_recipe["stages"][0] | stage]
     notes = plan_recipe(parse_recipe(small_recipe, REGISTRIES))[1].notes
     assert any("which token rows are rare" in note for note in notes) == is_noted
+
+
+def test_text_that_no_stage_reads_is_noted(recipe_data: dict[str, Any], tmp_path: Path) -> None:
+    mixture = {"el/wiki": 1, "hu": 1}
+    recipe_data["base"]["stage"]["mixture"] = {"en": 1}
+    notes = plan_recipe_text(parse(recipe_data, {"mixture": mixture}), tmp_path)["moe_lpr"].notes
+    unread = [note for note in notes if note.startswith("no stage reads")]
+    assert unread == ["no stage reads Greek (el/web); name it in a mixture, or take the source out"]

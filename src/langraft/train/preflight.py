@@ -11,6 +11,7 @@ from langraft.core.settings.training import Training
 from langraft.families.positions import num_learned_positions
 from langraft.graft.moe.transformers_experts import check_experts
 from langraft.train.compute.quantize import bitsandbytes
+from langraft.train.log import import_summary_writer
 
 
 def check_settings(training: Training, num_processes: int, device_type: str) -> None:
@@ -54,6 +55,23 @@ def check_positions(model: Any, training: Training) -> None:
         )
 
 
+def remark_on_context(model: Any, training: Training) -> str:
+    """Return a remark on rows beyond the context that a base computes positions for; else empty.
+
+    Args:
+        model: May be without weights.
+        training: With its sequence length.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(context, int) or training.sequence_length <= context:
+        return ""
+    return (
+        f"training.sequence_length is {training.sequence_length:,}; the base was made for "
+        f"{context:,} positions (max_position_embeddings), which servers take as its limit, and "
+        f"knows no more unless these stages teach it. Set at most {context:,}."
+    )
+
+
 def check_token_ids(num_ids: int, num_rows: int, tokenizer: str) -> None:
     """Refuse a tokenizer that knows more ids than the embedding has rows.
 
@@ -90,10 +108,12 @@ def check_libraries(training: Training) -> None:
     """Refuse settings whose library is not installed.
 
     Raises:
-        MissingExtraError: when bitsandbytes is needed and not installed.
+        MissingExtraError: when bitsandbytes or TensorBoard is needed and not installed.
     """
     for setting in _quantized_settings(training):
         bitsandbytes(setting)
+    if training.tensorboard:
+        import_summary_writer()
 
 
 def remark_on_precision(training: Training, device_type: str) -> str:
