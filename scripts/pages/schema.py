@@ -42,6 +42,9 @@ def render() -> str:
             place["items"] = {"anyOf": [bare, place["items"]]}
         else:
             of_corpus["properties"][key] = {"anyOf": [bare, place]}
+    of_base = schema["$defs"]["ScratchBase"]  # a shape stands for a configuration
+    of_base["required"].remove("config")
+    of_base["anyOf"] = [{"required": ["config"]}, {"required": ["shape"]}]
     keys["corpus"] = {"anyOf": [of_corpus["properties"]["sources"], keys["corpus"]]}
     names = {"enum": list(METHODS)}  # a bare name stands for a method with its defaults
     keys["method"] = {"anyOf": [names, keys["method"]]}

@@ -366,7 +366,7 @@ def test_a_missing_package_is_named_with_its_command(
     with pytest.raises(MissingExtraError) as caught:
         read(tmp_path / name)
     assert f"{package!r}" in str(caught.value)
-    assert 'pip install "langraft[data]"' in str(caught.value)
+    assert '-e ".[data]"' in str(caught.value)
     assert name in str(caught.value)
 
 

@@ -192,7 +192,7 @@ def test_a_folder_without_data_is_said(tmp_path: Path) -> None:
 
 def test_a_missing_datasets_library_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"langraft\[data\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[data\]"):
         read(folder, config="el")
 
 

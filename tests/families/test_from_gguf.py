@@ -407,7 +407,7 @@ def test_without_the_packages_the_extra_is_named(
     package: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"'{package}'.*langraft\[gguf\]"):
+    with pytest.raises(MissingExtraError, match=rf"'{package}'.*pip install .*\[gguf\]"):
         resolve_base(str(file))
 
 

@@ -9,7 +9,7 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from langraft.core.errors import ModelError, RecipeError
+from langraft.core.errors import ModelError
 from langraft.core.settings.languages import Languages
 from langraft.core.settings.stage import Stage
 from langraft.core.settings.training import Training
@@ -238,8 +238,3 @@ def test_the_processor_is_measured() -> None:
     assert hardware.is_cpu
     assert hardware.accelerator is not None
     assert hardware.accelerator.peak_flops > 1e9
-
-
-def test_an_unknown_accelerator_is_answered_with_the_nearest() -> None:
-    with pytest.raises(RecipeError, match="Did you mean 'H100'"):
-        find_hardware("h10")

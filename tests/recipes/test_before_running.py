@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,14 +11,29 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from langraft.core.errors import ArtifactError, CorpusError, LangraftError, ModelError, RecipeError
+from langraft.core.errors import (
+    ArtifactError,
+    CorpusError,
+    ExportError,
+    LangraftError,
+    MissingExtraError,
+    ModelError,
+    RecipeError,
+    TrainingError,
+    UserError,
+)
 from langraft.core.settings.parse import parse_recipe
 from langraft.plan import disk
+from langraft.plan.hardware import Hardware
 from langraft.recipes.load import REGISTRIES
+from langraft.recipes.pipeline import Pipeline
 from langraft.recipes.planning import check_base_values, check_before_running, plan_recipe
 from langraft.recipes.run import run
+from langraft.recipes.run_context import RunContext
+from langraft.train.processes.group import Processes
 
 Tensors = dict[str, torch.Tensor]
 
@@ -280,3 +296,77 @@ def test_one_mistake_in_the_text_is_shown_alone(
     ]
     with pytest.raises(CorpusError, match=r"^No such file: "):
         check_before_running(parse_recipe(small_recipe, REGISTRIES))
+
+
+@pytest.mark.parametrize(
+    ("training", "error", "match"),
+    [
+        ({"batch_rows": 6, "micro_rows": 2}, TrainingError, r"micro_rows 2 x 2 processes"),
+        ({"mesh": {"expert": 3}}, TrainingError, "over a multiple of 3 processes; there are 2"),
+        ({"quantize_frozen": "int8"}, RecipeError, "in one process, and there are 2"),
+    ],
+    ids=["a batch", "a mesh", "8 bits"],
+)
+def test_what_processes_cannot_share_is_refused_before_any_text_is_read(
+    training: dict[str, Any],
+    error: type[LangraftError],
+    match: str,
+    save_base: Callable[..., Path],
+    recipe_data: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    data = recipe_data(save_base())
+    data["training"] = data["training"] | training
+    recipe = parse_recipe(data, REGISTRIES)
+    processes = Processes(rank=0, world_size=2, device=torch.device("cpu"))
+    for is_dry in (True, False):
+        context = RunContext(recipe, tmp_path / "run", processes, Console(quiet=True))
+        with pytest.raises(error, match=match):
+            Pipeline(context, is_dry=is_dry).prepare("report")
+    assert not (tmp_path / "run").exists()
+    notes = plan_recipe(recipe, Hardware(num_devices=2))[0].notes
+    assert "2 devices cannot train this" in notes[0]
+
+
+def test_a_tracker_that_is_not_installed_is_refused_first_and_noted_in_the_plan(
+    save_base: Callable[..., Path],
+    recipe_data: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    data = recipe_data(save_base())
+    data["training"] = data["training"] | {"tensorboard": True}
+    recipe = parse_recipe(data, REGISTRIES)
+    notes = " ".join(plan_recipe(recipe)[0].notes)
+    assert "a run here would be refused. training.tensorboard needs" in notes
+    for is_dry in (True, False):
+        with pytest.raises(MissingExtraError, match="'tensorboard'"):
+            run(recipe, tmp_path / "run", is_dry=is_dry)
+    assert not (tmp_path / "run" / "corpus").exists()
+
+
+def test_rows_beyond_the_context_of_a_base_that_computes_positions_are_noted(
+    save_base: Callable[..., Path], recipe_data: Callable[..., dict[str, Any]]
+) -> None:
+    data = recipe_data(save_base())
+    for length, is_noted in ((256, False), (257, True)):
+        data["training"]["sequence_length"] = length
+        notes = plan_recipe(parse_recipe(data, REGISTRIES))[0].notes
+        assert any("made for 256 positions" in note for note in notes) == is_noted
+
+
+def test_a_standard_export_that_no_class_holds_is_refused(
+    save_base: Callable[..., Path], recipe_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    data = recipe_data(save_base("gpt2"), export={"format": "standard"})
+    refused(data, ExportError, "gpt2", tmp_path / "run")
+
+
+def test_a_suite_whose_folder_has_no_data_is_refused(
+    save_base: Callable[..., Path], recipe_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    pytest.importorskip("lm_eval")
+    wanted = {"heldout": 100, "suites": ["polylm"], "data_dir": str(tmp_path / "none")}
+    data = recipe_data(save_base(), evaluate=wanted)
+    refused(data, UserError, "none", tmp_path / "run")

@@ -25,7 +25,7 @@ from langraft.core.settings.recipe import Recipe
 from langraft.corpus.storage.shards import ShardWriter
 from langraft.plan.text_chart import draw_text_chart, spread_labels
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import plan_recipe_text
+from langraft.recipes.planning import plan_recipe, plan_recipe_text
 from langraft.recipes.steps.shared_steps import corpus_inputs
 from langraft.recipes.steps.training import make_loader, warn_of_repetition
 from langraft.train.loop import num_samples
@@ -294,3 +294,30 @@ def test_a_chart_of_thirty_kinds_of_text_is_drawn_without_a_warning(tmp_path: Pa
     assert len(plan.streams) == 30
     draw_text_chart(plan, "many", tmp_path / "many.png")
     assert imread(tmp_path / "many.png").shape[0] > 700
+
+
+@pytest.mark.parametrize(
+    ("method", "stage", "is_noted"),
+    [
+        ({"token_rows": "rare"}, {}, True),
+        ({"token_rows": "rare", "token_rows_share": 1.0}, {}, False),
+        ({"token_rows": "rare"}, {"trains": ["experts", "routers"]}, False),
+        ({"token_rows": "frozen"}, {}, False),
+    ],
+    ids=["some rows", "all rows", "rows that stay frozen", "no rows"],
+)
+def test_rare_rows_are_noted_where_the_corpus_chooses_rows_that_train(
+    method: dict[str, Any], stage: dict[str, Any], is_noted: bool, small_recipe: dict[str, Any]
+) -> None:
+    small_recipe["method"] = {"name": "moe_lpr", "new_experts": 2} | method
+    small_recipe["stages"] = [small_recipe["stages"][0] | stage]
+    notes = plan_recipe(parse_recipe(small_recipe, REGISTRIES))[1].notes
+    assert any("which token rows are rare" in note for note in notes) == is_noted
+
+
+def test_text_that_no_stage_reads_is_noted(recipe_data: dict[str, Any], tmp_path: Path) -> None:
+    mixture = {"el/wiki": 1, "hu": 1}
+    recipe_data["base"]["stage"]["mixture"] = {"en": 1}
+    notes = plan_recipe_text(parse(recipe_data, {"mixture": mixture}), tmp_path)["moe_lpr"].notes
+    unread = [note for note in notes if note.startswith("no stage reads")]
+    assert unread == ["no stage reads Greek (el/web); name it in a mixture, or take the source out"]

@@ -21,8 +21,9 @@ def plan(
     accelerator: Annotated[
         str | None,
         typer.Option(
-            help="Also say how long it takes on A100-40, A100-80, H100, H200, B200, L40S, MI300X "
-            "or cpu, and which settings fit."
+            help="Also say how long it takes, and which settings fit, on A100-40, A100-80, H100, "
+            "H200, B200, L40S, MI300X, RTX-3090, RTX-4090, RTX-5090, T4, A10G, cpu, or another as "
+            'JSON in TFLOP/s and GiB: \'{"tflops": 165, "memory": 24}\'.'
         ),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, max=10**6, help="Devices, one process each.")] = 1,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class LangraftError(Exception):
@@ -72,11 +73,10 @@ class MissingExtraError(UserError):
     """An optional dependency that is needed here and not installed."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        """Name the missing package, what needs it and the command that installs it."""
+        """Name the missing package, what needs it and the command that installs it here."""
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
-            f'Run: pip install "langraft[{extra}]", or in the folder of langraft\'s source code: '
-            f'pip install -c constraints.txt -e ".[{extra}]"'
+            f"Run{_install_command(extra)}"
         )
 
 
@@ -95,6 +95,17 @@ class InterruptedRunError(LangraftError):
 
 class ShapeError(LangraftError):
     """Tensors that do not fit together."""
+
+
+def _install_command(extra: str) -> str:
+    """Return how to install an extra: from the source code that is running, or by langraft's name.
+
+    A checkout need not be on any index, so it is named by its folder.
+    """
+    root = Path(__file__).parents[3]
+    if (root / "pyproject.toml").is_file() and (root / "src" / "langraft").is_dir():
+        return f' in {root}: pip install -c constraints.txt -e ".[{extra}]"'
+    return f': pip install "langraft[{extra}]"'
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

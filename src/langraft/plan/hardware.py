@@ -1,76 +1,22 @@
-"""Accelerators by name, and the devices that a plan is for.
-
-Peaks and memory are from the vendors' data sheets: dense matrix products in bfloat16, without
-sparsity, and in float32, without TF32 (torch's default). Bandwidths are of one device in one
-direction: to devices of its node, and, as in the vendors' own servers, to other nodes.
-"""
+"""The devices that a plan is for."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from langraft.core.errors import RecipeError, did_you_mean
 from langraft.core.settings.training import Mesh
+from langraft.plan.accelerators import Accelerator, find_accelerator
 
 _DEFAULT_UTILISATION = 0.4
 _LINK_UTILISATION = 0.7
 _GIB = 2**30
 _MEASURED_WIDTH = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accelerator:
-    """One kind of device.
-
-    Attributes:
-        name: As the vendor calls it.
-        peak_flops: Operations a second of dense matrix products, in bfloat16.
-        float32_flops: The same in float32.
-        memory_bytes: Memory of the device.
-        memory_bandwidth: Bytes a second; infinite where not known, as the next two.
-        link: Bytes a second to other devices of the node.
-        network: Bytes a second to other nodes.
-        per_node: Devices in a node.
-    """
-
-    name: str
-    peak_flops: float
-    float32_flops: float
-    memory_bytes: int
-    memory_bandwidth: float
-    link: float
-    network: float
-    per_node: int = 8
-
-
-ACCELERATORS: Mapping[str, Accelerator] = {
-    name: Accelerator(
-        name=name,
-        peak_flops=bfloat16 * 1e12,
-        float32_flops=float32 * 1e12,
-        memory_bytes=gib * _GIB,
-        memory_bandwidth=memory * 1e9,
-        link=link * 1e9,
-        network=network * 1e9,
-    )
-    # TFLOP/s in bfloat16 and float32, GiB, and GB/s of memory, link and network:
-    for name, bfloat16, float32, gib, memory, link, network in (
-        ("A100-40", 312, 19.5, 40, 1555, 300, 25),
-        ("A100-80", 312, 19.5, 80, 2039, 300, 25),
-        ("H100", 989, 67, 80, 3350, 450, 50),
-        ("H200", 989, 67, 141, 4800, 450, 50),
-        ("B200", 2250, 75, 180, 8000, 900, 50),
-        ("L40S", 362, 91.6, 48, 864, 32, 25),
-        ("MI300X", 1307, 163.4, 192, 5300, 448, 50),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,22 +92,18 @@ def find_hardware(
     """Return devices by the name of their accelerator; the peak of ``cpu`` is measured here.
 
     Args:
-        name: One of ``ACCELERATORS``, ``cpu``, or None when only memory is planned.
+        name: Of a known accelerator or JSON (see ``find_accelerator``), ``cpu``, or None when only
+            memory is planned.
         num_devices: How many.
         flops_utilisation: Share of the peak that matrix products reach.
 
     Raises:
-        RecipeError: when the name is unknown.
+        RecipeError: when the name is unknown or the JSON is wrong.
     """
     is_cpu = name is not None and name.lower() == "cpu"
-    card = _measure_cpu() if is_cpu else None
-    if name is not None and not is_cpu:
-        card = next((c for c in ACCELERATORS.values() if c.name.lower() == name.lower()), None)
-        if card is None:
-            raise RecipeError(
-                f"--accelerator: given {name!r}; known: cpu, {', '.join(ACCELERATORS)}."
-                f"{did_you_mean(name.upper(), ACCELERATORS)}"
-            )
+    card = None
+    if name is not None:
+        card = _measure_cpu() if is_cpu else find_accelerator(name)
     return Hardware(
         accelerator=card,
         num_devices=num_devices,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -205,7 +206,16 @@ def _notes(
             f"as it is set it does not fit: {worst / 2**30:.1f} GiB of the "
             f"{hardware.usable_bytes / 2**30:.1f} GiB that are free"
         )
-    if training.dtype == "float32" and not hardware.is_cpu:
+    if not card.has_bfloat16 and training.dtype == "bfloat16":
+        notes.append(
+            f"{card.name} has no products in bfloat16: it takes bfloat16 by way of float32, no "
+            "faster than the hours here, which are of float32; set training.dtype: float32"
+        )
+    if hardware.num_devices > 1 and math.isinf(card.link) and not hardware.is_cpu:
+        notes.append(
+            "communication counts as taking no time: give link and network of the accelerator too"
+        )
+    if training.dtype == "float32" and card.has_bfloat16 and not hardware.is_cpu:
         notes.append(
             "training.dtype is float32; in bfloat16 the products of most accelerators are several "
             "times as fast"

@@ -147,6 +147,7 @@ def plan_text(recipe: Recipe, known: KnownTokens) -> dict[str, TextPlan]:
             *_unknown_shares(recipe, stages, known),
             *_repetition(planned),
             *_untrained(recipe, stages[len(before) :]),
+            *_unread(recipe, stages),
         ]
         plans[method.key] = TextPlan(stages=planned, notes=tuple(notes))
     return plans
@@ -234,4 +235,21 @@ def _untrained(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
         f"{stream_name(code)} ({code}) is new, and no stage trains on it"
         for code in recipe.languages.new
         if code not in trained
+    ]
+
+
+def _unread(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Name text that is read and cleaned for nothing: pairs, and sources of a trained language.
+
+    Text in a language that no stage trains on is still held out to score the language.
+    """
+    read = streams_of(recipe, [stage for stage in stages if stage.kind == "text"])
+    trained = {code for stream in read for code in languages_of(stream)}
+    corpus = recipe.corpus
+    return [
+        f"no stage reads {stream_name(stream)} ({stream}/{label}); name it in a mixture, or take "
+        "the source out"
+        for source, label in zip(corpus.sources, corpus.labels, strict=True)
+        for stream in source.streams
+        if not read & {stream, f"{stream}/{label}"} and ("+" in stream or stream in trained)
     ]

@@ -26,7 +26,11 @@ from langraft.evaluate.scorecard import Scorecard
 from langraft.graft.method import AbstractMethod
 from langraft.recipes.grafted_stages import GraftedStages
 from langraft.recipes.load import dump_recipe
-from langraft.recipes.planning import check_base_values, check_before_running
+from langraft.recipes.planning import (
+    check_base_values,
+    check_before_running,
+    check_processes,
+)
 from langraft.recipes.run_context import RunContext
 from langraft.recipes.steps import base_model, columns, method_steps, shared_steps
 from langraft.recipes.steps.base_samples import (
@@ -39,7 +43,6 @@ from langraft.recipes.steps.base_samples import (
 from langraft.recipes.steps.conversations import instruct_inputs, make_conversations
 from langraft.train.checkpoint import CHECKPOINTS
 from langraft.train.loop import WEIGHTS
-from langraft.train.preflight import check_libraries, check_settings
 from langraft.train.processes.group import join_processes
 from langraft.train.processes.peer_failure import explain_peer_failure
 
@@ -98,13 +101,10 @@ class Pipeline:
     def prepare(self, until: Until) -> Prepared | None:
         """Read the text and make the base; None when ``until`` is ``corpus``."""
         run, recipe, folder = self.run, self.run.recipe, self.run.folder
-        if until != "corpus" and not self.is_dry and not any(folder.rglob("train-*")):
+        if until != "corpus" and not any(folder.rglob("train-*")):
             # Before hours of work. In a run that has begun each stage checks for itself.
-            check_settings(
-                recipe.training, self.run.processes.world_size, self.run.processes.device.type
-            )
-            check_libraries(recipe.training)
-            if self.run.processes.is_leader:
+            check_processes(recipe, run.processes.world_size, run.processes.device.type)
+            if run.processes.is_leader and not self.is_dry:
                 check_base_values(recipe)
         self.samples()
         reading = replace(run, recipe=with_samples(recipe, run.samples))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from langraft.core.artifacts import MANIFEST, finished_manifest, read_manifest
 from langraft.core.errors import ArtifactError, MissingExtraError, UserError
 from langraft.core.settings.recipe import Recipe
 from langraft.core.settings.scratch_base import ScratchBase
+from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
 from langraft.export.folder import serving_notes
@@ -21,7 +22,13 @@ from langraft.families.tensors import TensorFiles
 from langraft.families.tokenizer_agreement import check_architecture_takes_tokenizer
 from langraft.families.weights import check_finite, check_values, check_weight_files
 from langraft.graft.description import base_model_folder, is_graft, methods_of, tokenizer_folder
-from langraft.graft.method import AbstractMethod, ColumnChoice, method_stages, methods_in
+from langraft.graft.method import (
+    EVERYTHING,
+    AbstractMethod,
+    ColumnChoice,
+    method_stages,
+    methods_in,
+)
 from langraft.graft.methods.full import Full
 from langraft.graft.store import GRAFT_TENSORS, empty_base
 from langraft.graft.surgery import graft_model
@@ -41,7 +48,15 @@ from langraft.recipes.text_checks import check_text
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 from langraft.tokenizers.extension import Extension
 from langraft.tokenizers.vocabulary import BaseVocabulary
-from langraft.train.preflight import check_positions, check_token_ids
+from langraft.train.preflight import (
+    check_batch,
+    check_libraries,
+    check_positions,
+    check_settings,
+    check_token_ids,
+    remark_on_context,
+)
+from langraft.train.processes.mesh import check_mesh
 
 
 def check_before_running(recipe: Recipe, folder: Path | None = None) -> None:
@@ -67,6 +82,23 @@ def check_before_running(recipe: Recipe, folder: Path | None = None) -> None:
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
     if problem:
         raise ArtifactError(f"{problem}. Make room, or choose a folder on another disk (--out).")
+
+
+def check_processes(recipe: Recipe, num_processes: int, device_type: str) -> None:
+    """Refuse what this number of processes, on this kind of device, cannot train.
+
+    Raises:
+        ModelError: when no expert implementation has the name that is given.
+        RecipeError: when a setting works in one process, or on a GPU, alone.
+        TrainingError: when the batch or the mesh does not fit the processes.
+        MissingExtraError: when the library of a setting is not installed.
+    """
+    check_settings(recipe.training, num_processes, device_type)
+    check_batch(recipe.training, num_processes)
+    for method in methods_in(recipe):  # an open count is known once the base has been probed
+        counts = () if method.has_open_counts else method.expert_counts
+        check_mesh(recipe.training.mesh, num_processes, counts)
+    check_libraries(recipe.training)
 
 
 def check_base_values(recipe: Recipe) -> None:
@@ -156,28 +188,25 @@ def plan_recipe(
         folder: Of the run; a note of the plan says when its disk has no room.
 
     Raises:
-        LangraftError: as ``check_before_running``, but the corpus need not be here; and when the
-            extra that scores benchmarks is not installed, a note of the plan says that they are
-            not checked.
+        LangraftError: as ``check_before_running``, but the corpus need not be here; and of an extra
+            that is not installed a note of the plan says so, where a run would be refused or
+            benchmarks cannot be checked.
     """
-    remarks: tuple[str, ...] = ()
-    try:
-        check_tasks(recipe.evaluate, recipe.languages.all)
-    except MissingExtraError as error:
-        remarks = (f"benchmarks are not checked here. {error}",)
+    remarks = _missing_here(recipe)
     num_bytes, of_export = _check_model_and_text(recipe, with_corpus=False)
     problem = why_no_room(num_bytes, folder) if folder is not None else ""
-    remarks += (*of_export, problem) if problem else tuple(of_export)
+    remarks += (*of_export, *([problem] if problem else []))
     plans: list[Plan] = []
     if isinstance(recipe.base, ScratchBase):
         grafted, stage = _graft_empty(recipe, Full()), scratch_stage(recipe.base)
         plans.append(plan_method(grafted, (stage,), recipe.training, "base", hardware))
     for method in methods_in(recipe):
-        model, is_rare = _graft_empty(recipe, method), method.token_rows == "rare"
-        stages = method_stages(recipe, method)
+        model, stages = _graft_empty(recipe, method), method_stages(recipe, method)
         plan = plan_method(model, stages, recipe.training, method.key, hardware)
         notes = [*plan.notes]
-        if is_rare:
+        if remark := remark_on_context(model, recipe.training):
+            notes.append(remark)
+        if _are_rows_chosen(method, stages):
             notes.append(
                 "which token rows are rare is known once the corpus is read; here all count as "
                 "trained"
@@ -187,6 +216,27 @@ def plan_recipe(
         plans.append(replace(plan, notes=(*notes, *remarks)))
         remarks = ()
     return plans
+
+
+def _missing_here(recipe: Recipe) -> tuple[str, ...]:
+    """Return what a run would need installed; a plan is often made on another machine."""
+    remarks: list[str] = []
+    try:
+        check_tasks(recipe.evaluate, recipe.languages.all)
+    except MissingExtraError as error:
+        remarks.append(f"benchmarks are not checked here. {error}")
+    try:
+        check_libraries(recipe.training)
+    except MissingExtraError as error:
+        remarks.append(f"a run here would be refused. {error}")
+    return tuple(remarks)
+
+
+def _are_rows_chosen(method: AbstractMethod, stages: Sequence[Stage]) -> bool:
+    """Return whether the corpus says which token rows train; with a share of 1 all of them do."""
+    trained = {group for stage in stages for group in stage.trains or ()}
+    are_trained = "token_rows" in trained or any(s.trains == EVERYTHING for s in stages)
+    return method.token_rows == "rare" and method.token_rows_share < 1 and are_trained
 
 
 def _reading_cost(model: Any, recipe: Recipe, choice: ColumnChoice) -> str:

@@ -158,8 +158,17 @@ def _flatten(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _summary_writer(folder: Path) -> Any:
+    return import_summary_writer()(str(folder / "tensorboard"))
+
+
+def import_summary_writer() -> Any:
+    """Return the class that writes for TensorBoard.
+
+    Raises:
+        MissingExtraError: when TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingExtraError("tensorboard", "track", "training.tensorboard") from None
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter

@@ -11,6 +11,7 @@ from langraft.core.settings.training import Training
 from langraft.families.positions import num_learned_positions
 from langraft.graft.moe.transformers_experts import check_experts
 from langraft.train.compute.quantize import bitsandbytes
+from langraft.train.log import import_summary_writer
 
 
 def check_settings(training: Training, num_processes: int, device_type: str) -> None:
@@ -54,6 +55,23 @@ def check_positions(model: Any, training: Training) -> None:
         )
 
 
+def remark_on_context(model: Any, training: Training) -> str:
+    """Return a remark on rows beyond the context that a base computes positions for; else empty.
+
+    Args:
+        model: May be without weights.
+        training: With its sequence length.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(context, int) or training.sequence_length <= context:
+        return ""
+    return (
+        f"training.sequence_length is {training.sequence_length:,}; the base was made for "
+        f"{context:,} positions (max_position_embeddings), which servers take as its limit, and "
+        f"knows no more unless these stages teach it. Set at most {context:,}."
+    )
+
+
 def check_token_ids(num_ids: int, num_rows: int, tokenizer: str) -> None:
     """Refuse a tokenizer that knows more ids than the embedding has rows.
 
@@ -90,23 +108,32 @@ def check_libraries(training: Training) -> None:
     """Refuse settings whose library is not installed.
 
     Raises:
-        MissingExtraError: when bitsandbytes is needed and not installed.
+        MissingExtraError: when bitsandbytes or TensorBoard is needed and not installed.
     """
     for setting in _quantized_settings(training):
         bitsandbytes(setting)
+    if training.tensorboard:
+        import_summary_writer()
 
 
 def remark_on_precision(training: Training, device_type: str) -> str:
-    """Return a remark on a precision that the processor has no products in; empty otherwise."""
-    if training.dtype == "float32" or device_type != "cpu" or _multiplies_bfloat16():
+    """Return a remark on a precision that the device has no products in; empty otherwise."""
+    if training.dtype == "float32" or _multiplies_bfloat16(device_type):
         return ""
+    if device_type == "cpu":
+        return (
+            "This processor multiplies bfloat16 without instructions for it, many times slower "
+            "than float32. Set training.dtype: float32."
+        )
     return (
-        "This processor multiplies bfloat16 without instructions for it, many times slower than "
-        "float32. Set training.dtype: float32."
+        "This accelerator has no matrix products in bfloat16 and goes by way of float32, no faster "
+        "than float32 itself. Set training.dtype: float32."
     )
 
 
-def _multiplies_bfloat16() -> bool:
+def _multiplies_bfloat16(device_type: str) -> bool:
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 

@@ -181,15 +181,15 @@ def test_layers_that_stay_frozen_are_coded_where_the_rest_trains(
     assert kinds == ["QuantizedLinear", "Linear"]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("has_products", [True, False])
-def test_a_processor_without_products_in_bfloat16_is_told(
-    monkeypatch: pytest.MonkeyPatch, has_products: bool
+def test_a_device_without_products_in_bfloat16_is_told(
+    monkeypatch: pytest.MonkeyPatch, has_products: bool, device: str
 ) -> None:
-    monkeypatch.setattr("langraft.train.preflight._multiplies_bfloat16", lambda: has_products)
-    found = remark_on_precision(training(dtype="bfloat16"), "cpu")
+    monkeypatch.setattr("langraft.train.preflight._multiplies_bfloat16", lambda _: has_products)
+    found = remark_on_precision(training(dtype="bfloat16"), device)
     assert bool(found) == (not has_products)
-    assert not remark_on_precision(training(dtype="bfloat16"), "cuda")
-    assert not remark_on_precision(training(), "cpu")
+    assert not remark_on_precision(training(), device)
 
 
 def test_several_processes_and_pages_without_a_gpu_are_refused_first() -> None:
