@@ -167,6 +167,7 @@ def test_a_resumed_stage_is_one_run_with_every_figure_of_the_log_once(
     with pytest.raises(RuntimeError, match="killed"):
         train(tracker, Killed(loader, sample=20), tmp_path)
     printed = train(tracker, loader, tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]  # a run refuses links
     assert f"{tracker}: " in printed
     assert "Warning" not in printed
     found, expected = READERS[tracker](tmp_path / "tracking"), logged(tmp_path)

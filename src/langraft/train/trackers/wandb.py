@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -24,8 +25,6 @@ class WeightsAndBiases(AbstractTracker):
         Raises:
             UserError: when there is no key.
         """
-        import os
-
         import wandb
 
         is_online = wandb.setup().settings.mode in ("online", "shared")
@@ -45,14 +44,16 @@ class WeightsAndBiases(AbstractTracker):
             settings=wandb.Settings(
                 silent=True,
                 console="off",
-                symlink=False,  # langraft follows none inside a run's folder
+                symlink=False,
                 disable_code=True,
                 disable_git=True,
                 x_disable_meta=True,
             ),
         )
+        self._folder = run.folder / "wandb"
+        self._remove_links()
         address = self._run.url if is_online else None
-        self.where = address or f"wandb sync {run.folder / 'wandb'}"
+        self.where = address or f"wandb sync {self._folder}"
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Log the figures under their step."""
@@ -65,3 +66,10 @@ class WeightsAndBiases(AbstractTracker):
     def close(self, *, is_finished: bool) -> None:
         """Wait until everything is sent, or written."""
         self._run.finish(exit_code=0 if is_finished else 1)
+        self._remove_links()
+
+    def _remove_links(self) -> None:
+        """Delete the link to the library's own log: a run folder with a link in it is refused."""
+        for path in self._folder.rglob("*"):
+            if path.is_symlink():
+                path.unlink()
