@@ -66,7 +66,7 @@ class BackgroundTracker:
                 call(tracker)
         except Exception as error:  # libraries raise many kinds of errors
             first_line = str(error).strip().partition("\n")[0] or type(error).__name__
-            self._give_up(first_line[:_MOST_CHARACTERS])
+            self._give_up(first_line[:_MOST_CHARACTERS].rstrip("."))
 
     def _give_up(self, reason: str) -> None:
         """Warn once, and do nothing from now on."""
