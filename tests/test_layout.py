@@ -7,7 +7,10 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "langraft"
 # One file an instance: these folders grow with what langraft knows.
-REGISTRIES = {"tasks", "suites", "known", "methods", "sources", "filters", "engines", "teachers"}
+REGISTRIES = {
+    *("tasks", "suites", "known", "methods", "sources", "filters", "engines", "teachers"),
+    "trackers",
+}
 
 
 def modules() -> list[Path]:

@@ -132,7 +132,7 @@ def test_counts_of_a_part_come_back_as_they_were_or_are_refused(tmp_path: Path) 
 def test_a_line_of_a_log_that_is_no_record_is_dropped_when_the_stage_goes_on(
     tmp_path: Path, line: str
 ) -> None:
-    log = StageLog(tmp_path, "stage", 3, has_tensorboard=False, console=Console(quiet=True))
+    log = StageLog(tmp_path, "stage", 3, tokens_per_step=8, console=Console(quiet=True))
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"step": 1, "loss": 1}\n' + line.encode() + b'\n\xff\n{"step": 3}\n')
     log.rewind(2)

@@ -16,11 +16,12 @@ import yaml
 from langraft.core.errors import ArtifactError
 from langraft.core.files import read_json
 from langraft.core.language import language_name
+from langraft.core.quantities import duration
 from langraft.report.card import escape_markdown
 from langraft.report.charts import make_axis, segments
 from langraft.report.curves import read_curves
 from langraft.report.page import write_report
-from langraft.report.wording import count, duration, listing, one_line, scientific
+from langraft.report.wording import count, listing, one_line, scientific
 
 MakeRun = Callable[..., Path]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
+from langraft.core.quantities import short_count
 from langraft.core.streams import stream_name
 from langraft.plan.hardware import Hardware
 from langraft.plan.memory import Memory
 from langraft.plan.plan import Plan, StagePlan
 from langraft.plan.text_plan import TextPlan
 from langraft.report.tables import format_table
-from langraft.report.wording import share_range, short_count
+from langraft.report.wording import share_range
 
 _PARTS = {
     "frozen": "frozen weights",

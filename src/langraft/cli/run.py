@@ -124,6 +124,7 @@ def _carry_out(
     dry_run: bool,
 ) -> Path:
     """Carry out a recipe up to a verb's work and print the result; returns the run's folder."""
+    from langraft.cli.next_commands import next_commands
     from langraft.cli.score_tables import comparison_table
     from langraft.core.artifacts import read_manifest
     from langraft.corpus.heavy_drops import heavy_drops
@@ -150,4 +151,6 @@ def _carry_out(
         if result.scorecards:
             typer.echo(comparison_table(result.scorecards))
         typer.echo(f"report: {result.report}" if result.report else f"done: {folder}")
+        if result.report and (commands := next_commands(folder)):
+            typer.echo(commands, err=True)
     return folder

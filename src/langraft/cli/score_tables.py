@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from langraft.core.language import language_name
+from langraft.core.quantities import short_count
 from langraft.evaluate.scorecard import LanguageScore, Scorecard
 from langraft.report.benchmarks import (
     NO_SIGNAL_MEANING,
@@ -14,7 +15,6 @@ from langraft.report.benchmarks import (
 )
 from langraft.report.comparison import MethodRow, figure_text, shown_figures
 from langraft.report.tables import format_table
-from langraft.report.wording import short_count
 
 
 def comparison_table(scorecards: Mapping[str, Scorecard]) -> str:

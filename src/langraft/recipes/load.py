@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from langraft.corpus.filters import FILTERS
 from langraft.corpus.sources import SOURCES
 from langraft.evaluate.benchmarks.suites import SUITES
 from langraft.graft.methods import METHODS
+from langraft.train.trackers import TRACKERS
 
 REGISTRIES = Registries(sources=SOURCES, filters=FILTERS, engines=ENGINES, methods=METHODS)
 _PACKAGE = "langraft.recipes"
@@ -46,13 +47,20 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     for change in overrides:
         change_key(data, change)
     recipe = parse_recipe(data, REGISTRIES, path)
-    for number, suite in enumerate(recipe.evaluate.suites):
-        if suite not in list(SUITES):
-            raise RecipeError(
-                f"{path}: evaluate.suites[{number}]: given {suite!r}; known: {', '.join(SUITES)}."
-                f"{did_you_mean(suite, SUITES)}"
-            )
+    _check_known(path, "evaluate.suites", recipe.evaluate.suites, SUITES)
+    _check_known(path, "training.track", recipe.training.track, TRACKERS)
     return recipe
+
+
+def _check_known(path: Path | str, key: str, names: Sequence[str], registry: Iterable[str]) -> None:
+    """Raise RecipeError for a name in a list that no file registers."""
+    known = list(registry)
+    for number, name in enumerate(names):
+        if name not in known:
+            raise RecipeError(
+                f"{path}: {key}[{number}]: given {name!r}; known: {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
 
 
 def dump_recipe(recipe: Recipe) -> str:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from langraft.core.artifacts import Manifest, finished_manifest, perform, planned_manifest
 from langraft.core.errors import ArtifactError
-from langraft.core.files import fingerprint, write_json, write_text
+from langraft.core.files import fingerprint, write_text
 from langraft.core.locks import lock
 from langraft.core.settings.recipe import Recipe
 from langraft.corpus.build import WORK
@@ -220,7 +220,7 @@ class Pipeline:
             return {}
         cards = method_steps.scorecards(grafted, last)
         if self.run.processes.is_leader:
-            write_json(folder / "scorecard.json", cards[method.key].to_json())
+            method_steps.write_scorecard(grafted, cards[method.key])
         return cards
 
     def export(self, folder: Path, graft: Manifest) -> None:
@@ -334,8 +334,8 @@ class Pipeline:
 
         def build_and_print(path: Path) -> Mapping[str, Any]:
             self.steps[label] = "ran"
-            self.run.console.print(f"[bold]{label}[/bold]")
-            return build(path)
+            with self.run.announce(label):
+                return build(path)
 
         return perform(
             name,

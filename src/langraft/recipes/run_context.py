@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from langraft.core.artifacts import read_manifest
+from langraft.core.quantities import duration
 from langraft.core.settings.recipe import Recipe
 from langraft.families.from_gguf.cache import folder_of_gguf, is_gguf
 from langraft.train.processes.group import Processes
@@ -21,6 +25,15 @@ class RunContext:
     folder: Path
     processes: Processes
     console: Console
+
+    @contextlib.contextmanager
+    def announce(self, label: str) -> Generator[None]:
+        """Print that a step begins and, where no terminal shows its progress, that it ended."""
+        self.console.print(f"[bold]{label}[/bold]")
+        started = time.monotonic()
+        yield
+        if not self.console.is_terminal:
+            self.console.print(f"  {label}: {duration(time.monotonic() - started)}", markup=False)
 
     @property
     def tokenizer(self) -> Path:

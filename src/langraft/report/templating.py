@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from langraft.core.language import language_name
+from langraft.core.quantities import duration
 from langraft.core.streams import stream_name
 from langraft.report import wording
 
@@ -28,7 +29,7 @@ def template_environment() -> Environment:
         "percent": wording.percent,
         "count": wording.count,
         "scientific": wording.scientific,
-        "duration": wording.duration,
+        "duration": duration,
         "language": language_name,
         "stream": stream_name,
         "share_range": wording.share_range,

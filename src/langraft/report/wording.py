@@ -48,21 +48,6 @@ def scientific(number: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')} \N{MULTIPLICATION SIGN} 10{power}"
 
 
-def duration(seconds: float) -> str:
-    """Format a time in its two largest units."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for length, unit, smaller, smaller_unit in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= length:
-            return f"{whole // length} {unit} {whole % length // smaller} {smaller_unit}"
-    return f"{whole} s"
-
-
 def listing(words: Sequence[str], most: int = 6) -> str:
     """Join words for a sentence: ``A, B and C``; beyond ``most``, only how many."""
     if len(words) > most:
@@ -85,12 +70,3 @@ def one_line(text: str) -> str:
         return _BREAK * many if many < 4 else f"{_BREAK}\N{MULTIPLICATION SIGN}{many}"
 
     return re.sub(r"\n+", sign, text)
-
-
-def short_count(number: float) -> str:
-    """Format a count in four digits and a unit: 12.3M."""
-    for unit in ("", "k", "M", "B"):
-        if number < 1000:
-            return f"{number:.4g}{unit}"
-        number /= 1000
-    return f"{number:.4g}T"

@@ -1,9 +1,10 @@
-"""The log of a stage: progress bar, JSON lines, TensorBoard."""
+"""The log of a stage: JSON lines, trackers, a progress bar or lines without a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ from typing import Any, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from langraft.core.errors import ArtifactError, MissingExtraError
+from langraft.core.errors import ArtifactError
 from langraft.core.files import parse_json, read_json_lines, write_text
+from langraft.core.quantities import duration, short_count
+from langraft.train.tracking.tracking import Tracking
 
 LOG = "log.jsonl"
+_QUIET_SECONDS = 300  # at most between lines where there is no terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +48,9 @@ class StageLog:
         title: str,
         num_steps: int,
         *,
-        has_tensorboard: bool,
+        tokens_per_step: int,
         console: Console,
+        tracking: Tracking | None = None,
         is_writing: bool = True,
     ) -> None:
         """Make the log of a stage; ``rewind`` drops what will be written again.
@@ -54,17 +59,18 @@ class StageLog:
             folder: Of the stage.
             title: Of the progress bar.
             num_steps: Of the stage.
-            has_tensorboard: Whether to write for TensorBoard too.
-            console: Where the progress bar goes.
+            tokens_per_step: Of the stage.
+            console: Where the progress bar goes; without a terminal, a line now and then.
+            tracking: What is told of the records too.
             is_writing: False in all processes but one; all calls then do nothing.
         """
         self._is_writing = is_writing
         self._file: TextIO | None = None
         self._path = folder / LOG
-        self._folder = folder
-        self._has_tensorboard = has_tensorboard
+        self._tracking = tracking
         self._title = title
         self._num_steps = num_steps
+        self._tokens_per_step = tokens_per_step
         self._console = console
         self._progress = Progress(
             TextColumn("{task.description:<24}"),
@@ -83,21 +89,32 @@ class StageLog:
         if self._file is not None:
             self._file.close()
         if self._path.exists():
-            kept: list[str] = []
-            for line in self._path.read_bytes().split(b"\n"):
-                with contextlib.suppress(ArtifactError):  # a half-written or damaged line
-                    if parse_json(line, _Step, self._path).step <= step:
-                        kept.append(line.decode() + "\n")
-            write_text(self._path, "".join(kept))
+            whole = self._whole_lines()
+            if self._tracking is not None and self._file is None:
+                self._tracking.restore([json.loads(line) for _, line in whole])
+            write_text(self._path, "".join(f"{line}\n" for at, line in whole if at <= step))
+        if self._tracking is not None:
+            self._tracking.rewind(step)
         self._step = step
         if self._file is not None:
             self._file = self._path.open("a", encoding="utf-8")
+
+    def _whole_lines(self) -> list[tuple[int, str]]:
+        """Return the step of each line of the file, and the line; damaged ones are left out."""
+        whole: list[tuple[int, str]] = []
+        for line in self._path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ArtifactError):
+                whole.append((parse_json(line, _Step, self._path).step, line.decode()))
+        return whole
 
     def __enter__(self) -> Self:
         if not self._is_writing:
             return self
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = _summary_writer(self._folder) if self._has_tensorboard else None
+        if self._tracking is not None:
+            self._tracking.open()
+        self._began = self._printed = time.monotonic()
+        self._num_written = 0
         self._progress.start()
         self._task = self._progress.add_task(
             self._title, total=self._num_steps, completed=self._step, talk=""
@@ -115,27 +132,44 @@ class StageLog:
         self._progress.stop()
         self._file.close()
         self._file = None
-        if self._board is not None:
-            self._board.close()
+        if self._tracking is not None:
+            self._tracking.close(is_finished=error is None)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write one step's record to the file, the terminal and TensorBoard."""
+        """Write one step's record to the file, the trackers and the terminal."""
         if self._file is None:
             return
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
+        if self._tracking is not None:
+            self._tracking.add(record)
+        self._num_written += 1
         talk = f"loss {record['loss']:.3f}  {record['tokens_per_second']:,.0f} tok/s"
         languages = "  ".join(f"{k} {v:.2f}" for k, v in record["loss_by_language"].items())
         self._progress.update(self._task, completed=record["step"], talk=f"{talk}  {languages}")
-        if not self._console.is_terminal and record["step"] % max(1, self._num_steps // 10) == 0:
+        if not self._console.is_terminal and self._is_line_due(record["step"]):
+            self._printed = time.monotonic()
             self._console.print(
-                f"  {self._title} {record['step']}/{self._num_steps}  {talk}  {languages}",
+                f"  {self._title} {self._done(record['step'])}  {talk}  "
+                f"{self._time_left(record['step'])}  {languages}",
                 highlight=False,
                 soft_wrap=True,
             )
-        if self._board is not None:
-            for name, value in _flatten(record).items():
-                self._board.add_scalar(name, value, record["step"])
+
+    def _is_line_due(self, step: int) -> bool:
+        """Say whether a log without a terminal gets a line: ten a stage, one in five minutes."""
+        is_tenth = step % max(1, self._num_steps // 10) == 0
+        return is_tenth or time.monotonic() - self._printed >= _QUIET_SECONDS
+
+    def _done(self, step: int) -> str:
+        """Return how far the stage is: ``20/200  1.31M of 13.1M tokens``."""
+        tokens, total = (short_count(n * self._tokens_per_step) for n in (step, self._num_steps))
+        return f"{step}/{self._num_steps}  {tokens} of {total} tokens"
+
+    def _time_left(self, step: int) -> str:
+        """Return what the rest takes at the speed of this session, checkpoints included."""
+        seconds_per_step = (time.monotonic() - self._began) / self._num_written
+        return f"{duration((self._num_steps - step) * seconds_per_step)} left"
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
@@ -145,30 +179,3 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         ArtifactError: when it is missing or damaged.
     """
     return list(read_json_lines(folder / LOG, dict[str, Any]))
-
-
-def _flatten(record: Mapping[str, Any]) -> dict[str, float]:
-    flat: dict[str, float] = {}
-    for name, value in record.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}/{key}": inner for key, inner in _flatten(value).items()}
-        elif name != "step":
-            flat[name] = value
-    return flat
-
-
-def _summary_writer(folder: Path) -> Any:
-    return import_summary_writer()(str(folder / "tensorboard"))
-
-
-def import_summary_writer() -> Any:
-    """Return the class that writes for TensorBoard.
-
-    Raises:
-        MissingExtraError: when TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise MissingExtraError("tensorboard", "track", "training.tensorboard") from None
-    return SummaryWriter

@@ -34,6 +34,7 @@ from langraft.train.read_ahead import ReadAhead
 from langraft.train.signals import StopSignal, note_stop_signals
 from langraft.train.spikes import Spike
 from langraft.train.step import forward_backward, micro_batches, step_seed
+from langraft.train.tracking.tracker import TrackedRun
 
 WEIGHTS = "weights.safetensors"
 
@@ -101,6 +102,7 @@ def train_stage(
     console: Console,
     gauge: Gauge | None = None,
     sources: Mapping[str, ReadPart] | None = None,
+    tracked: TrackedRun | None = None,
 ) -> StageResult:
     """Train a grafted model for one stage, from its last checkpoint if there is one.
 
@@ -120,6 +122,7 @@ def train_stage(
         gauge: Measures the model on the way, into the log's ``heldout``.
         sources: Of a model without weights, what reads a part of each parameter once it is known
             which process needs which.
+        tracked: What the stage is called at the trackers that ``training`` names; None: tell none.
 
     Raises:
         TrainingError: when the loss is not finite or spikes too often, or a frozen tensor moved.
@@ -137,7 +140,12 @@ def train_stage(
     )
     total_steps = num_steps(stage, training)
     progress = StageProgress(
-        prepared, loader, total_steps=total_steps, folder=folder, console=console
+        prepared,
+        loader,
+        total_steps=total_steps,
+        folder=folder,
+        console=console,
+        tracked=tracked,
     )
     _train(prepared, progress, seed=seed, folder=folder, gauge=gauge)
     return _finish(prepared, progress, folder)

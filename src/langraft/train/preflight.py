@@ -11,7 +11,7 @@ from langraft.core.settings.training import Training
 from langraft.families.positions import num_learned_positions
 from langraft.graft.moe.transformers_experts import check_experts
 from langraft.train.compute.quantize import bitsandbytes
-from langraft.train.log import import_summary_writer
+from langraft.train.tracking.tracking import check_trackers
 
 
 def check_settings(training: Training, num_processes: int, device_type: str) -> None:
@@ -108,12 +108,12 @@ def check_libraries(training: Training) -> None:
     """Refuse settings whose library is not installed.
 
     Raises:
-        MissingExtraError: when bitsandbytes or TensorBoard is needed and not installed.
+        RecipeError: when there is no tracker of a name.
+        MissingExtraError: when bitsandbytes or a tracker's library is needed and not installed.
     """
     for setting in _quantized_settings(training):
         bitsandbytes(setting)
-    if training.tensorboard:
-        import_summary_writer()
+    check_trackers(training.track)
 
 
 def remark_on_precision(training: Training, device_type: str) -> str:

@@ -16,6 +16,8 @@ from langraft.train.log import StageLog
 from langraft.train.prepare import PreparedStage
 from langraft.train.spikes import Spike, SpikeWatch
 from langraft.train.step import samples_of
+from langraft.train.tracking.tracker import TrackedRun
+from langraft.train.tracking.tracking import Tracking
 
 
 class StageProgress:
@@ -36,6 +38,7 @@ class StageProgress:
         total_steps: int,
         folder: Path,
         console: Console,
+        tracked: TrackedRun | None,
     ) -> None:
         """Restore parameters and optimizer from the last checkpoint, if there is one.
 
@@ -59,8 +62,9 @@ class StageProgress:
             folder,
             f"{prepared.info.method.name} {stage.name}",
             total_steps,
-            has_tensorboard=training.tensorboard,
+            tokens_per_step=prepared.tokens_per_step,
             console=console,
+            tracking=_tracking(tracked, prepared, total_steps, console),
             is_writing=processes.is_leader,
         )
         self.log.rewind(self.step)
@@ -165,3 +169,19 @@ class StageProgress:
             f"{len(documents)} documents: {shown}. Last good checkpoint: {good}. Lower the stage's "
             "lr, raise its warmup, or look at these documents; then run again."
         )
+
+
+def _tracking(
+    run: TrackedRun | None, prepared: PreparedStage, total_steps: int, console: Console
+) -> Tracking | None:
+    """Return what tells trackers of the log; None in all processes but one, or without trackers."""
+    training = prepared.training
+    if run is None or not training.track or not prepared.processes.is_leader:
+        return None
+    return Tracking(
+        run,
+        training.track,
+        console,
+        num_steps=total_steps,
+        rewinds_to_every=training.checkpoint_every if training.spikes else None,
+    )

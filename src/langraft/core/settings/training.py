@@ -124,7 +124,11 @@ class Training(Settings):
     checkpoint_every: int = Field(
         default=200, ge=1, le=10**9, description="Steps between checkpoints."
     )
-    tensorboard: bool = Field(default=False, description="Also log to TensorBoard (extra: track).")
+    track: tuple[str, ...] = Field(
+        default=(),
+        description="Trackers that the log goes to as well: files of langraft/train/trackers, "
+        "wandb, mlflow and tensorboard (extra: track).",
+    )
 
     @model_validator(mode="after")
     def _check_micro_rows(self) -> Training:

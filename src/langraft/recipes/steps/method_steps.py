@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from langraft.core.artifacts import Manifest
+from langraft.core.files import json_text, write_json
 from langraft.core.settings.recipe import merge_key
 from langraft.corpus.build import read_heldout
 from langraft.evaluate.benchmarks.score_cache import ScoreCache
@@ -19,9 +21,16 @@ from langraft.graft.store import empty_base, load_base, save_into
 from langraft.graft.surgery import graft_info, graft_model
 from langraft.plan.plan import plan_method
 from langraft.recipes.grafted_stages import GraftedStages
-from langraft.recipes.steps.training import load_stage, train_model, training_inputs
+from langraft.recipes.steps.training import (
+    load_stage,
+    tracked_run,
+    train_model,
+    training_inputs,
+)
 from langraft.train.loop import num_samples
 from langraft.train.processes.mesh import check_mesh
+from langraft.train.tracking.tracker import flat_figures, noted_run_id
+from langraft.train.tracking.tracking import summarize
 
 
 def stage_inputs(
@@ -207,3 +216,24 @@ def scorecards(grafted: GraftedStages, last: Path) -> dict[str, Scorecard]:
             switch = method.switch_key
             cards[switch] = against_base(behind, switch, cost.beside_base())
     return cards
+
+
+def write_scorecard(grafted: GraftedStages, card: Scorecard) -> None:
+    """Write the scorecard of a method, once it has been made the summary of the last stage's run.
+
+    A scorecard that stands there already has been sent, so that to run again asks no tracker.
+    """
+    path, found = grafted.folder / "scorecard.json", card.to_json()
+    is_new = not path.is_file() or path.read_text(encoding="utf-8") != json_text(found)
+    folder = grafted.folder / f"train-{grafted.stages[-1].name}"
+    trackers = grafted.run.recipe.training.track
+    if is_new and trackers and noted_run_id(folder) is not None:
+        figures = flat_figures(_with_suites_by_role(found), "scorecard/")
+        summarize(tracked_run(grafted.run, folder), trackers, grafted.run.console, figures)
+    write_json(path, found)
+
+
+def _with_suites_by_role(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a scorecard whose means of suites have a name: that of the languages' role."""
+    means = card["suite_means"].items()
+    return {**card, "suite_means": {name: {m["role"]: m for m in each} for name, each in means}}

@@ -22,6 +22,10 @@ from langraft.families.tensors import ReadPart
 from langraft.recipes.run_context import RunContext
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 from langraft.train.loop import Gauge, StageResult, num_samples, train_stage
+from langraft.train.tracking.credentials import config_without_credentials
+from langraft.train.tracking.tracker import TrackedRun, run_id
+
+TRACKING = "tracking"  # folder in a run's, for trackers that write files
 
 
 def training_inputs(recipe: Recipe) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def training_inputs(recipe: Recipe) -> dict[str, Any]:
     ``checkpoint_every`` does so only where a spike returns to a checkpoint. Kernels, recomputation
     and the number of processes change rounding at most: a run may be continued with others.
     """
-    outside = {"tensorboard", "compile", "experts", "mesh", "activation_checkpointing"}
+    outside = {"track", "compile", "experts", "mesh", "activation_checkpointing"}
     if recipe.training.spikes is None:
         outside.add("checkpoint_every")
     return recipe.training.model_dump(mode="json", exclude=outside)
@@ -106,6 +110,22 @@ def train_model(
         console=run.console,
         gauge=_heldout_gauge(run, model),
         sources=sources,
+        tracked=tracked_run(run, folder) if run.recipe.training.track else None,
+    )
+
+
+def tracked_run(run: RunContext, folder: Path) -> TrackedRun:
+    """Return what a stage is called at trackers, from its folder: ``extend``, ``full/extend``."""
+    parts = [*folder.relative_to(run.folder).parts]
+    if parts[0] == "baselines":
+        del parts[0]
+    recipe = run.recipe.model_dump(mode="json", exclude_none=True)
+    return TrackedRun(
+        id=run_id(folder) if run.processes.is_leader else "",
+        recipe=run.recipe.name,
+        stage="/".join(part.removeprefix("train-") for part in parts),
+        config=config_without_credentials(recipe),
+        folder=run.folder / TRACKING,
     )
 
 
