@@ -213,8 +213,8 @@ def chat(
 
     Answers are written as they come; Ctrl-C ends an answer, Ctrl-D the conversation.
     """
-    from langraft.cli.chat import Chat, converse
-    from langraft.cli.chat_model import load_chat_model
+    from langraft.cli.talk.chat import Chat, converse
+    from langraft.cli.talk.model import load_chat_model
 
     model = load_chat_model(
         folder,
