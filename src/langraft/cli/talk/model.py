@@ -118,9 +118,9 @@ def load_chat_model(
     if not is_graft(graft):
         _check_export(folder, guard, has_own_code=has_own_code)
         precision = choose_dtype(dtype, given, folder)
-        model: Any = load_model(folder, precision, has_own_code=has_own_code).eval().to(place)
+        model: Any = load_model(folder, precision, has_own_code=has_own_code)
         encoder = _make_encoder(load_tokenizer(folder, has_own_code=has_own_code), template)
-        return ChatModel(model, encoder, encoder)
+        return ChatModel(model.eval().to(place), encoder, encoder)
     precision = choose_dtype(dtype, given, base_of(graft))
     model = load(graft, dtype=precision).to(device=place, dtype=precision)
     compute_as_base(model)  # as the guard may ask it to be
