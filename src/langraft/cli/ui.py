@@ -31,14 +31,15 @@ _MOST_TABS = 4  # that are answered at a time; further ones wait
 
 _CSS = """
 .gradio-container { max-width: 72rem !important; margin: 0 auto !important; }
+.gradio-container main { width: 100% !important; }
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; min-height: 9rem; line-height: 1.9;
   font-size: 1.05rem; padding: .7rem .9rem; border: 1px solid var(--border-color-primary);
   border-radius: .5rem; background: var(--background-fill-primary); }
-.answer .hint { color: var(--body-text-color-subdued); }
+.answer .hint { opacity: .75; }
 .token { padding-bottom: .1em; border-bottom: .26em solid
   color-mix(in srgb, #0d9488 calc(var(--new) * 100%), rgba(128, 128, 128, .18)); }
 .who { font-weight: 600; margin: 0 0 .35rem; }
-.note { color: var(--body-text-color-subdued); font-size: .9rem; min-height: 1.4rem; }
+.note { opacity: .75; font-size: .9rem; min-height: 1.4rem; }
 .scale { display: inline-block; vertical-align: middle; width: 6rem; height: .5rem; margin: 0 .4rem;
   background: linear-gradient(to right, rgba(128, 128, 128, .18), #0d9488); }
 .report { width: 100%; height: 80vh; border: 0; background: white; }
@@ -165,21 +166,29 @@ def _build_talk(gr: Any, pair: SideBySide, samples: Sequence[tuple[str, str]]) -
             lambda text: text, sample, prompt, api_visibility="private", show_progress="hidden"
         )
     with gr.Row():
-        guard = gr.Dropdown(_guard_choices(pair), value="off", label="Language guard", scale=2)
-        max_tokens = gr.Slider(1, 1024, value=96, step=1, label="Longest answer, in tokens")
+        guard = gr.Dropdown(
+            _guard_choices(pair), value="off", label="Language guard", min_width=280
+        )
+        max_tokens = gr.Slider(
+            1, 1024, value=96, step=1, label="Tokens", info="Longest answer.", min_width=280
+        )
         temperature = gr.Slider(
-            0, 2, value=0, step=0.1, label="Temperature", info="0 picks the likeliest."
+            0,
+            2,
+            value=0,
+            step=0.1,
+            label="Temperature",
+            info="0 picks the likeliest.",
+            min_width=280,
         )
     with gr.Row():
         ask = gr.Button("Answer", variant="primary", elem_id="ask")
         stop = gr.Button("Stop", elem_id="stop")
     with gr.Row():
         with gr.Column(min_width=300):
-            gr.HTML("<p class='who'>Base</p>")
-            base = gr.HTML(_answer_html([]), elem_id="base")
+            base = gr.HTML(_answer_html("Base", []), elem_id="base")
         with gr.Column(min_width=300):
-            gr.HTML("<p class='who'>Graft</p>")
-            graft = gr.HTML(_answer_html([]), elem_id="graft")
+            graft = gr.HTML(_answer_html("Graft", []), elem_id="graft")
             note = gr.HTML(_note_html(Answers()), elem_id="note")
 
     def answer(
@@ -190,8 +199,8 @@ def _build_talk(gr: Any, pair: SideBySide, samples: Sequence[tuple[str, str]]) -
                 prompt, guard=guard, max_tokens=int(max_tokens), temperature=temperature
             ):
                 yield (
-                    _answer_html(answers.base, has_colours=False),
-                    _answer_html(answers.graft),
+                    _answer_html("Base", answers.base, has_colours=False),
+                    _answer_html("Graft", answers.graft),
                     _note_html(answers),
                 )
         except LangraftError as error:
@@ -247,11 +256,9 @@ def _samples(run: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _answer_html(tokens: Sequence[AnswerToken], *, has_colours: bool = True) -> str:
+def _answer_html(who: str, tokens: Sequence[AnswerToken], *, has_colours: bool = True) -> str:
     """Return an answer as HTML, with the share of new experts as colour under each token."""
-    if not tokens:
-        return "<div class='answer'><span class='hint'>No answer yet.</span></div>"
-    spans: list[str] = []
+    spans = [] if tokens else ["<span class='hint'>No answer yet.</span>"]
     for token in tokens:
         share = token.new_share
         if not has_colours or share is None:
@@ -261,7 +268,7 @@ def _answer_html(tokens: Sequence[AnswerToken], *, has_colours: bool = True) -> 
                 f"<span class='token' style='--new:{share:.2f}' "
                 f"title='{100 * share:.0f}% from new experts'>{escape(token.text)}</span>"
             )
-    return f"<div class='answer' dir='auto'>{''.join(spans)}</div>"
+    return f"<p class='who'>{who}</p><div class='answer' dir='auto'>{''.join(spans)}</div>"
 
 
 def _note_html(answers: Answers) -> str:
