@@ -30,8 +30,8 @@ _POLICY = (
 _MOST_TABS = 4  # that are answered at a time; further ones wait
 
 _CSS = """
-.gradio-container { max-width: 72rem !important; margin: 0 auto !important; }
-.gradio-container main { width: 100% !important; }
+.gradio-container { width: 100% !important; max-width: 72rem !important;
+  margin: 0 auto !important; }
 .answer { white-space: pre-wrap; overflow-wrap: anywhere; min-height: 9rem; line-height: 1.9;
   font-size: 1.05rem; padding: .7rem .9rem; border: 1px solid var(--border-color-primary);
   border-radius: .5rem; background: var(--background-fill-primary); }
@@ -39,7 +39,7 @@ _CSS = """
 .token { padding-bottom: .1em; border-bottom: .26em solid
   color-mix(in srgb, #0d9488 calc(var(--new) * 100%), rgba(128, 128, 128, .18)); }
 .who { font-weight: 600; margin: 0 0 .35rem; }
-.note { opacity: .75; font-size: .9rem; min-height: 1.4rem; }
+.note { color: color-mix(in srgb, var(--body-text-color) 75%, transparent); font-size: .9rem; min-height: 1.4rem; }
 .scale { display: inline-block; vertical-align: middle; width: 6rem; height: .5rem; margin: 0 .4rem;
   background: linear-gradient(to right, rgba(128, 128, 128, .18), #0d9488); }
 .report { width: 100%; height: 80vh; border: 0; background: white; }
