@@ -39,7 +39,8 @@ _CSS = """
 .token { padding-bottom: .1em; border-bottom: .26em solid
   color-mix(in srgb, #0d9488 calc(var(--new) * 100%), rgba(128, 128, 128, .18)); }
 .who { font-weight: 600; margin: 0 0 .35rem; }
-.note { color: color-mix(in srgb, var(--body-text-color) 75%, transparent); font-size: .9rem; min-height: 1.4rem; }
+.note { color: color-mix(in srgb, var(--body-text-color) 75%, transparent);
+  font-size: .9rem; min-height: 1.4rem; }
 .scale { display: inline-block; vertical-align: middle; width: 6rem; height: .5rem; margin: 0 .4rem;
   background: linear-gradient(to right, rgba(128, 128, 128, .18), #0d9488); }
 .report { width: 100%; height: 80vh; border: 0; background: white; }
