@@ -34,6 +34,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio_client.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:(starlette|fastapi|websockets).*"),
+    # gradio leaves an event loop and its sockets to the garbage collector
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+    ),
 ]
 
 
