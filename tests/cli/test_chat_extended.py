@@ -11,12 +11,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from langraft.cli.chat import Chat
-from langraft.cli.chat_model import load_chat_model
+from langraft.cli.talk.chat import Chat
+from langraft.cli.talk.model import load_chat_model
 from langraft.core.settings.languages import Languages
 from langraft.families.load import load_model
 from langraft.graft.methods.moe_lpr import MoELPR
-from langraft.graft.store import load, save
+from langraft.graft.store import save
 from langraft.graft.surgery import graft_model
 from langraft.tokenizers.extension import extend_tokenizer
 from tiny import VOCAB_SIZE
@@ -79,7 +79,3 @@ def test_a_chat_template_of_the_base_serves_the_graft(
         config["chat_template"] = template
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
     assert answer(graft, ENGLISH, "auto") == answer(tmp_path / "base-llama", ENGLISH, "off")
-
-
-def test_without_a_guard_there_is_nothing_to_judge(graft: Path) -> None:
-    assert load(graft).langraft.is_guarded_text is None

@@ -12,11 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from chat_templates import CHATML
 from langraft.chat.tokenizer_files import save_chat_tokenizer
-from langraft.cli.chat import Chat, converse
-from langraft.cli.chat_model import load_chat_model
+from langraft.cli.talk.chat import Chat, converse
+from langraft.cli.talk.model import load_chat_model
+from langraft.cli.talk.stream import stream_answer
+from langraft.core.conversation import Message
 from langraft.core.errors import ModelError
 from langraft.core.settings.languages import Languages
-from langraft.evaluate.routing_trace import original_share_by_layer
+from langraft.evaluate.routing_trace import tracing_original_share
 from langraft.export.folder import export_model
 from langraft.families.load import load_model
 from langraft.graft.methods.full import Full
@@ -83,26 +85,41 @@ def test_a_second_question_of_a_single_task_is_refused_in_words(graft: Path) -> 
         chat.answer(ENGLISH)
 
 
-def test_the_share_of_an_answer_is_that_of_the_tokens_that_predict_it(graft: Path) -> None:
-    model = load(graft)
-    ids = torch.arange(20)[None]
+def test_the_share_of_a_token_is_that_of_the_position_that_predicts_it(graft: Path) -> None:
+    chat_model = load_chat_model(graft)
+    encoder, asked = chat_model.encoder, [Message(role="user", content=GREEK)]
+    ids = encoder.encode(asked)
+    found = list(
+        stream_answer(chat_model, encoder, ids, is_guarded=(), max_tokens=9, temperature=0.0)
+    )
+    model, num_prompt = load(graft), ids.shape[1]
+    whole = model.generate(ids, max_new_tokens=9, do_sample=False, pad_token_id=0)
     with model.langraft.recorder.recording() as routing, torch.no_grad():
-        model(input_ids=ids)
-        wanted = [float(routing[n].shares_TE()[11:19, 0].mean()) for n in range(2)]
-    assert original_share_by_layer(model, ids, 12) == pytest.approx(wanted)
-    assert 0 < min(wanted) < 1
+        model(input_ids=whole)
+        wanted = [routing[n].shares_TE()[num_prompt - 1 : -1, 0].tolist() for n in range(2)]
+    shares = [token.original_shares for token in found if token.original_shares]
+    assert torch.tensor(shares).T.flatten().tolist() == pytest.approx(
+        torch.tensor(wanted).flatten().tolist(), abs=1e-5
+    )
+    assert 0 < sum(map(sum, wanted)) < len(shares) * 2
 
 
 def test_a_gate_and_a_layer_without_experts_have_a_share(
     save_base: Callable[..., Path], tmp_path: Path
 ) -> None:
     base, ids = save_base(), torch.arange(9)[None]
-    gated = load(graft_of(base, MoECT(new_experts=2, gate="fixed"), tmp_path / "gated"))
-    assert original_share_by_layer(gated, ids, 4) == pytest.approx([0.5, 0.5])
-    some = load(graft_of(base, MoELPR(new_experts=2, layers=(1,)), tmp_path / "some"))
-    shares = original_share_by_layer(some, ids, 4)
-    assert shares[0] == 1.0
-    assert shares[1] < 1.0
+
+    def last_shares(method: Any, folder: Path) -> list[float]:
+        model = load(graft_of(base, method, folder))
+        with tracing_original_share(model) as shares, torch.no_grad():
+            model(input_ids=ids)
+            return shares()
+
+    gated = last_shares(MoECT(new_experts=2, gate="fixed"), tmp_path / "gated")
+    assert gated == pytest.approx([0.5, 0.5])
+    some = last_shares(MoELPR(new_experts=2, layers=(1,)), tmp_path / "some")
+    assert some[0] == 1.0
+    assert some[1] < 1.0
 
 
 def test_a_guarded_answer_is_the_original_experts(graft: Path) -> None:
@@ -130,7 +147,7 @@ def test_an_answer_that_is_interrupted_at_once_is_no_answer(
     def interrupt(**settings: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chat._model, "generate", interrupt)
+    monkeypatch.setattr(chat._chat_model.model, "generate", interrupt)
     assert chat.answer(ENGLISH) == ""
     assert "interrupted" in chat.experts_line()
 

@@ -14,8 +14,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from langraft.chat.template import ChatTemplate, resolve_template
-from langraft.cli.chat import Chat
-from langraft.cli.chat_model import load_chat_model
+from langraft.cli.talk.chat import Chat
+from langraft.cli.talk.model import load_chat_model
 from langraft.core.conversation import Message
 from langraft.evaluate.benchmarks.harness import harness_model
 from langraft.evaluate.samples import continue_texts

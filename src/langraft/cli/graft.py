@@ -1,10 +1,8 @@
-"""The verbs that take a finished graft: export, delta, detach, merge and chat."""
+"""The verbs that take a finished graft: export, verify, delta, detach and merge."""
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -168,62 +166,3 @@ def merge(
     own = folder / GRAFT_TOKENIZER
     save(model, out, base=base, tokenizer=own if own.is_dir() else None)
     typer.echo(f"{out}: {weight:g} of {folder}, {1 - weight:g} of its base. langraft export {out}")
-
-
-def chat(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of a graft, a run or an export, or a GGUF file.")
-    ],
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Answer this and exit; otherwise read lines.")
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, max=10**7, help="Longest answer, in tokens.")
-    ] = 128,
-    temperature: Annotated[
-        float, typer.Option(min=0, max=100, help="0 picks the likeliest.")
-    ] = 0.0,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            help="Chat template of a model without one: polylm, polylm_task or a Jinja file."
-        ),
-    ] = None,
-    experts: Annotated[
-        bool,
-        typer.Option(
-            "--experts", help="After an answer, how much of it the original expert carried."
-        ),
-    ] = False,
-    guard: Annotated[
-        str,
-        typer.Option(
-            help="auto: the base itself answers in original languages; or some of these, en,es."
-        ),
-    ] = "off",
-    identifier: Annotated[
-        Path | None,
-        typer.Option(help="fastText model that tells languages apart; without one, lingua."),
-    ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option(help="Run the modelling file of a portable export.")
-    ] = False,
-) -> None:
-    """Talk to a model: with its chat template if it has one, else it continues the text.
-
-    Answers are written as they come; Ctrl-C ends an answer, Ctrl-D the conversation.
-    """
-    from langraft.cli.chat import Chat, converse
-    from langraft.cli.chat_model import load_chat_model
-
-    model = load_chat_model(
-        folder,
-        guard=guard,
-        identifier=identifier,
-        has_own_code=trust_remote_code,
-        template=template,
-    )
-    talk = Chat(model, max_tokens=max_tokens, temperature=temperature)
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # a byte that is not UTF-8 must not end the chat
-    converse(talk, sys.stdin if prompt is None else None, prompt or "", shows_experts=experts)

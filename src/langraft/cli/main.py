@@ -15,6 +15,7 @@ import typer
 from langraft import __version__
 from langraft.cli import graft, plan, run
 from langraft.cli.instruct import app as instruct_app
+from langraft.cli.talk import verbs as talk
 from langraft.cli.tokenizer import app as tokenizer_app
 from langraft.core.errors import InterruptedRunError, LangraftError
 from langraft.core.system_errors import explain_system_error
@@ -43,7 +44,8 @@ for name, verb in {
     "detach": graft.detach,
     "merge": graft.merge,
     "compare": run.compare,
-    "chat": graft.chat,
+    "chat": talk.chat,
+    "ui": talk.ui,
 }.items():
     app.command(name)(verb)
 

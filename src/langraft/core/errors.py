@@ -62,7 +62,7 @@ class EvaluationError(UserError):
 
 
 class ServerError(UserError):
-    """A server that serves an export cannot be asked, or is not what was expected."""
+    """A server that cannot be asked or started, or is not what was expected."""
 
 
 class TeacherError(UserError):

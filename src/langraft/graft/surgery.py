@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,8 +37,6 @@ class GraftInfo:
             the method does not split matrices.
         is_base_changed: Whether a stage has trained the base's own weights.
         extension: Tokens that came with it; None where it has the tokenizer of what was there.
-        is_guarded_text: Says of a prompt whether it is answered without the new tokens, so that the
-            tokenizer of the base must encode it; None unless prompts are guarded by language.
         earlier: The graft that this one expands further; None on a base.
     """
 
@@ -49,7 +47,6 @@ class GraftInfo:
     free_columns: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     is_base_changed: bool = False
     extension: Extension | None = None
-    is_guarded_text: Callable[[str], bool] | None = None
     earlier: GraftInfo | None = None
 
     @property
@@ -66,6 +63,11 @@ class GraftInfo:
     def recorder(self) -> RoutingRecorder:
         """Where its layers write their routing."""
         return self.context.recorder
+
+    @property
+    def can_be_guarded(self) -> bool:
+        """Whether the base is still there behind every expansion, and can answer by itself."""
+        return not self.is_base_changed and all(e.method.can_be_guarded for e in self.expansions)
 
     @property
     def guard(self) -> LanguageGuard:
