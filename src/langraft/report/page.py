@@ -258,6 +258,7 @@ def _by_language(run: RunRecord) -> dict[str, list[TaskLine]]:
             for pair in pairs
         ]
         for suite, pairs in run.methods[0].scorecard.tasks.items()
+        if pairs
     }
 
 

@@ -10,19 +10,36 @@ from langraft.core.language import language_name
 from langraft.evaluate.scorecard import Cost, Guarded, Scorecard, compare
 from langraft.report.charts import Axis, tradeoff_axes
 from langraft.report.gather import MethodRecord, RunRecord, StageRecord
-from langraft.report.wording import bits, listing, percent
+from langraft.report.wording import bits, kept, listing, percent
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure, for every method; ``best`` indexes the best of several methods."""
+    """One figure, for every method that has it.
+
+    Attributes:
+        name: Of the figure.
+        unit: ``of the base`` for shares, else bits per byte.
+        meaning: What it is, in a sentence.
+        direction: Which values are good.
+        values: By method; None where a method lacks it.
+        are_worse: By method, whether it is worse than the base, as far as the digits shown say.
+        marks: By method: ``best``; ``least loss`` where even the best is worse than the base; or
+            nothing.
+    """
 
     name: str
     unit: str
     meaning: str
     direction: str
     values: tuple[float | None, ...]
-    best: int | None
+    are_worse: tuple[bool, ...]
+    marks: tuple[str, ...]
+
+    def note(self, value: float | None) -> str:
+        """Return what a value means in words, where that needs no thought."""
+        is_whole = self.unit == "of the base" and value is not None and value >= 1
+        return "lost nothing" if is_whole else ""
 
 
 def verdict(run: RunRecord) -> str:
@@ -35,15 +52,16 @@ def verdict(run: RunRecord) -> str:
     text = (
         f"{own.method} {verb} the bits per byte of {_names(run.languages.new)} by "
         f"{bits(abs(own.gain))}{mean} (from {bits(before)} to {bits(after)}; lower is better) and "
-        f"kept {percent(own.retention)} of {_names(run.languages.original)}."
+        f"{kept(own.retention, _names(run.languages.original))}."
     )
     for method in run.methods[1:]:
         card = method.scorecard
         verb = "lowered" if card.gain >= 0 else "raised"
         kind = "baseline" if method.stages else "merge"
+        share = percent(card.retention)
         text += (
-            f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and kept "
-            f"{percent(card.retention)}."
+            f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and "
+            + (f"lost nothing ({share})." if card.retention >= 1 else f"kept {share}.")
         )
     return text
 
@@ -62,7 +80,6 @@ class _MeasureSpec:
     direction: str
     read: Callable[[Scorecard], float | None]
     is_low_good: bool = False
-    is_optional: bool = False  # left out when no method has it
 
 
 _MEASURES = (
@@ -77,7 +94,7 @@ _MEASURES = (
         "Retention",
         "of the base",
         "How much of the base's skill in original languages ({original}) is left.",
-        "Higher is better; 100% means nothing lost.",
+        "Higher is better; 100% and more means nothing lost.",
         lambda card: card.retention,
     ),
     _MeasureSpec(
@@ -101,7 +118,6 @@ _MEASURES = (
         "Gain on documents that change between an original and a new language ({new}).",
         "Higher is better; below 0 the model got worse at them.",
         lambda card: card.mixed,
-        is_optional=True,
     ),
     _MeasureSpec(
         "Gain, guarded",
@@ -109,7 +125,6 @@ _MEASURES = (
         "Gain with the base answering every text identified as an original language.",
         "Less than the gain by what is taken for original and is not.",
         lambda card: card.guarded and card.guarded.gain,
-        is_optional=True,
     ),
     _MeasureSpec(
         "Retention, guarded",
@@ -117,7 +132,6 @@ _MEASURES = (
         "Retention with the base answering every text identified as an original language.",
         "100% but for misidentified text ({error}).",
         lambda card: card.guarded and card.guarded.retention,
-        is_optional=True,
     ),
 )
 
@@ -132,12 +146,11 @@ def _text_measure(name: str) -> _MeasureSpec:
         f"The same on the text {name}, which no stage trained on.",
         "Where it resembles no replayed text, it shows what was kept rather than learned anew.",
         read,
-        is_optional=True,
     )
 
 
 def measures(run: RunRecord) -> list[Measure]:
-    """Return gain, retention, forgetting and transfer of each method, and the optional measures."""
+    """Return the measures that at least one method has."""
     cards = [method.scorecard for method in run.methods]
     words = {
         "new": _names(run.languages.new),
@@ -151,13 +164,24 @@ def measures(run: RunRecord) -> list[Measure]:
     for spec in (*_MEASURES[:place], *map(_text_measure, texts), *_MEASURES[place:]):
         values = tuple(spec.read(card) for card in cards)
         known = [value for value in values if value is not None]
-        if spec.is_optional and not known:
+        if not known:
             continue
-        has_best = len(set(known)) > 1
-        best = values.index(min(known) if spec.is_low_good else max(known)) if has_best else None
         meaning, direction = spec.meaning.format(**words), spec.direction.format(**words)
-        found.append(Measure(spec.name, spec.unit, meaning, direction, values, best))
+        are_worse = tuple(value is not None and _is_worse(spec, value) for value in values)
+        best = min(known) if spec.is_low_good else max(known)
+        word = "least loss" if _is_worse(spec, best) else "best"
+        has_best = len(set(known)) > 1
+        marks = tuple(word if has_best and value == best else "" for value in values)
+        found.append(Measure(spec.name, spec.unit, meaning, direction, values, are_worse, marks))
     return found
+
+
+def _is_worse(spec: _MeasureSpec, value: float) -> bool:
+    """Return whether a value, rounded as it is shown, is worse than the base's."""
+    rounded = round(value, 3)
+    if spec.unit == "of the base":
+        return rounded < 1
+    return rounded > 0 if spec.is_low_good else rounded < 0
 
 
 def _worst_error(guards: Sequence[Guarded | None]) -> str:
