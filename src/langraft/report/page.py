@@ -36,6 +36,7 @@ from langraft.report.charts import (
 from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
 from langraft.report.templating import MANY_LANGUAGES, template_environment
+from langraft.report.wording import BITS_PER_BYTE
 
 _CURVE_POINTS = 120  # of a method and language, over all stages
 _SHARE_AXIS = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
@@ -91,6 +92,7 @@ def view(run: RunRecord) -> dict[str, Any]:
         "many_languages": MANY_LANGUAGES,
         "most_epochs": MANY_EPOCHS,
         "verdict": summary.verdict(run),
+        "bits_per_byte": BITS_PER_BYTE,
         "measures": summary.measures(run),
         "tradeoff": summary.tradeoff(run),
         "stage_cards": [
@@ -140,7 +142,7 @@ def _roles(run: RunRecord) -> dict[str, Sequence[str]]:
 
 def _change(run: RunRecord) -> Change:
     scores = [method.scorecard.bits_per_byte for method in run.methods]
-    axis = make_axis([v for s in scores for x in s.values() for v in (x.before, x.after)], 5, 0.02)
+    axis = make_axis([v for s in scores for x in s.values() for v in (x.before, x.after)], 5, 0.05)
     return Change(
         axis,
         {

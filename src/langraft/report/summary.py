@@ -8,8 +8,8 @@ from statistics import fmean
 
 from langraft.core.language import language_name
 from langraft.evaluate.scorecard import Cost, Guarded, Scorecard, compare
-from langraft.report.charts import Axis, tradeoff_axes
 from langraft.report.gather import MethodRecord, RunRecord, StageRecord
+from langraft.report.scatter import Scatter, Spot, scatter
 from langraft.report.wording import bits, kept, listing, percent
 
 
@@ -59,9 +59,8 @@ def verdict(run: RunRecord) -> str:
         verb = "lowered" if card.gain >= 0 else "raised"
         kind = "baseline" if method.stages else "merge"
         share = percent(card.retention)
-        text += (
-            f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and "
-            + (f"lost nothing ({share})." if card.retention >= 1 else f"kept {share}.")
+        text += f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and " + (
+            f"lost nothing ({share})." if card.retention >= 1 else f"kept {share}."
         )
     return text
 
@@ -201,13 +200,11 @@ def _worst_error(guards: Sequence[Guarded | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A method after one of its stages, as a point; ``card`` has the exact numbers."""
+    """A method after one of its stages."""
 
     method: int
     stage: str
     is_last: bool
-    x: float
-    y: float
     card: Scorecard
 
 
@@ -215,19 +212,17 @@ class Stop:
 class Tradeoff:
     """Gain (upwards) against retention in percent (to the right), stage by stage."""
 
-    x_axis: Axis
-    y_axis: Axis
-    base_x: float
-    base_y: float
+    chart: Scatter
     stops: tuple[Stop, ...]
 
     @property
     def paths(self) -> list[tuple[int, str]]:
         """Return each method's path from the base through its stages, for SVG."""
+        base, *marks = self.chart.marks
         of_method: dict[int, list[str]] = {}
-        for stop in self.stops:
-            points = of_method.setdefault(stop.method, [f"{self.base_x} {100 - self.base_y}"])
-            points.append(f"{stop.x} {100 - stop.y:.2f}")
+        for stop, mark in zip(self.stops, marks, strict=True):
+            points = of_method.setdefault(stop.method, [f"{base.x[0]} {100 - base.y[0]:.2f}"])
+            points.append(f"{mark.x[0]} {100 - mark.y[0]:.2f}")
         return [(method, "M" + "L".join(points)) for method, points in of_method.items()]
 
 
@@ -253,21 +248,23 @@ def stage_card(run: RunRecord, method: MethodRecord, stage: StageRecord) -> Scor
 
 def tradeoff(run: RunRecord) -> Tradeoff:
     """Return the point of every method after every stage; a merge has one."""
-    cards = [
-        (number, stage.name, stage is method.stages[-1], stage_card(run, method, stage))
+    stops = [
+        Stop(number, stage.name, stage is method.stages[-1], stage_card(run, method, stage))
         for number, method in enumerate(run.methods)
         for stage in method.stages
     ]
-    cards += [
-        (number, "merging", True, method.scorecard)
+    stops += [
+        Stop(number, "merging", True, method.scorecard)
         for number, method in enumerate(run.methods)
         if not method.stages
     ]
-    x_axis, y_axis = tradeoff_axes(
-        [card.retention for *_, card in cards], [card.gain for *_, card in cards], 4
-    )
-    stops = tuple(
-        Stop(number, name, is_last, x_axis.at(100 * card.retention), y_axis.at(card.gain), card)
-        for number, name, is_last, card in cards
-    )
-    return Tradeoff(x_axis, y_axis, x_axis.at(100), y_axis.at(0), stops)
+    spots = [
+        Spot(
+            run.methods[stop.method].name if stop.is_last else "",
+            f"m{stop.method % 5}{'' if stop.is_last else ' hollow'}",
+            (stop.card.retention,) * 3,
+            (stop.card.gain,) * 3,
+        )
+        for stop in stops
+    ]
+    return Tradeoff(scatter(spots), tuple(stops))
