@@ -63,7 +63,7 @@ def test_the_page_shows_before_after_error_and_chance_by_role(make_run: MakeRun)
     assert 'href="#benchmarks"' in html
 
 
-def test_a_run_without_benchmarks_has_no_such_section(make_run: MakeRun) -> None:
+def test_a_run_that_scored_none_has_no_such_section(make_run: MakeRun) -> None:
     folder = make_run()
     write_report(folder, folder / "report")
     assert "benchmarks" not in (folder / "report.html").read_text(encoding="utf-8").lower()

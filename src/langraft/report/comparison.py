@@ -11,6 +11,7 @@ from langraft.core.files import write_text
 from langraft.evaluate.scorecard import Scorecard
 from langraft.report import wording
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
+from langraft.report.origin import Origin, next_commands
 from langraft.report.scatter import Spot, scatter
 from langraft.report.templating import template_environment
 
@@ -127,8 +128,23 @@ def figure_text(figure: Figure, row: MethodRow) -> str:
     return figure.write(spread.mean) + ("" if low == high else f" ({low} to {high})")
 
 
-def write_comparison(name: str, rows: Sequence[MethodRow], path: Path) -> None:
-    """Write the self-contained page of the comparison: the table and the chart."""
+def write_comparison(
+    name: str,
+    rows: Sequence[MethodRow],
+    path: Path,
+    *,
+    origin: Origin | None = None,
+    graft: Path | None = None,
+) -> None:
+    """Write the self-contained page of the comparison: the table and the chart.
+
+    Args:
+        name: Of the recipe.
+        rows: The methods.
+        path: Of the page.
+        origin: When and where the methods were trained, where that is known.
+        graft: Folder of the method that the page's commands are about.
+    """
     candidates = _points(rows)
     best = _pareto(candidates)
     spots = [
@@ -149,6 +165,8 @@ def write_comparison(name: str, rows: Sequence[MethodRow], path: Path) -> None:
             figures=shown_figures(rows),
             figure_text=figure_text,
             lost_nothing=_lost_nothing,
+            origin=origin,
+            commands=next_commands(graft, None) if graft else [],
             bits_per_byte=wording.BITS_PER_BYTE,
             rows=rows,
             chart=scatter(spots),

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from langraft.core.artifacts import Manifest
 from langraft.core.settings.recipe import merge_key
 from langraft.corpus.build import read_heldout
@@ -21,6 +23,7 @@ from langraft.plan.plan import plan_method
 from langraft.recipes.grafted_stages import GraftedStages
 from langraft.recipes.steps.training import load_stage, train_model, training_inputs
 from langraft.train.loop import num_samples
+from langraft.train.processes.group import Processes
 from langraft.train.processes.mesh import check_mesh
 
 
@@ -76,7 +79,15 @@ def train(grafted: GraftedStages, number: int, folder: Path) -> dict[str, Any]:
         "shares": {code: [round(first[code], 4), round(last[code], 4)] for code in epochs},
         "rare_tokens": len(grafted.rare_tokens()),
         "spikes": [asdict(spike) for spike in result.spikes],
+        "devices": _devices(run.processes),
     }
+
+
+def _devices(processes: Processes) -> str:
+    """Return the accelerators of a stage in words; nothing when the processor alone computed."""
+    if processes.device.type != "cuda":
+        return ""
+    return f"{processes.world_size} x {torch.cuda.get_device_name(processes.device)}"
 
 
 def evaluate(
