@@ -262,8 +262,8 @@ def tradeoff(run: RunRecord) -> Tradeoff:
         Spot(
             run.methods[stop.method].name if stop.is_last else "",
             f"m{stop.method % 5}{'' if stop.is_last else ' hollow'}",
-            (stop.card.retention,) * 3,
-            (stop.card.gain,) * 3,
+            (stop.card.retention, stop.card.retention, stop.card.retention),
+            (stop.card.gain, stop.card.gain, stop.card.gain),
         )
         for stop in stops
     ]
