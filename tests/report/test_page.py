@@ -151,17 +151,48 @@ def test_numbers_of_the_page_are_the_scorecards(make_run: MakeRun) -> None:
     assert f"{100 * own['retention']:.1f}%" in verdict
 
 
-def test_best_method_of_each_measure_is_marked(make_run: MakeRun) -> None:
+def test_best_is_only_what_is_no_worse_than_the_base(make_run: MakeRun) -> None:
     folder = make_run()
-    _, html = report(folder)
+    page, html = report(folder)
     cards = read_json(folder / "comparison.json", dict[str, Any])["methods"].values()
-    best = [float(value) for value in re.findall(r'class="best"><data value="([^"]+)"', html)]
-    assert best == [
-        max(card["gain"] for card in cards),
+    best = [float(v) for v in re.findall(r'class="best"><data value="([^"]+)"', html)]
+    least = [float(v) for v in re.findall(r'class="least-loss"><data value="([^"]+)"', html)]
+    assert best == [max(card["gain"] for card in cards), max(card["transfer"] for card in cards)]
+    assert least == [
         max(card["retention"] for card in cards),
         min(card["forgetting"] for card in cards),
-        max(card["transfer"] for card in cards),
     ]
+    assert re.findall(r'class="own worse" id="(\w+)"', html) == ["retention", "forgetting"]
+    assert "lost nothing" not in page.text.split("Gain against")[0].lower()
+
+
+def test_a_retention_above_the_bases_is_said_to_be_nothing_lost(make_run: MakeRun) -> None:
+    folder = make_run(baselines=())
+    path = folder / "comparison.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["methods"]["moe_lpr"] |= {"retention": 1.03, "forgetting": 0.0}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    page, html = report(folder)
+    assert "lost nothing of English (retention 103.0%)" in page.text
+    assert "Lost nothing." in page.text
+    assert 'class="own" id="retention"' in html
+    card = (folder / "report" / "model_card.md").read_text(encoding="utf-8")
+    assert "103.0% (lost nothing)" in card
+
+
+def test_the_page_says_where_when_and_what_next(make_run: MakeRun) -> None:
+    folder = make_run()
+    page, _ = report(folder)
+    head = page.text.split("Scorecard")[0]
+    assert "base owner/base-1b" in head
+    assert re.search(r"20\d\d-\d\d-\d\d · .+ cores? · langraft \d", head)
+    assert head.index("Bits per byte: how many bits") > 0
+    for line in (
+        f"langraft chat {folder} --guard auto",
+        f"vllm serve {folder}/export",
+        f"langraft push {folder}/export --to OWNER/NAME",
+    ):
+        assert line in page.text
 
 
 @pytest.mark.parametrize(
@@ -170,7 +201,7 @@ def test_best_method_of_each_measure_is_marked(make_run: MakeRun) -> None:
         ({"baselines": ()}, "The baseline full", "Gain against retention"),
         ({"has_export": False}, "MixtralForCausalLM", "langraft run recipe.yaml"),
         ({"has_probes": False}, "English only", "Routing"),
-        ({"transfer": ()}, "Swahili", "none"),
+        ({"transfer": ()}, "Transfer", "Gain"),
         (
             {"baselines": (), "has_export": False, "has_probes": False, "transfer": ()},
             "baseline",

@@ -8,7 +8,7 @@ from typing import Any
 
 from langraft.corpus.counts import Drops
 from langraft.corpus.heavy_drops import heavy_drops_text
-from langraft.report.tables import format_table
+from langraft.report.tables import format_table, terminal_width
 
 _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more
 
@@ -60,7 +60,7 @@ def _reason(reason: str, count: int, drops: Drops) -> str:
         text += f"      {example.id}" + (f" [{example.detail}]" if example.detail else "") + "\n"
         text += textwrap.fill(
             example.excerpt,
-            width=100,
+            width=terminal_width(),
             initial_indent="        ",
             subsequent_indent="        ",
             max_lines=2,

@@ -11,7 +11,7 @@ from langraft.plan.hardware import Hardware
 from langraft.plan.memory import Memory
 from langraft.plan.plan import Plan, StagePlan
 from langraft.plan.text_plan import TextPlan
-from langraft.report.tables import format_table
+from langraft.report.tables import fill_lines, format_table
 from langraft.report.wording import share_range
 
 _PARTS = {
@@ -48,7 +48,7 @@ def stream_table(plan: TextPlan) -> str:
         ]
         rows.append(None)
     table = format_table(["stage", "text", "tokens", "share", "times read"], rows)
-    return table + "".join(f"note: {note}\n" for note in plan.notes)
+    return table + _notes(plan.notes)
 
 
 def _plan_text(plan: Plan) -> str:
@@ -57,13 +57,20 @@ def _plan_text(plan: Plan) -> str:
     if plan.hardware.accelerator is not None:
         columns += ["tokens/s", "hours", "device-hours"]
     return (
-        f"{plan.method}: {short_count(sizes.total)} parameters, {short_count(sizes.active)} active "
-        f"a token, {short_count(sizes.trainable)} trained\n"
+        fill_lines(
+            f"{plan.method}: {short_count(sizes.total)} parameters, "
+            f"{short_count(sizes.active)} active a token, {short_count(sizes.trainable)} trained"
+        )
+        + "\n"
         + format_table(columns, [_stage_cells(stage) for stage in plan.stages])
         + _memory_table(plan)
         + _search_text(plan)
-        + "".join(f"note: {note}\n" for note in plan.notes)
+        + _notes(plan.notes)
     )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "".join(fill_lines(f"note: {note}") + "\n" for note in notes)
 
 
 def _stage_cells(stage: StagePlan) -> list[str]:
@@ -101,16 +108,17 @@ def _search_text(plan: Plan) -> str:
     if search is None:
         return ""
     if search.memory is None:
-        return f"{_devices(plan.hardware)}. {search.problem}\n"
+        return fill_lines(f"{_devices(plan.hardware)}. {search.problem}", "") + "\n"
     times = ", ".join(
         f"{stage.name} {speed.tokens_per_second:,.0f} tokens/s, {speed.hours:,.2f} hours"
         for stage, speed in zip(plan.stages, search.speeds, strict=True)
     )
-    return (
+    found = (
         f"{_devices(plan.hardware)}. The fastest settings that fit take "
         f"{_gib(search.memory.peak)} of the {_gib(plan.hardware.usable_bytes)} free on a device: "
-        f"{times}.\n\n{search.yaml}\n\n"
+        f"{times}."
     )
+    return f"{fill_lines(found, '')}\n\n{search.yaml}\n\n"
 
 
 def _devices(hardware: Hardware) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from langraft.core.streams import stream_name
 from langraft.plan.text_plan import TextPlan
+from langraft.report.tables import terminal_width
 from langraft.report.wording import count, share_range
 
-_WIDTH = 96
 _MAX_NAME = 30
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def draw_sparklines(plan: TextPlan) -> str:
-    """Return lines of at most 96 characters, ``│`` between stages; all have one scale."""
+    """Return lines that fit the terminal, ``│`` between stages; all have one scale."""
     streams = plan.streams
     names = {stream: f"{stream_name(stream)} ({stream})" for stream in streams}
     left = min(_MAX_NAME, max(len(name) for name in names.values()))
     ranges = {stream: share_range(plan.shares_of(stream)) for stream in streams}
-    width = _WIDTH - left - max(len(text) for text in ranges.values()) - 4
+    width = terminal_width() - left - max(len(text) for text in ranges.values()) - 4
     columns = _columns(plan, width)
     highest = max(share for stage in columns for shares in stage for share in shares.values())
     lines = [

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from langraft.core.files import (
     read_json,
     write_json,
 )
+from langraft.core.machine import machine_in_words
 from langraft.core.ownership import prepare_folder
 from langraft.core.system_errors import explain_disk_errors
 
@@ -48,6 +50,8 @@ class Manifest:
         files: Outputs by path relative to the folder, each with ``bytes`` and ``sha256``.
         versions: Of Python and the packages that matter.
         seconds: Wall time of the session that finished the step.
+        finished: When, in UTC; like ``machine`` empty in manifests of earlier versions.
+        machine: On which processor.
         sha256: Hash of all of the above; empty in one that is only planned.
     """
 
@@ -58,11 +62,16 @@ class Manifest:
     files: dict[str, dict[str, Any]]
     versions: dict[str, str]
     seconds: float
+    finished: str = ""
+    machine: str = ""
     sha256: str = ""
 
     def sealed(self) -> Manifest:
         """Return it with its hash, so that later steps need not check what they read in it."""
         plain = json.loads(json.dumps(asdict(replace(self, sha256=""))))  # with the keys of a file
+        for name in ("finished", "machine"):
+            if not plain[name]:  # earlier versions wrote and hashed neither
+                del plain[name]
         return replace(self, sha256=fingerprint(plain))
 
 
@@ -227,6 +236,8 @@ def _build(
             },
             versions=versions(),
             seconds=round(time.monotonic() - started, 3),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            machine=machine_in_words(),
         ).sealed()
         write_json(folder / MANIFEST, asdict(manifest))
     return manifest

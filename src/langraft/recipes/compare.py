@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from langraft.core.artifacts import MANIFEST, read_manifest
 from langraft.core.errors import RecipeError, did_you_mean
 from langraft.core.files import write_json
 from langraft.core.settings.recipe import Recipe
@@ -22,6 +23,8 @@ from langraft.graft.method import AbstractMethod, methods_in
 from langraft.graft.methods import METHODS
 from langraft.recipes.pipeline import Pipeline, open_pipeline
 from langraft.report.comparison import MethodRow, summarise, write_comparison
+from langraft.report.gather import base_in_words
+from langraft.report.origin import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,5 +114,12 @@ def _carry_out(
             key: {"seeds": [card.to_json() for card in of_seeds]} for key, of_seeds in cards.items()
         }
         write_json(folder / "comparison.json", {"methods": methods_json})
-        write_comparison(recipe.name, rows, page)
+        base, _ = base_in_words(
+            recipe.model_dump(mode="json")["base"], str(prepared.base.counts["path"])
+        )
+        grafts = [folder / f"seed-{recipe.seed}" / method.key for method in methods]
+        found = [path.parent for at in grafts for path in sorted(at.glob(f"train-*/{MANIFEST}"))]
+        trained = [read_manifest(at) for at in found]
+        origin = Origin.of(base, [prepared.base, *trained])
+        write_comparison(recipe.name, rows, page, origin=origin, graft=grafts[0])
     return ComparisonResult(folder=folder, rows=rows, page=page)

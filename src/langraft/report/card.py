@@ -12,6 +12,7 @@ from markupsafe import Markup
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
 from langraft.report.gather import RunRecord
 from langraft.report.summary import measures, verdict
+from langraft.report.wording import BITS_PER_BYTE
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # What Markdown may take for markup: marks, links, tables, mathematics, and addresses in plain text.
@@ -51,6 +52,7 @@ def model_card(run: RunRecord, environment: Environment) -> str:
         measures=measures(run),
         benchmarks=benchmark_rows({m.name: [Means.of(m.scorecard)] for m in run.methods}),
         no_signal=NO_SIGNAL_MEANING,
+        bits_per_byte=BITS_PER_BYTE,
     )
 
 

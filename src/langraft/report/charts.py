@@ -56,12 +56,22 @@ def make_axis(values: Sequence[float], num_ticks: int = 4, padding: float = 0.0)
     return Axis(ticks[0], ticks[-1], ticks)
 
 
-def tradeoff_axes(
-    retentions: Sequence[float], gains: Sequence[float], num_ticks: int
-) -> tuple[Axis, Axis]:
-    """Return the axes of a chart of gain (upwards) against retention in percent."""
-    x_axis = make_axis([100.0, *(100 * retention for retention in retentions)], num_ticks)
-    return x_axis, make_axis([0.0, *gains], num_ticks)
+def roomy_axis(values: Sequence[float]) -> Axis:
+    """Return an axis with room at both ends for marks, and a few round ticks between.
+
+    Args:
+        values: Values to show; not empty.
+    """
+    low, high = min(values), max(values)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    room = 0.08 * (high - low)
+    low, high = low - room, high + room
+    most = (high - low) / 2.2
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(power * m for m in (5, 2, 1) if power * m <= most * (1 + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return Axis(low, high, tuple(round(step * n, 12) for n in range(first, last + 1)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from langraft.core.files import write_text
 from langraft.evaluate.scorecard import Scorecard
 from langraft.report import wording
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
-from langraft.report.charts import tradeoff_axes
+from langraft.report.origin import Origin, next_commands
+from langraft.report.scatter import Spot, scatter
 from langraft.report.templating import template_environment
 
 
@@ -128,44 +128,48 @@ def figure_text(figure: Figure, row: MethodRow) -> str:
     return figure.write(spread.mean) + ("" if low == high else f" ({low} to {high})")
 
 
-_LABEL_WIDTH, _LABEL_HEIGHT = 25.0, 4.5  # percent of the chart
+def write_comparison(
+    name: str,
+    rows: Sequence[MethodRow],
+    path: Path,
+    *,
+    origin: Origin | None = None,
+    graft: Path | None = None,
+) -> None:
+    """Write the self-contained page of the comparison: the table and the chart.
 
-
-def write_comparison(name: str, rows: Sequence[MethodRow], path: Path) -> None:
-    """Write the self-contained page of the comparison: the table and the chart."""
+    Args:
+        name: Of the recipe.
+        rows: The methods.
+        path: Of the page.
+        origin: When and where the methods were trained, where that is known.
+        graft: Folder of the method that the page's commands are about.
+    """
     candidates = _points(rows)
-    x_axis, y_axis = tradeoff_axes(
-        [candidate.retention.low for candidate in candidates],
-        [candidate.gain.high for candidate in candidates],
-        5,
-    )
     best = _pareto(candidates)
-    points: list[dict[str, Any]] = [
-        {
-            "key": candidate.key,
-            "x": x_axis.at(100 * candidate.retention.mean),
-            "y": y_axis.at(candidate.gain.mean),
-            "x_low": x_axis.at(100 * candidate.retention.low),
-            "x_high": x_axis.at(100 * candidate.retention.high),
-            "y_low": y_axis.at(candidate.gain.low),
-            "y_high": y_axis.at(candidate.gain.high),
-            "is_best": candidate.key in best,
-        }
+    spots = [
+        Spot(
+            candidate.key,
+            "front" if candidate.key in best else "beaten",
+            (candidate.retention.mean, candidate.retention.low, candidate.retention.high),
+            (candidate.gain.mean, candidate.gain.low, candidate.gain.high),
+        )
         for candidate in candidates
     ]
-    _separate_labels(points)
-    figures = shown_figures(rows)
     page = (
         template_environment()
         .get_template("comparison.html.j2")
         .render(
             name=name,
             num_seeds=max(row.num_seeds for row in rows),
-            figures=figures,
-            rows=[(row, [figure_text(figure, row) for figure in figures]) for row in rows],
-            points=points,
-            x_axis=x_axis,
-            y_axis=y_axis,
+            figures=shown_figures(rows),
+            figure_text=figure_text,
+            lost_nothing=_lost_nothing,
+            origin=origin,
+            commands=next_commands(graft, None) if graft else [],
+            bits_per_byte=wording.BITS_PER_BYTE,
+            rows=rows,
+            chart=scatter(spots),
             best=sorted(best),
             benchmarks=benchmark_rows({row.key: row.benchmarks for row in rows}),
             no_signal=NO_SIGNAL_MEANING,
@@ -175,16 +179,10 @@ def write_comparison(name: str, rows: Sequence[MethodRow], path: Path) -> None:
     write_text(path, page)
 
 
-def _separate_labels(points: list[dict[str, Any]]) -> None:
-    """Move labels down so that none overlaps those above; ``down`` is in percent of the chart."""
-    placed: list[dict[str, Any]] = []
-    for point in sorted(points, key=lambda point: -point["y"]):
-        height = point["y"]
-        for other in placed:
-            if abs(other["x"] - point["x"]) < _LABEL_WIDTH:
-                height = min(height, other["y"] - other["down"] - _LABEL_HEIGHT)
-        point["down"] = point["y"] - height
-        placed.append(point)
+def _lost_nothing(figure: Figure, row: MethodRow) -> bool:
+    """Return whether a figure is a retention of 100% or more."""
+    is_known = figure.name.startswith("retention") and figure.name in row.spreads
+    return is_known and row.spreads[figure.name].mean >= 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +204,7 @@ def _points(rows: Sequence[MethodRow]) -> list[_Point]:
 
 
 def _pareto(candidates: Sequence[_Point]) -> set[str]:
-    """Return the keys of the points that no other beats in both gain and retention."""
+    """Return the keys of the points that gained and that no other beats in gain and retention."""
 
     def beats(a: _Point, b: _Point) -> bool:
         pairs = [(a.gain.mean, b.gain.mean), (a.retention.mean, b.retention.mean)]
@@ -215,5 +213,5 @@ def _pareto(candidates: Sequence[_Point]) -> set[str]:
     return {
         candidate.key
         for candidate in candidates
-        if not any(beats(other, candidate) for other in candidates)
+        if candidate.gain.mean > 0 and not any(beats(other, candidate) for other in candidates)
     }

@@ -25,6 +25,7 @@ from langraft.evaluate.scorecard import (
     Scorecard,
     TextScore,
 )
+from langraft.report.origin import Origin
 from langraft.train.log import LOG
 from langraft.train.spikes import Spike
 
@@ -100,6 +101,8 @@ class RunRecord:
     """A finished run.
 
     Attributes:
+        folder: Where it is.
+        origin: When and where it was made.
         base_label: The base in words, without local paths.
         base_hub_name: Its name on the hub; None for a local folder or a base trained here.
         methods: The recipe's own first, merges last.
@@ -109,6 +112,8 @@ class RunRecord:
         versions: Versions of Python and packages; several if steps ran with different ones.
     """
 
+    folder: Path
+    origin: Origin
     name: str
     seed: int
     recipe_text: str
@@ -149,11 +154,13 @@ def gather(folder: Path) -> RunRecord:
     with _checked(folder / "export" / "manifest.json"):
         export = _pick(ExportRecord, manifests["export"].counts) if has_export else None
     with _checked(folder / "base" / "manifest.json"):
-        label, hub_name = _base(base, str(manifests["base"].counts["path"]))
+        label, hub_name = base_in_words(base, str(manifests["base"].counts["path"]))
     with _checked(folder / "corpus" / "manifest.json"):
         corpus = manifests["corpus"].counts
         counts = {code: _pick(CorpusCounts, corpus[code]) for code in languages.all}
     return RunRecord(
+        folder=folder,
+        origin=Origin.of(label, list(manifests.values())),
         name=name,
         seed=seed,
         recipe_text=text,
@@ -324,7 +331,7 @@ def _evaluation(folder: Path, languages: Sequence[str]) -> Evaluation:
         return found
 
 
-def _base(base: Any, path: str) -> tuple[str, str | None]:
+def base_in_words(base: Any, path: str) -> tuple[str, str | None]:
     """Return a base in words and its hub name; of a folder only the name, never the path."""
     if not isinstance(base, str):
         return f"a {base['architecture']} model trained in this run", None

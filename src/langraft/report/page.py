@@ -35,8 +35,11 @@ from langraft.report.charts import (
 )
 from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
+from langraft.report.origin import next_commands
 from langraft.report.templating import MANY_LANGUAGES, template_environment
+from langraft.report.wording import BITS_PER_BYTE
 
+_PORTABLE = "GraftedForCausalLM"  # the class of exports with a modelling file of their own
 _CURVE_POINTS = 120  # of a method and language, over all stages
 _SHARE_AXIS = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
 _PROBE_AXIS = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0))
@@ -91,6 +94,8 @@ def view(run: RunRecord) -> dict[str, Any]:
         "many_languages": MANY_LANGUAGES,
         "most_epochs": MANY_EPOCHS,
         "verdict": summary.verdict(run),
+        "bits_per_byte": BITS_PER_BYTE,
+        "commands": _commands(run),
         "measures": summary.measures(run),
         "tradeoff": summary.tradeoff(run),
         "stage_cards": [
@@ -121,6 +126,12 @@ def view(run: RunRecord) -> dict[str, Any]:
     }
 
 
+def _commands(run: RunRecord) -> list[str]:
+    is_portable = run.export is not None and run.export.architecture == _PORTABLE
+    export = run.folder / "export" if run.export else None
+    return next_commands(run.folder, export, is_portable=is_portable)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Bits per byte before and after, by role of the language."""
@@ -140,7 +151,7 @@ def _roles(run: RunRecord) -> dict[str, Sequence[str]]:
 
 def _change(run: RunRecord) -> Change:
     scores = [method.scorecard.bits_per_byte for method in run.methods]
-    axis = make_axis([v for s in scores for x in s.values() for v in (x.before, x.after)], 5, 0.02)
+    axis = make_axis([v for s in scores for x in s.values() for v in (x.before, x.after)], 5, 0.05)
     return Change(
         axis,
         {
@@ -258,6 +269,7 @@ def _by_language(run: RunRecord) -> dict[str, list[TaskLine]]:
             for pair in pairs
         ]
         for suite, pairs in run.methods[0].scorecard.tasks.items()
+        if pairs
     }
 
 

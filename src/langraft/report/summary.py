@@ -8,21 +8,38 @@ from statistics import fmean
 
 from langraft.core.language import language_name
 from langraft.evaluate.scorecard import Cost, Guarded, Scorecard, compare
-from langraft.report.charts import Axis, tradeoff_axes
 from langraft.report.gather import MethodRecord, RunRecord, StageRecord
-from langraft.report.wording import bits, listing, percent
+from langraft.report.scatter import Scatter, Spot, scatter
+from langraft.report.wording import bits, kept, listing, percent
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure, for every method; ``best`` indexes the best of several methods."""
+    """One figure, for every method that has it.
+
+    Attributes:
+        name: Of the figure.
+        unit: ``of the base`` for shares, else bits per byte.
+        meaning: What it is, in a sentence.
+        direction: Which values are good.
+        values: By method; None where a method lacks it.
+        are_worse: By method, whether it is worse than the base, as far as the digits shown say.
+        marks: By method: ``best``; ``least loss`` where even the best is worse than the base; or
+            nothing.
+    """
 
     name: str
     unit: str
     meaning: str
     direction: str
     values: tuple[float | None, ...]
-    best: int | None
+    are_worse: tuple[bool, ...]
+    marks: tuple[str, ...]
+
+    def note(self, value: float | None) -> str:
+        """Return what a value means in words, where that needs no thought."""
+        is_whole = self.unit == "of the base" and value is not None and value >= 1
+        return "lost nothing" if is_whole else ""
 
 
 def verdict(run: RunRecord) -> str:
@@ -35,15 +52,15 @@ def verdict(run: RunRecord) -> str:
     text = (
         f"{own.method} {verb} the bits per byte of {_names(run.languages.new)} by "
         f"{bits(abs(own.gain))}{mean} (from {bits(before)} to {bits(after)}; lower is better) and "
-        f"kept {percent(own.retention)} of {_names(run.languages.original)}."
+        f"{kept(own.retention, _names(run.languages.original))}."
     )
     for method in run.methods[1:]:
         card = method.scorecard
         verb = "lowered" if card.gain >= 0 else "raised"
         kind = "baseline" if method.stages else "merge"
-        text += (
-            f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and kept "
-            f"{percent(card.retention)}."
+        share = percent(card.retention)
+        text += f" The {kind} {method.name} {verb} it by {bits(abs(card.gain))} and " + (
+            f"lost nothing ({share})." if card.retention >= 1 else f"kept {share}."
         )
     return text
 
@@ -62,7 +79,6 @@ class _MeasureSpec:
     direction: str
     read: Callable[[Scorecard], float | None]
     is_low_good: bool = False
-    is_optional: bool = False  # left out when no method has it
 
 
 _MEASURES = (
@@ -77,7 +93,7 @@ _MEASURES = (
         "Retention",
         "of the base",
         "How much of the base's skill in original languages ({original}) is left.",
-        "Higher is better; 100% means nothing lost.",
+        "Higher is better; 100% and more means nothing lost.",
         lambda card: card.retention,
     ),
     _MeasureSpec(
@@ -101,7 +117,6 @@ _MEASURES = (
         "Gain on documents that change between an original and a new language ({new}).",
         "Higher is better; below 0 the model got worse at them.",
         lambda card: card.mixed,
-        is_optional=True,
     ),
     _MeasureSpec(
         "Gain, guarded",
@@ -109,7 +124,6 @@ _MEASURES = (
         "Gain with the base answering every text identified as an original language.",
         "Less than the gain by what is taken for original and is not.",
         lambda card: card.guarded and card.guarded.gain,
-        is_optional=True,
     ),
     _MeasureSpec(
         "Retention, guarded",
@@ -117,7 +131,6 @@ _MEASURES = (
         "Retention with the base answering every text identified as an original language.",
         "100% but for misidentified text ({error}).",
         lambda card: card.guarded and card.guarded.retention,
-        is_optional=True,
     ),
 )
 
@@ -132,12 +145,11 @@ def _text_measure(name: str) -> _MeasureSpec:
         f"The same on the text {name}, which no stage trained on.",
         "Where it resembles no replayed text, it shows what was kept rather than learned anew.",
         read,
-        is_optional=True,
     )
 
 
 def measures(run: RunRecord) -> list[Measure]:
-    """Return gain, retention, forgetting and transfer of each method, and the optional measures."""
+    """Return the measures that at least one method has."""
     cards = [method.scorecard for method in run.methods]
     words = {
         "new": _names(run.languages.new),
@@ -151,13 +163,24 @@ def measures(run: RunRecord) -> list[Measure]:
     for spec in (*_MEASURES[:place], *map(_text_measure, texts), *_MEASURES[place:]):
         values = tuple(spec.read(card) for card in cards)
         known = [value for value in values if value is not None]
-        if spec.is_optional and not known:
+        if not known:
             continue
-        has_best = len(set(known)) > 1
-        best = values.index(min(known) if spec.is_low_good else max(known)) if has_best else None
         meaning, direction = spec.meaning.format(**words), spec.direction.format(**words)
-        found.append(Measure(spec.name, spec.unit, meaning, direction, values, best))
+        are_worse = tuple(value is not None and _is_worse(spec, value) for value in values)
+        best = min(known) if spec.is_low_good else max(known)
+        word = "least loss" if _is_worse(spec, best) else "best"
+        has_best = len(set(known)) > 1
+        marks = tuple(word if has_best and value == best else "" for value in values)
+        found.append(Measure(spec.name, spec.unit, meaning, direction, values, are_worse, marks))
     return found
+
+
+def _is_worse(spec: _MeasureSpec, value: float) -> bool:
+    """Return whether a value, rounded as it is shown, is worse than the base's."""
+    rounded = round(value, 3)
+    if spec.unit == "of the base":
+        return rounded < 1
+    return rounded > 0 if spec.is_low_good else rounded < 0
 
 
 def _worst_error(guards: Sequence[Guarded | None]) -> str:
@@ -177,13 +200,11 @@ def _worst_error(guards: Sequence[Guarded | None]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A method after one of its stages, as a point; ``card`` has the exact numbers."""
+    """A method after one of its stages."""
 
     method: int
     stage: str
     is_last: bool
-    x: float
-    y: float
     card: Scorecard
 
 
@@ -191,19 +212,17 @@ class Stop:
 class Tradeoff:
     """Gain (upwards) against retention in percent (to the right), stage by stage."""
 
-    x_axis: Axis
-    y_axis: Axis
-    base_x: float
-    base_y: float
+    chart: Scatter
     stops: tuple[Stop, ...]
 
     @property
     def paths(self) -> list[tuple[int, str]]:
         """Return each method's path from the base through its stages, for SVG."""
+        base, *marks = self.chart.marks
         of_method: dict[int, list[str]] = {}
-        for stop in self.stops:
-            points = of_method.setdefault(stop.method, [f"{self.base_x} {100 - self.base_y}"])
-            points.append(f"{stop.x} {100 - stop.y:.2f}")
+        for stop, mark in zip(self.stops, marks, strict=True):
+            points = of_method.setdefault(stop.method, [f"{base.x[0]} {100 - base.y[0]:.2f}"])
+            points.append(f"{mark.x[0]} {100 - mark.y[0]:.2f}")
         return [(method, "M" + "L".join(points)) for method, points in of_method.items()]
 
 
@@ -229,21 +248,23 @@ def stage_card(run: RunRecord, method: MethodRecord, stage: StageRecord) -> Scor
 
 def tradeoff(run: RunRecord) -> Tradeoff:
     """Return the point of every method after every stage; a merge has one."""
-    cards = [
-        (number, stage.name, stage is method.stages[-1], stage_card(run, method, stage))
+    stops = [
+        Stop(number, stage.name, stage is method.stages[-1], stage_card(run, method, stage))
         for number, method in enumerate(run.methods)
         for stage in method.stages
     ]
-    cards += [
-        (number, "merging", True, method.scorecard)
+    stops += [
+        Stop(number, "merging", True, method.scorecard)
         for number, method in enumerate(run.methods)
         if not method.stages
     ]
-    x_axis, y_axis = tradeoff_axes(
-        [card.retention for *_, card in cards], [card.gain for *_, card in cards], 4
-    )
-    stops = tuple(
-        Stop(number, name, is_last, x_axis.at(100 * card.retention), y_axis.at(card.gain), card)
-        for number, name, is_last, card in cards
-    )
-    return Tradeoff(x_axis, y_axis, x_axis.at(100), y_axis.at(0), stops)
+    spots = [
+        Spot(
+            run.methods[stop.method].name if stop.is_last else "",
+            f"m{stop.method % 5}{'' if stop.is_last else ' hollow'}",
+            (stop.card.retention, stop.card.retention, stop.card.retention),
+            (stop.card.gain, stop.card.gain, stop.card.gain),
+        )
+        for stop in stops
+    ]
+    return Tradeoff(scatter(spots), tuple(stops))

@@ -9,6 +9,11 @@ _BREAK = "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
 _MINUS = "\N{MINUS SIGN}"
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
+BITS_PER_BYTE = (
+    "Bits per byte: how many bits the model needs for a byte of text it has not seen; fewer is "
+    "better, and texts stay comparable whatever the tokenizer."
+)
+
 
 def bits(value: float) -> str:
     """Format bits per byte: three decimals and a true minus sign."""
@@ -23,6 +28,13 @@ def signed(value: float) -> str:
 def percent(share: float) -> str:
     """Format a share: 0.9913 is 99.1%."""
     return f"{100 * share:.1f}%".replace("-", _MINUS)
+
+
+def kept(retention: float, names: str) -> str:
+    """Say what is left of languages: that nothing was lost, or the share that was kept."""
+    if retention >= 1:
+        return f"lost nothing of {names} (retention {percent(retention)})"
+    return f"kept {percent(retention)} of {names}"
 
 
 def share_range(shares: tuple[float, float]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from langraft.core.artifacts import Manifest
 from langraft.core.files import json_text, write_json
 from langraft.core.settings.recipe import merge_key
@@ -28,6 +30,7 @@ from langraft.recipes.steps.training import (
     training_inputs,
 )
 from langraft.train.loop import num_samples
+from langraft.train.processes.group import Processes
 from langraft.train.processes.mesh import check_mesh
 from langraft.train.tracking.tracker import flat_figures, noted_run_id
 from langraft.train.tracking.tracking import summarize
@@ -85,7 +88,15 @@ def train(grafted: GraftedStages, number: int, folder: Path) -> dict[str, Any]:
         "shares": {code: [round(first[code], 4), round(last[code], 4)] for code in epochs},
         "rare_tokens": len(grafted.rare_tokens()),
         "spikes": [asdict(spike) for spike in result.spikes],
+        "devices": _devices(run.processes),
     }
+
+
+def _devices(processes: Processes) -> str:
+    """Return the accelerators of a stage in words; nothing when the processor alone computed."""
+    if processes.device.type != "cuda":
+        return ""
+    return f"{processes.world_size} x {torch.cuda.get_device_name(processes.device)}"
 
 
 def evaluate(
