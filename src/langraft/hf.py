@@ -95,7 +95,7 @@ def _check_model(model: Any) -> None:
         raise ModelError(
             f"The trainer would train {len(lost)} tensors of the base that the graft does not "
             f"hold, for example {lost[0]}. Freeze them with requires_grad_(False); or, to train "
-            "the base too, set model.langraft.is_base_changed = True first: then all tensors are saved."
+            "the base too, set model.langraft.is_base_changed = True: then all tensors are saved."
         )
 
 
