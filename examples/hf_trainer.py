@@ -16,11 +16,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+)
 
 import langraft
 from langraft.graft.moe.losses import TokenRoles, mean_over_layers
 from langraft.hf import GraftCallback
+from tokenizers import Tokenizer, models
 
 VOCABULARY = 128
 
@@ -109,6 +116,8 @@ def main() -> None:
     before = share_of_expert_0(model, original), share_of_expert_0(model, new)
     with tempfile.TemporaryDirectory() as folder:
         base.save_pretrained(f"{folder}/base")
+        words = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY)}))
+        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(f"{folder}/base")
         trainer = GraftTrainer(
             model=model,
             args=TrainingArguments(

@@ -102,7 +102,7 @@ def test_old_checkpoints_go_and_a_saved_model_may_be_saved_again(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"bf16": True}, {"gradient_checkpointing": True}, {"gradient_accumulation_steps": 2}],
+    [{"bf16": True}, {"activation_checkpointing": True}, {"gradient_accumulation_steps": 2}],
     ids=lambda settings: next(iter(settings)),
 )
 def test_frozen_tensors_stay_as_they_are_and_experts_train(
@@ -113,7 +113,9 @@ def test_frozen_tensors_stay_as_they_are_and_experts_train(
     trainer_of(model, base, tmp_path / "out", 2, **settings).train()
     assert fingerprint_frozen(model) == frozen
     assert not torch.equal(logits(model), logits(grafted()))
-    assert torch.equal(logits(langraft.load(tmp_path / "out/checkpoint-2/graft")), logits(model))
+    # Their tensors, since accelerate leaves autocast in the model's forward pass.
+    loaded = langraft.load(tmp_path / "out/checkpoint-2/graft").state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
 
 
 def test_what_a_graft_would_not_hold_is_refused_before_training(
