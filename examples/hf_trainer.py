@@ -1,12 +1,14 @@
 """A grafted model and its side losses under the Hugging Face ``Trainer``.
 
 The model is an ordinary transformers model, so ``Trainer`` trains it as it is. What is added is a
-``compute_loss`` that records the routing of the forward pass and adds the method's side losses.
+``compute_loss`` that records the routing of the forward pass and adds the method's side losses, and
+a callback that saves the graft in its small form in each checkpoint.
 Needs ``accelerate``: pip install accelerate
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import sys
 import tempfile
@@ -14,10 +16,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+)
 
 import langraft
 from langraft.graft.moe.losses import TokenRoles, mean_over_layers
+from langraft.hf import GraftCallback
+from tokenizers import Tokenizer, models
 
 VOCABULARY = 128
 
@@ -44,8 +54,14 @@ class GraftTrainer(Trainer):
                 is_original_T=(is_original.unsqueeze(-1) & is_token).flatten(),
             )
             side_losses = graft.method.side_losses()
+            # Means over tokens: a mean over the micro-batches of a step too, which Trainer takes
+            # itself unless the loss is divided by the step's tokens already.
+            is_scaled = self.model_accepts_loss_kwargs and "num_items_in_batch" in kwargs
+            is_scaled = is_scaled and kwargs["num_items_in_batch"] is not None
+            num_micro = self.current_gradient_accumulation_steps if is_scaled else 1
             for name, weight in self.side_losses.items():
-                loss = loss + weight * mean_over_layers(side_losses[name], routing_by_layer, roles)
+                side_loss = mean_over_layers(side_losses[name], routing_by_layer, roles)
+                loss = loss + weight / num_micro * side_loss
         return (loss, outputs) if return_outputs else loss
 
 
@@ -90,7 +106,8 @@ def main() -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
     )
-    model = langraft.graft_model(AutoModelForCausalLM.from_config(config), langraft.MoELPR())
+    base = AutoModelForCausalLM.from_config(config)
+    model = langraft.graft_model(copy.deepcopy(base), langraft.MoELPR())
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(".experts." in name or ".router." in name)
 
@@ -98,14 +115,18 @@ def main() -> None:
     original, new = rows[::2], rows[1::2]
     before = share_of_expert_0(model, original), share_of_expert_0(model, new)
     with tempfile.TemporaryDirectory() as folder:
+        base.save_pretrained(f"{folder}/base")
+        words = Tokenizer(models.WordLevel({f"w{number}": number for number in range(VOCABULARY)}))
+        PreTrainedTokenizerFast(tokenizer_object=words).save_pretrained(f"{folder}/base")
         trainer = GraftTrainer(
             model=model,
             args=TrainingArguments(
-                output_dir=folder,
+                output_dir=f"{folder}/out",
                 per_device_train_batch_size=8,
                 max_steps=40,
                 learning_rate=1e-2,
-                save_strategy="no",
+                save_steps=20,
+                save_total_limit=1,
                 report_to="none",
                 logging_strategy="no",
                 disable_tqdm=True,
@@ -114,9 +135,11 @@ def main() -> None:
             ),
             train_dataset=rows,
             side_losses={"balance": 0.01, "prior": 0.5},
+            callbacks=[GraftCallback(f"{folder}/base")],
         )
         trainer.train()
-    after = share_of_expert_0(model, original), share_of_expert_0(model, new)
+        loaded = langraft.load(f"{folder}/out/checkpoint-40/graft")
+    after = share_of_expert_0(loaded, original), share_of_expert_0(loaded, new)
     print(f"share of the frozen expert, original language: {before[0]:.2f} -> {after[0]:.2f}")
     print(f"share of the frozen expert, new language:      {before[1]:.2f} -> {after[1]:.2f}")
 

@@ -113,6 +113,14 @@ def test_the_public_names_are_pinned_and_load() -> None:
         _ = langraft.nothing
 
 
+def test_dir_lists_the_public_names_before_they_load() -> None:
+    program = "import langraft, sys; print(*dir(langraft)); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert {*langraft.__all__, "__version__"} <= set(done.stdout.split())
+
+
 def test_plan_counts_without_reading_text(small_recipe: dict[str, Any], tmp_path: Path) -> None:
     small_recipe["corpus"][0]["path"] = "nowhere/{language}.jsonl"
     path = tmp_path / "recipe.yaml"

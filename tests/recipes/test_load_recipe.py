@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import copy
+import re
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +47,7 @@ def recipe_file(tmp_path: Path) -> Path:
     return path
 
 
-def refusal(path: Path | str, *overrides: str) -> str:
+def refusal(path: Any, *overrides: str) -> str:
     with pytest.raises(RecipeError) as caught:
         load_recipe(path, overrides)
     return str(caught.value)
@@ -55,6 +60,58 @@ def test_a_recipe_is_read_from_its_file(recipe_file: Path) -> None:
     assert recipe.stages[1].lr == 1e-5
     assert recipe.stages[1].losses == {"prior": 0.1}
     assert recipe.corpus.sources[0].path == "data/{language}/*.txt"
+
+
+def test_a_dictionary_is_read_as_the_file_that_says_the_same(recipe_file: Path) -> None:
+    given = yaml.safe_load(STAGED)
+    before = copy.deepcopy(given)
+    assert load_recipe(given) == load_recipe(recipe_file)
+    assert load_recipe(given, ["method.new_experts=2"]).method.new_experts == 2
+    assert given == before
+    given["corpus"][1]["path"] = Path("hu.jsonl")
+    given["languages"] = {key: tuple(codes) for key, codes in given["languages"].items()}
+    assert load_recipe(MappingProxyType(given)) == load_recipe(recipe_file)
+
+
+def test_mistakes_in_a_dictionary_are_told_as_those_of_a_file(recipe_file: Path) -> None:
+    recipe_file.write_text(STAGED.replace("tokens: 3M", "token: 3M"), encoding="utf-8")
+    given = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    wanted = refusal(recipe_file).replace(str(recipe_file), "The recipe given")
+    assert refusal(given) == wanted
+    assert "stages[0].token: unknown key" in wanted
+
+
+def itself() -> dict[str, Any]:
+    given: dict[str, Any] = {"name": "x"}
+    given["method"] = given
+    return given
+
+
+def nested() -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for _ in range(100_000):
+        given = {"name": given}
+    return given
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"name": object()}, "holds <object .* of type object. A recipe holds what YAML can say"),
+        ({"name": "a\0b"}, "cannot be part of a text"),
+        ({}, "this key is required"),
+        ({None: 1}, "a key is text"),
+        (itself(), "inside the value that it names"),
+        (nested(), "too deep"),
+        ({"name": [0] * 20_000}, "more than 10,000 keys and values"),
+        ([1], "is of type list. Give the path of a YAML file, .*quickstart.* or a dictionary"),
+        (None, "is of type NoneType"),
+    ],
+)
+def test_what_no_recipe_can_hold_is_refused_of_a_dictionary_too(given: Any, words: str) -> None:
+    message = refusal(given)
+    assert message.startswith("The recipe given")
+    assert re.search(words, message), message
 
 
 def test_two_readings_of_a_recipe_are_equal(recipe_file: Path) -> None:

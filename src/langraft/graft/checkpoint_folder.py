@@ -2,8 +2,9 @@
 
 A checkpoint of transformers' Trainer is read into the model that trains, so names of grafted
 modules are in their place. As a model by itself it would be another one: a base whose FFNs are not
-found by their names begins with random ones. So its config says what it is, and the library's
-``from_pretrained`` refuses it.
+found by their names begins with random ones. So its config says what it is, in the model's type and
+in the range that random weights are drawn from, and ``from_pretrained`` refuses it: of the auto
+classes for the one, of the model's own class for the other.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import torch
 from langraft.core.errors import ModelError
 from langraft.core.files import read_json, write_json
 
-_MODEL_TYPE = (
+_REFUSAL = (
     "langraft graft (a checkpoint: graft the base and load_state_dict; for a model to load write "
     "it by langraft.save or langraft.export_model)"
 )
+_REFUSED = {"model_type": _REFUSAL, "initializer_range": _REFUSAL}
 
 
 def save_by_transformers(model: Any, save_directory: Path | str, **settings: Any) -> None:
@@ -44,7 +46,7 @@ def save_by_transformers(model: Any, save_directory: Path | str, **settings: Any
     type(model).save_pretrained(model, save_directory, **settings)
     path = Path(save_directory) / "config.json"
     if not is_plain and settings.get("is_main_process", True):
-        write_json(path, read_json(path, dict[str, Any]) | {"model_type": _MODEL_TYPE})
+        write_json(path, read_json(path, dict[str, Any]) | _REFUSED)
 
 
 def is_plain_model(model: Any) -> bool:
