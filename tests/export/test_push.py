@@ -23,7 +23,8 @@ from command_line import langraft
 from hub_uploads import TOKEN, Hub, serve_hub
 
 SENT = {
-    *("README.md", "config.json", "model.safetensors", "reference.json"),
+    *("README.md", "config.json", "generation_config.json", "model.safetensors"),
+    "reference.json",
     *("report.html", "scorecard.json", "tokenizer.json", "tokenizer_config.json"),
 }
 
@@ -96,7 +97,7 @@ def test_a_process_pushes_to_the_endpoint_of_its_environment_and_shows_no_token(
     }
     command = [sys.executable, "-m", "langraft", "push", str(run_folder), "--to", "lab/graft"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert "lab/graft: 8 files" in done.stdout
+    assert "lab/graft: 9 files" in done.stdout
     assert TOKEN not in done.stdout + done.stderr
     assert hub.repositories["lab/graft"].branches["main"].keys() == SENT
     assert TOKEN.encode() not in b"".join(hub.repositories["lab/graft"].branches["main"].values())
