@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -253,21 +253,25 @@ def _commit(api: HfApi, files: PushFiles, repository: str, revision: str | None)
 @contextlib.contextmanager
 def _explain_hub_errors(api: HfApi, repository: str, revision: str | None) -> Generator[None]:
     """Turn what the hub answers, or that it does not, into one clear HubError."""
-    again = "Push again when that is mended: what has arrived is not sent twice."
     try:
         yield
     except OfflineModeIsEnabled:
         raise HubError(
             "HF_HUB_OFFLINE is set, so nothing can be pushed. Unset it (and TRANSFORMERS_OFFLINE)."
         ) from None
-    except HfHubHTTPError as error:
-        raise HubError(_explain_answer(api, error, repository, revision)) from error
+    except HubError:
+        raise
     except Exception as error:
-        cause = _connection_error(error)
-        if cause is None:
+        answer = _cause(error, lambda cause: isinstance(cause, HfHubHTTPError))
+        if isinstance(answer, HfHubHTTPError):
+            raise HubError(_explain_answer(api, answer, repository, revision)) from error
+        failed = _cause(error, _is_of_connection)
+        if failed is None:
             raise
+        said = str(failed).rstrip(".") or type(failed).__name__
         raise HubError(
-            f"{api.endpoint} cannot be reached: {cause}. Check the network. {again}"
+            f"{api.endpoint} cannot be reached: {said}. Check the network and push again: what has "
+            "arrived is not sent twice."
         ) from error
 
 
@@ -278,16 +282,17 @@ def _explain_answer(
     owner = repository.partition("/")[0]
     said = error.server_message or f"status {error.response.status_code}"
     said = " ".join(said.split()).rstrip(".")
+    path = error.response.request.url.path
     match error.response.status_code:
         case 401:
             return f"{api.endpoint} does not accept the token ({said}). {_LOG_IN}"
-        case 403:
+        case 403 if path.startswith("/api/"):  # not where large files are stored
             return (
                 f"This token may not write to {repository} ({said}). {_owners(api)} Push to one of "
                 "these, or make a token with the right to write to it: the hub's settings, Access "
                 "Tokens."
             )
-        case 404 if error.response.request.url.path == "/api/repos/create":
+        case 404 if path == "/api/repos/create":
             return (
                 f"There is no user or organization {owner} that you could push to ({said}). "
                 f"{_owners(api)} Check the spelling, or make the organization on the hub first."
@@ -317,14 +322,19 @@ def _owners(api: HfApi) -> str:
     return f"You are {user.get('name', 'unknown')}{belongs}."
 
 
-def _connection_error(error: BaseException | None) -> str | None:
-    """Return how a connection failed, if that is behind an error.
+def _cause(
+    error: BaseException | None, is_wanted: Callable[[BaseException], bool]
+) -> BaseException | None:
+    """Return the error itself or the nearest one behind it that is wanted."""
+    while error is not None and not is_wanted(error):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    """Return whether a connection failed.
 
     Which client huggingface_hub uses depends on its version; all name their failures like this.
     """
-    while error is not None:
-        kinds = {kind.__name__ for kind in type(error).__mro__}
-        if kinds & {"TransportError", "ConnectionError", "TimeoutException", "TimeoutError"}:
-            return str(error).rstrip(".") or type(error).__name__
-        error = error.__cause__ or error.__context__
-    return None
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"TransportError", "ConnectionError", "TimeoutException", "TimeoutError"})
