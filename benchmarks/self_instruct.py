@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from langraft.cli.instruct_tables import result_table
+from langraft.cli.tables.instruct_tables import result_table
 from langraft.self_instruct.generate import generate
 from langraft.self_instruct.settings import parse_settings
 

@@ -14,7 +14,7 @@ import torch
 import yaml
 from rich.console import Console
 
-from langraft.cli.score_tables import benchmark_table
+from langraft.cli.tables.score_tables import benchmark_table
 from langraft.core.settings.evaluation import EvaluationSettings
 from langraft.core.settings.languages import Languages
 from langraft.evaluate.benchmarks.harness import score_plans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langraft.cli.instruct_tables import result_table
+from langraft.cli.tables.instruct_tables import result_table
 
 
 def manifest(**changes: Any) -> dict[str, Any]:

@@ -29,29 +29,48 @@ def serve_data_set(folder: Path) -> Iterator[str]:
             server.shutdown()  # else its thread spins on a closed socket
 
 
-class _Hub(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class HubAnswers(BaseHTTPRequestHandler):
+    """How a hub answers, whatever it holds."""
 
-    def __init__(self, *arguments: Any, folder: Path) -> None:
-        self.folder = folder
-        super().__init__(*arguments)
+    protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
         pass
 
+    def do_GET(self) -> None:
+        raise NotImplementedError
+
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def send_json(self, value: object, status: int = 200) -> None:
+        self.send(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+
+class _Hub(HubAnswers):
+    def __init__(self, *arguments: Any, folder: Path) -> None:
+        self.folder = folder
+        super().__init__(*arguments)
 
     def do_GET(self) -> None:
         path = unquote(urlparse(self.path).path).lstrip("/")
         if found := re.fullmatch(rf"{_NAME}/resolve/[^/]+/(.*)", path):
             self._send_file(self.folder / found[1])
         elif found := re.fullmatch(rf"api/{_NAME}/tree/[^/]+/?(.*)", path):
-            self._send_json([self._entry(file) for file in (self.folder / found[1]).iterdir()])
+            self.send_json([self._entry(file) for file in (self.folder / found[1]).iterdir()])
         elif re.fullmatch(rf"api/{_NAME}(/revision/.*)?", path):
-            self._send_json({"id": "user/words", "sha": COMMIT, "siblings": [], "tags": []})
+            self.send_json({"id": "user/words", "sha": COMMIT, "siblings": [], "tags": []})
         else:
-            self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+            self.send(404, b"", {"X-Error-Code": "RepoNotFound"})
 
     def _entry(self, file: Path) -> dict[str, Any]:
         path = str(file.relative_to(self.folder))
@@ -61,28 +80,16 @@ class _Hub(BaseHTTPRequestHandler):
 
     def _send_file(self, file: Path) -> None:
         if not file.is_file():
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+            self.send(404, b"", {"X-Error-Code": "EntryNotFound"})
             return
         data = file.read_bytes()
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_digest(file)}"'}
         if wanted := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first, last = int(wanted[1]), int(wanted[2] or len(data) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
-            self._send(206, data[first : last + 1], headers)
+            self.send(206, data[first : last + 1], headers)
         else:
-            self._send(200, data, headers)
-
-    def _send_json(self, value: object) -> None:
-        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+            self.send(200, data, headers)
 
 
 def _digest(file: Path) -> str:

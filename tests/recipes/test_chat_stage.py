@@ -20,7 +20,7 @@ from chat_templates import PLAIN
 from langraft.chat.heldout import read_heldout_conversations
 from langraft.chat.template import ChatTemplate, resolve_template
 from langraft.cli.main import app
-from langraft.cli.score_tables import benchmark_table
+from langraft.cli.tables.score_tables import benchmark_table
 from langraft.core.artifacts import read_manifest
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.settings.parse import parse_recipe

@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from langraft.cli.main import app
-from langraft.cli.sparklines import draw_sparklines
+from langraft.cli.tables.sparklines import draw_sparklines
 from langraft.core.artifacts import perform
 from langraft.core.errors import CorpusError
 from langraft.core.settings.parse import parse_recipe

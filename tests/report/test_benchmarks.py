@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from langraft.cli.score_tables import benchmark_table, comparison_table
+from langraft.cli.tables.score_tables import benchmark_table, comparison_table
 from langraft.evaluate.benchmarks.task_means import SuiteMean, TaskMean
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
 from langraft.report.comparison import MethodRow, Spread, write_comparison

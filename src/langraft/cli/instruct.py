@@ -81,7 +81,7 @@ def generate(
     ] = False,
 ) -> None:
     """Let a teacher write tasks in your languages (self-instruct). Run it again to go on."""
-    from langraft.cli.instruct_tables import estimate_table, live, result_table
+    from langraft.cli.tables.instruct_tables import estimate_table, live, result_table
     from langraft.self_instruct.estimate import estimate as estimate_run
     from langraft.self_instruct.generate import generate as run
     from langraft.self_instruct.settings import load_settings

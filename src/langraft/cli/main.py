@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from langraft import __version__
-from langraft.cli import graft, plan, run
+from langraft.cli import graft, plan, push, run
 from langraft.cli.instruct import app as instruct_app
 from langraft.cli.talk import verbs as talk
 from langraft.cli.tokenizer import app as tokenizer_app
@@ -39,6 +39,7 @@ for name, verb in {
     "corpus": run.corpus,
     "export": graft.export,
     "verify": graft.verify,
+    "push": push.push,
     "plan": plan.plan,
     "delta": graft.delta,
     "detach": graft.detach,

@@ -45,8 +45,8 @@ def plan(
     text tokens, shares over the run and repetition, which is known once the corpus step of the run
     folder is done, or where sources name their tokens.
     """
-    from langraft.cli.plan_tables import cost_text, stream_table
-    from langraft.cli.sparklines import draw_sparklines
+    from langraft.cli.tables.plan_tables import cost_text, stream_table
+    from langraft.cli.tables.sparklines import draw_sparklines
     from langraft.plan.hardware import find_hardware
     from langraft.recipes.load import load_recipe
     from langraft.recipes.planning import plan_recipe, plan_recipe_text

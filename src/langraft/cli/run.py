@@ -98,7 +98,7 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods: same base, same tokens in the same order. Run it again to go on."""
-    from langraft.cli.score_tables import method_table
+    from langraft.cli.tables.score_tables import method_table
     from langraft.recipes.compare import compare_methods
     from langraft.recipes.load import load_recipe
 
@@ -125,7 +125,7 @@ def _carry_out(
 ) -> Path:
     """Carry out a recipe up to a verb's work and print the result; returns the run's folder."""
     from langraft.cli.next_commands import next_commands
-    from langraft.cli.score_tables import comparison_table
+    from langraft.cli.tables.score_tables import comparison_table
     from langraft.core.artifacts import read_manifest
     from langraft.corpus.heavy_drops import heavy_drops
     from langraft.recipes.load import load_recipe

@@ -9,6 +9,7 @@
     |   |-- EvaluationError    a benchmark that cannot be scored
     |   |-- TeacherError       a teacher of instruction data that cannot be reached or used
     |   |-- ExportError        no standard format holds the model, or the export differs
+    |   |-- HubError           the hub cannot be reached, or refuses what is pushed to it
     |   `-- MissingExtraError  an optional dependency is not installed
     |-- TrainingError          a stage cannot go on (NaN loss, moved frozen weights); exit status 2
     |-- InterruptedRunError    a signal asked the run to stop; progress is saved
@@ -63,6 +64,10 @@ class EvaluationError(UserError):
 
 class ServerError(UserError):
     """A server that cannot be asked or started, or is not what was expected."""
+
+
+class HubError(UserError):
+    """The Hugging Face hub cannot be reached, or refuses what is pushed to it."""
 
 
 class TeacherError(UserError):

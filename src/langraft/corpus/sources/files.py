@@ -56,7 +56,7 @@ class Files(AbstractSource):
         """Yield the documents of a part in order."""
         for address in part.paths:
             name = relative_name(address, self._pattern(stream))
-            is_line = file_kind(address, _KINDS) == ".txt" and self.documents == "line"
+            is_line = file_kind(address, KINDS) == ".txt" and self.documents == "line"
             for line, found in self._read_file(address):
                 if isinstance(found, BrokenRecord):
                     yield found

@@ -1,0 +1,1 @@
+"""The tables and drawings that verbs print."""
