@@ -22,8 +22,10 @@ langraft grafts new languages onto a pretrained language model and keeps the old
 You have a good open model, some text in Greek, Swahili or Nepali, and a budget. Training on that
 text teaches the language and damages the others. langraft adds new experts beside the model's own
 feed-forward networks, trains those, and leaves the model's own weights as they were. One recipe
-leads from text to a folder that `transformers` loads with no langraft installed, and to a
-scorecard that says what was gained and what was lost.
+leads from text to a folder that `transformers`, vLLM and llama.cpp load with no langraft installed,
+and to a scorecard that says what was gained and what was lost.
+
+![A decoder layer after grafting](img/layer.svg)
 
 ## Two commands
 
@@ -39,13 +41,16 @@ beside it, prints the comparison and leaves `runs/quickstart/report.html`.
 With your own model and text:
 
 ```bash
-langraft plan my-recipe.yaml     # parameters, FLOPs and memory, before anything is spent
-langraft run my-recipe.yaml      # every step; run it again to go on after a stop
-langraft chat runs/my-recipe     # talk to the result
+langraft init my-run --base MODEL --original en --new hu,sw --text text/   # writes a recipe
+langraft plan my-run/recipe.yaml     # parameters, FLOPs and memory, before anything is spent
+langraft run my-run/recipe.yaml      # every step; run it again to go on after a stop
+langraft chat runs/my-run            # talk to the result
 ```
 """
 
 _QUESTIONS = {
+    "How do I begin with my own model and text?": "[Begin](guide/begin.md)",
+    "Which method fits my case?": "[Which method?](guide/which_method.md)",
     "How do I say what I want?": "[Write a recipe](guide/recipe.md)",
     "What text can it read, and what happens to broken lines?": "[Text](guide/data.md)",
     "What is dropped, and how is a terabyte read?": (

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from langraft import __version__
-from langraft.cli import graft, plan, push, run
+from langraft.cli import graft, init, plan, push, run
 from langraft.cli.instruct import app as instruct_app
 from langraft.cli.talk import verbs as talk
 from langraft.cli.tokenizer import app as tokenizer_app
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(tokenizer_app)
 app.add_typer(instruct_app)
 for name, verb in {
+    "init": init.init,
     "run": run.run,
     "train": run.train,
     "evaluate": run.evaluate,

@@ -150,7 +150,10 @@ def _carry_out(
     else:
         if result.scorecards:
             typer.echo(comparison_table(result.scorecards))
-        typer.echo(f"report: {result.report}" if result.report else f"done: {folder}")
+        if result.report:
+            typer.echo(f"report: {result.report}")
+        else:
+            typer.echo(f"done: {folder}", err=True)
         if result.report and (commands := next_commands(folder)):
             typer.echo(commands, err=True)
     return folder

@@ -77,6 +77,16 @@ def make_language_scorer(
     return by_lingua
 
 
+def unknown_to_lingua(languages: Sequence[str]) -> list[str]:
+    """Return the languages that lingua cannot identify.
+
+    Raises:
+        MissingExtraError: when lingua is not installed.
+    """
+    known, _ = _load_lingua()
+    return [code for code in languages if _code(code) not in known]
+
+
 def make_identifier(languages: Sequence[str], model: Path | str | None = None) -> Identifier:
     """Return an identifier that chooses among some languages.
 

@@ -1,0 +1,171 @@
+"""The verb ``langraft init``: from a base and text to a recipe that runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from langraft.cli.run import JsonOption
+from langraft.core.errors import RecipeError
+
+if TYPE_CHECKING:
+    from langraft.recipes.beginning.begin import Begun
+    from langraft.recipes.beginning.look_at_base import BaseFacts
+    from langraft.recipes.beginning.look_at_text import TextFacts
+
+_MANY = 1 / 3  # of a language's documents dropped: reasons are shown
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where recipe.yaml is written.")],
+    base: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Folder, hub name or GGUF file of the base.")
+    ] = None,
+    new: Annotated[
+        str | None, typer.Option(metavar="hu,sw", help="Languages to learn, by commas.")
+    ] = None,
+    original: Annotated[
+        str | None, typer.Option(metavar="en", help="Languages to keep, by commas.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LANG=]PATH",
+            help="Files, folders, globs or addresses of text; once for each. Its language is that "
+            "given, or in its name, or identified.",
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="50M", help="Budget [default: the text once].")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a base and at text, and write a commented recipe that runs.
+
+    What is not given is asked for in a terminal. Says what the base is and who serves the result,
+    which languages the text is in, how much of it there is and what the filters would drop.
+    """
+    from langraft.recipes.beginning.begin import begin
+
+    given = _ask({"base": base, "original": original, "text": text, "new": new})
+    begun = begin(
+        folder,
+        base=given["base"],
+        original=_codes(given["original"]),
+        new=_codes(given["new"]),
+        text=given["text"],
+        tokens=tokens,
+    )
+    if as_json:
+        typer.echo(json.dumps(begun.to_json(), indent=2, ensure_ascii=False))
+        return
+    typer.echo(_base_lines(begun.beginning.base))
+    typer.echo(_text_table(begun.beginning.texts.values()))
+    for facts in begun.beginning.texts.values():
+        if facts.dropped_share > _MANY:
+            typer.echo(_reasons(facts))
+    for note in begun.notes:
+        typer.echo(f"note: {note}")
+    typer.echo(_next(begun))
+
+
+def _ask(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Ask for what is not given, in a terminal.
+
+    Raises:
+        RecipeError: when something is not given and there is nobody to ask.
+    """
+    questions = {
+        "base": ("The base: folder, hub name or GGUF file", None),
+        "original": ("Languages to keep, by commas", "en"),
+        "text": ("Text: files or folders, by commas", None),
+        "new": ("Languages to learn, by commas", None),
+    }
+    missing = [name for name, value in given.items() if not value]
+    if missing and not sys.stdin.isatty():
+        raise RecipeError(
+            f"init needs {', '.join(f'--{name}' for name in missing)} too, such as: langraft init "
+            "my-run --base HuggingFaceTB/SmolLM2-135M --original en --new hu,sw --text text/."
+        )
+    answers = dict(given)
+    for name in missing:
+        question, default = questions[name]
+        answer = typer.prompt(question, default=default)
+        answers[name] = [part.strip() for part in answer.split(",")] if name == "text" else answer
+    return answers
+
+
+def _codes(given: str) -> tuple[str, ...]:
+    from langraft.core.language import check_language
+
+    codes: list[str] = []
+    for code in filter(None, (part.strip() for part in given.split(","))):
+        try:
+            codes.append(check_language(code))
+        except ValueError as error:
+            raise RecipeError(f"given {code!r} as a language: {error}.") from None
+    return tuple(dict.fromkeys(codes))
+
+
+def _base_lines(base: BaseFacts) -> str:
+    from langraft.recipes.beginning.write_recipe import about
+
+    context = f", context {base.context:,}" if base.context else ""
+    lines = [
+        f"base: {base.reference}, {base.model_type}, {about(base.num_parameters)} parameters in "
+        f"{base.num_layers} layers{context}",
+        f"export: {base.export}",
+        *(f"  {note}" for note in base.serving),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _text_table(texts: Sequence[TextFacts] | Any) -> str:
+    from langraft.core.language import language_name
+    from langraft.recipes.beginning.write_recipe import about
+    from langraft.report.tables import format_table
+
+    header = ["language", "files", "documents", "MB", "tokens", "bytes a token", "dropped"]
+    rows = [
+        [
+            f"{language_name(facts.language)} ({facts.language})",
+            f"{len(facts.files)}",
+            f"{facts.num_documents:,}{'+' if facts.is_estimated else ''}",
+            f"{facts.num_bytes / 1e6:.1f}",
+            about(facts.num_tokens),
+            f"{facts.bytes_per_token:.1f}",
+            f"{facts.dropped_share:.0%}",
+        ]
+        for facts in texts
+    ]
+    return format_table(header, rows)
+
+
+def _reasons(facts: TextFacts) -> str:
+    """Say why the filters would drop much of a language, with an example of each reason."""
+    from langraft.core.language import language_name
+
+    lines = [
+        f"{language_name(facts.language)}: the filters would drop {facts.dropped_share:.0%} of "
+        f"{facts.num_tried:,} documents tried:"
+    ]
+    for reason, count in facts.drops.documents.most_common(2):
+        example = facts.drops.examples[reason][0]
+        detail = f" [{example.detail}]" if example.detail else ""
+        lines += [f"  {count:,} {reason}{detail}", f"    {example.excerpt[:70]}"]
+    return "\n".join(lines) + "\n"
+
+
+def _next(begun: Begun) -> str:
+    path = begun.recipe
+    return (
+        f"recipe: {path}\n"
+        f"next: langraft plan {path}\n"
+        f"      langraft run {path}\n"
+        f"      langraft chat runs/{begun.beginning.name}"
+    )

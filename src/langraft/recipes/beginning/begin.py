@@ -1,0 +1,198 @@
+"""From a base and paths of text to a recipe on disk that has passed the checks of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from langraft.core.errors import CorpusError, RecipeError
+from langraft.core.files import write_text
+from langraft.core.language import language_name
+from langraft.core.settings.parse import parse_recipe
+from langraft.core.settings.settings import TokenCount
+from langraft.core.yaml_keys import parse_yaml
+from langraft.corpus.almanac.facts import LANGUAGES
+from langraft.corpus.identify import unknown_to_lingua
+from langraft.recipes.beginning.look_at_base import look_at_base
+from langraft.recipes.beginning.look_at_text import TextFacts, look_at_text
+from langraft.recipes.beginning.text_files import TextFile, find_text
+from langraft.recipes.beginning.write_recipe import Beginning, recipe_text
+from langraft.recipes.load import REGISTRIES
+from langraft.recipes.planning import check_before_running
+
+_SHREDDED = 2.5  # bytes of a token below which more tokens are worth a thought
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A recipe that was written.
+
+    Attributes:
+        recipe: The file.
+        beginning: What it was written from.
+        notes: What a user should know of the text.
+    """
+
+    recipe: Path
+    beginning: Beginning
+    notes: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was found, as plain data."""
+        base = self.beginning.base
+        return {
+            "recipe": str(self.recipe),
+            "base": {
+                "model_type": base.model_type,
+                "parameters": base.num_parameters,
+                "layers": base.num_layers,
+                "context": base.context,
+                "export": base.export,
+                "serving": list(base.serving),
+            },
+            "text": {code: _facts_json(facts) for code, facts in self.beginning.texts.items()},
+            "tokens": self.beginning.budget,
+            "notes": self.notes,
+        }
+
+
+def begin(
+    folder: Path,
+    *,
+    base: str,
+    original: Sequence[str],
+    new: Sequence[str],
+    text: Sequence[str],
+    tokens: str | None = None,
+) -> Begun:
+    """Write ``recipe.yaml`` into a folder.
+
+    Args:
+        folder: Made if it is not there; its name names the run.
+        base: Folder, hub name or GGUF file.
+        original: Languages to keep.
+        new: Languages to learn.
+        text: Paths of text, each perhaps with its language: ``hu=PATH``.
+        tokens: Budget, such as ``50M``; None: the text of new languages once.
+
+    Raises:
+        LangraftError: when the base or the text is not fit for a run; nothing is written then.
+    """
+    path = folder / "recipe.yaml"
+    if path.exists():
+        raise RecipeError(f"{path} is there already. Give another folder, or delete it first.")
+    if both := [code for code in new if code in original]:
+        raise RecipeError(
+            f"{both[0]} is given under --new and under --original; it is one of them."
+        )
+    budget = _budget(tokens)
+    looked_at = look_at_base(base)
+    files = find_text(text, (*original, *new))
+    unchecked = tuple(unknown_to_lingua((*original, *new)))
+    texts: dict[str, TextFacts] = {}
+    for code in (*original, *new):
+        if of_language := [file for file in files if code in file.shares]:
+            texts[code] = look_at_text(code, of_language, looked_at.tokenizer, unchecked)
+    _check_languages(texts, original, new, files)
+    beginning = Beginning(
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "graft",
+        base=looked_at,
+        original=tuple(original),
+        new=tuple(new),
+        texts=texts,
+        unchecked=unchecked,
+        tokens=budget,
+        has_accelerator=torch.accelerator.is_available(),
+    )
+    written = recipe_text(beginning, path)
+    recipe = parse_recipe(parse_yaml(written, path, ""), REGISTRIES, path)
+    check_before_running(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, written)
+    return Begun(path, beginning, _notes(beginning, files))
+
+
+def _budget(tokens: str | None) -> int | None:
+    if tokens is None:
+        return None
+    try:
+        budget = TypeAdapter(TokenCount).validate_python(tokens)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"--tokens {tokens}: {message}.") from None
+    if budget < 1:
+        raise RecipeError(f"--tokens {tokens}: a budget is at least one token, such as 50M.")
+    return budget
+
+
+def _check_languages(
+    texts: dict[str, TextFacts],
+    original: Sequence[str],
+    new: Sequence[str],
+    files: Sequence[TextFile],
+) -> None:
+    """Refuse new languages without text, and original ones that nothing can stand for."""
+    found = sorted({code for file in files for code in file.shares})
+    listed = f"The text given is in {', '.join(found)}. "
+    if lacking := [code for code in new if code not in texts]:
+        raise CorpusError(
+            f"No text in {language_name(lacking[0])} ({lacking[0]}) was found. {listed}Where that "
+            f"is not so, say it: --text {lacking[0]}=PATH."
+        )
+    lacking = [code for code in original if code not in texts]
+    if len(lacking) > 1 or any(code not in LANGUAGES for code in lacking):
+        raise CorpusError(
+            f"No text in {', '.join(f'{language_name(c)} ({c})' for c in lacking)} was found, "
+            f"which the model shall keep. {listed}A thousand documents of any kind are enough; "
+            f"give them with --text {lacking[0]}=PATH."
+        )
+
+
+def _notes(beginning: Beginning, files: Sequence[TextFile]) -> list[str]:
+    named = {*beginning.original, *beginning.new}
+    notes = [
+        f"{file.stored.address} is also in {', '.join(sorted(set(file.shares) - named))}, "
+        "which is neither --new nor --original; it is left out"
+        for file in files
+        if set(file.shares) - named
+    ]
+    notes += [
+        f"no text in {language_name(code)} was given: the base writes what is replayed, and what "
+        "it keeps is measured on sentences that come with langraft"
+        for code in beginning.without_text
+    ]
+    notes += [
+        f"the base's tokenizer cuts {language_name(code)} into pieces of "
+        f"{facts.bytes_per_token:.1f} bytes; `tokenizer: {{new_tokens: 8k}}` and new_rows under "
+        "`trains` make its text shorter (langraft tokenizer report)"
+        for code, facts in beginning.texts.items()
+        if code in beginning.new and facts.bytes_per_token < _SHREDDED
+    ]
+    return notes
+
+
+def _facts_json(facts: TextFacts) -> dict[str, Any]:
+    return {
+        "files": [
+            {
+                "path": file.stored.address,
+                "text_key": file.text_key,
+                "encoding": file.encoding,
+                "shares": dict(file.shares),
+            }
+            for file in facts.files
+        ],
+        "documents": facts.num_documents,
+        "bytes": facts.num_bytes,
+        "is_estimated": facts.is_estimated,
+        "tokens": facts.num_tokens,
+        "bytes_per_token": round(facts.bytes_per_token, 3),
+        "tried": facts.num_tried,
+        "dropped": facts.drops.to_json(),
+    }

@@ -1,0 +1,144 @@
+"""How much text there is of a language, and what the recommended filters would drop of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from langraft.core.document import BrokenRecord, Document
+from langraft.core.errors import CorpusError
+from langraft.corpus.cleaning import Cleaner, in_batches
+from langraft.corpus.counts import Drops
+from langraft.corpus.filter import AbstractFilter
+from langraft.corpus.filters import FILTERS
+from langraft.corpus.filters.language import Language
+from langraft.recipes.beginning.text_files import TextFile
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
+
+RECOMMENDED = ("repair", "language", "quality", "repetition")
+_FILTERED = 1000  # documents of a language that the filters are tried on
+_TOKENIZED = 2**20  # characters
+_COUNTED_BYTES = 2**26  # of a file; of what is longer the size is estimated
+_UNPACKED = 3  # bytes of text in a stored byte of a compressed or parquet file, roughly
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFacts:
+    """The text of one language.
+
+    Attributes:
+        language: Its code.
+        files: Where it is.
+        num_documents: Documents read; of files beyond 64 MB only those within them.
+        num_bytes: Bytes of UTF-8, estimated for files beyond 64 MB.
+        is_estimated: Whether some file is longer than was read.
+        bytes_per_token: Under the base's tokenizer.
+        num_tried: Documents that the filters were tried on.
+        drops: What they dropped of those, by reason.
+    """
+
+    language: str
+    files: tuple[TextFile, ...]
+    num_documents: int
+    num_bytes: int
+    is_estimated: bool
+    bytes_per_token: float
+    num_tried: int
+    drops: Drops
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all text under the base's tokenizer."""
+        return round(self.num_bytes / self.bytes_per_token)
+
+    @property
+    def dropped_share(self) -> float:
+        """Share of the tried documents that the filters drop, 0..1."""
+        return self.drops.documents.total() / max(1, self.num_tried)
+
+    @property
+    def num_kept_tokens(self) -> int:
+        """Tokens of the text that the filters leave, about."""
+        kept = 1 - sum(self.drops.bytes.values()) / max(1, self._tried_bytes)
+        return round(self.num_tokens * kept)
+
+    @property
+    def _tried_bytes(self) -> int:
+        return max(1, self.num_bytes * self.num_tried // max(1, self.num_documents))
+
+
+def look_at_text(
+    language: str, files: Sequence[TextFile], tokenizer: DocumentTokenizer, unchecked: Sequence[str]
+) -> TextFacts:
+    """Read the text of a language, up to 64 MB a file, and try the filters on its beginning.
+
+    Args:
+        language: Its code.
+        files: Those that hold text of it.
+        tokenizer: Of the base.
+        unchecked: Languages that no identifier knows.
+
+    Raises:
+        CorpusError: when there is no document that can be read.
+    """
+    num_documents = num_bytes = 0.0
+    is_estimated = False
+    sample: list[Document] = []
+    for file in files:
+        share = file.shares[language]
+        read = 0
+        for document in _documents(file, language):
+            num_documents += share
+            read += len(document.text.encode())
+            if len(sample) < _FILTERED:
+                sample.append(document)
+            if read > _COUNTED_BYTES:
+                is_estimated = True
+                read = max(read, _likely_bytes(file))
+                break
+        num_bytes += read * share
+    if not sample:
+        raise CorpusError(
+            f"{', '.join(file.stored.address for file in files)}: no document of {language} can be "
+            "read."
+        )
+    drops = Drops()
+    cleaner = Cleaner(recommended_filters(unchecked), language, drops)
+    for batch in in_batches(sample):
+        cleaner.clean(batch)
+    return TextFacts(
+        language=language,
+        files=tuple(files),
+        num_documents=round(num_documents),
+        num_bytes=round(num_bytes),
+        is_estimated=is_estimated,
+        bytes_per_token=_bytes_per_token([d.text for d in sample], tokenizer),
+        num_tried=len(sample),
+        drops=drops,
+    )
+
+
+def recommended_filters(unchecked: Sequence[str]) -> list[AbstractFilter]:
+    """Return the filters that a new recipe has."""
+    return [
+        Language(unchecked=tuple(unchecked)) if name == "language" else FILTERS[name]()
+        for name in RECOMMENDED
+    ]
+
+
+def _documents(file: TextFile, language: str) -> Iterator[Document]:
+    return (d for d in file.source(language).read(language) if not isinstance(d, BrokenRecord))
+
+
+def _likely_bytes(file: TextFile) -> int:
+    is_plain = file.stored.address.endswith((".txt", ".jsonl", ".csv", ".tsv"))
+    return file.stored.num_bytes * (1 if is_plain else _UNPACKED)
+
+
+def _bytes_per_token(texts: list[str], tokenizer: DocumentTokenizer) -> float:
+    sizes = itertools.accumulate(len(text) for text in texts)
+    within = [text for text, size in zip(texts, sizes, strict=True) if size <= _TOKENIZED]
+    within = within or [texts[0][:_TOKENIZED]]
+    num_tokens = sum(len(found) for found in tokenizer.tokenize(within))
+    return sum(len(text.encode()) for text in within) / max(1, num_tokens)

@@ -1,0 +1,176 @@
+"""The recipe that a beginning is given: the recommended one, sized to the base and the text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from langraft.core.language import language_name
+from langraft.core.quantities import short_count
+from langraft.recipes.beginning.look_at_base import BaseFacts
+from langraft.recipes.beginning.look_at_text import RECOMMENDED, TextFacts
+from langraft.recipes.beginning.text_files import TextFile
+
+_REPLAY = 0.04  # share of a stage's tokens that is text of original languages
+_HELDOUT = 1 / 16  # about the share of a corpus that is kept out of training
+_RATE, _RATE_WIDTH = 1.5e-4, 576  # found on SmolLM2-135M (docs/results.md), scaled as 1 / width
+_MANY_STEPS = 2000
+_LONGEST_ROW = 1024
+_BATCH_TOKENS = (2048, 524_288)  # of a step, least and most
+_STEPS = 1000  # that a small budget is cut into
+_WRITTEN_TOKENS = 20_000  # that the base writes at least where there is no text to replay
+_EVEN = 0.5  # a new language's share: its tokens to this power
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What a recipe is written from.
+
+    Attributes:
+        name: Of the run.
+        base: The base.
+        original: Languages to keep.
+        new: Languages to learn.
+        texts: Text found, by language; an original language may have none.
+        unchecked: Languages that no identifier knows.
+        tokens: Budget; None: the text that there is, once.
+        has_accelerator: Whether this machine trains on one.
+    """
+
+    name: str
+    base: BaseFacts
+    original: tuple[str, ...]
+    new: tuple[str, ...]
+    texts: Mapping[str, TextFacts]
+    unchecked: tuple[str, ...]
+    tokens: int | None
+    has_accelerator: bool
+
+    @property
+    def without_text(self) -> list[str]:
+        """Original languages of which there is no text."""
+        return [code for code in self.original if code not in self.texts]
+
+    @property
+    def budget(self) -> int:
+        """Tokens of the stage."""
+        if self.tokens is not None:
+            return self.tokens
+        once = sum(self.texts[code].num_kept_tokens for code in self.new)
+        return max(1, _rounded(once * (1 - _HELDOUT) / (1 - _REPLAY)))
+
+    @property
+    def sequence_length(self) -> int:
+        """Tokens of a row: at most the base's context."""
+        return min(_LONGEST_ROW, self.base.context or _LONGEST_ROW)
+
+    @property
+    def batch_rows(self) -> int:
+        """Rows of a step: a thousand steps of a small budget, at most half a million tokens."""
+        least, most = _BATCH_TOKENS
+        tokens = min(max(self.budget / _STEPS, least), most)
+        return 2 ** max(0, round(math.log2(tokens / self.sequence_length)))
+
+
+def recipe_text(beginning: Beginning, path: Path) -> str:
+    """Return the recipe that is written to a path, commented."""
+    environment = Environment(
+        loader=PackageLoader("langraft.recipes.beginning", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"yaml": _flow, "language": language_name, "about": about}
+    num_steps = beginning.budget / (beginning.batch_rows * beginning.sequence_length)
+    return environment.get_template("recipe.yaml.j2").render(
+        given=beginning,
+        recipe=path,
+        sources=_sources(beginning),
+        filters=_filters(beginning.unchecked),
+        mixture=_mixture(beginning),
+        lr=float(f"{_RATE * _RATE_WIDTH / beginning.base.width:.1e}"),
+        router_scale=20 if num_steps > _MANY_STEPS else 100,
+        micro_rows=min(beginning.batch_rows, 8 if beginning.has_accelerator else 2),
+        checkpoint_every=max(10, min(200, round(num_steps / 10))),
+    )
+
+
+def _sources(beginning: Beginning) -> list[dict[str, Any]]:
+    sources: list[dict[str, Any]] = []
+    for code in (*beginning.original, *beginning.new):
+        if code in beginning.texts:
+            sources += _files(code, beginning.texts[code].files)
+        else:
+            written = max(_WRITTEN_TOKENS, _rounded(beginning.budget * _REPLAY))
+            sources.append({"source": "almanac", "languages": [code]})
+            sources.append({"source": "base_samples", "languages": [code], "tokens": written})
+    return sources
+
+
+def _files(code: str, files: Sequence[TextFile]) -> list[dict[str, Any]]:
+    """Return the entries that read a language's files: a folder's files of one form together."""
+    groups: dict[tuple[str, str, str, str], list[TextFile]] = {}
+    for file in files:
+        folder, _, name = file.stored.address.rpartition("/")
+        suffix = "".join(Path(name).suffixes[-2:]) or name
+        groups.setdefault((folder, suffix, file.text_key, file.encoding), []).append(file)
+    entries: list[dict[str, Any]] = []
+    for (folder, suffix, text_key, encoding), members in groups.items():
+        paths = [file.stored.address for file in members]
+        if len(members) > 1 and _is_whole(folder, suffix, paths):
+            paths = [f"{folder}/*{suffix}"]
+        for path in paths:
+            entry: dict[str, Any] = {"source": "files", "path": path, "languages": [code]}
+            entry |= {"text_key": text_key} if text_key != "text" else {}
+            entry |= {"encoding": encoding} if encoding != "utf-8" else {}
+            entries.append(entry)
+    return entries
+
+
+def _is_whole(folder: str, suffix: str, paths: Iterable[str]) -> bool:
+    """Say whether the files of a local folder with this suffix are just these."""
+    there = {str(path) for path in Path(folder or ".").glob(f"*{suffix}")}
+    return there == {str(Path(path)) for path in paths} and "[" not in folder
+
+
+def _filters(unchecked: Sequence[str]) -> list[Any]:
+    return [
+        {"name": name, "unchecked": list(unchecked)} if name == "language" and unchecked else name
+        for name in RECOMMENDED
+    ]
+
+
+def _mixture(beginning: Beginning) -> dict[str, float]:
+    """Return relative shares: new ones by the square root of their text, originals 4% together."""
+    roots = {code: max(1, beginning.texts[code].num_kept_tokens) ** _EVEN for code in beginning.new}
+    scale = 100 * (1 - _REPLAY) / sum(roots.values())
+    mixture = {code: round(root * scale, 1) for code, root in roots.items()}
+    for code in beginning.original:
+        stream = code if code in beginning.texts else f"{code}/base_samples"
+        mixture[stream] = round(100 * _REPLAY / len(beginning.original), 2)
+    return mixture
+
+
+def _rounded(number: float) -> int:
+    """Round to two digits."""
+    return int(float(f"{number:.1e}"))
+
+
+def about(number: float) -> str:
+    """Return an estimate in two digits: 2.1M."""
+    return short_count(_rounded(number))
+
+
+def _flow(value: Any) -> str:
+    """Return a value as YAML on one line."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.removesuffix("\n...\n").strip()

@@ -1,0 +1,178 @@
+"""`langraft init`: from a base and untidy text to a recipe that runs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from command_line import langraft
+from langraft.core.errors import CorpusError, RecipeError
+from langraft.corpus.almanac import documents
+from langraft.recipes.beginning.begin import Begun, begin
+from langraft.recipes.beginning.write_recipe import about
+from langraft.recipes.load import load_recipe
+
+
+def texts(language: str, most: int = 120) -> list[str]:
+    return [document.text for document in documents(language)][:most]
+
+
+@pytest.fixture
+def base_folder(save_base: Callable[..., Path]) -> Path:
+    return save_base()
+
+
+@pytest.fixture
+def untidy(tmp_path: Path) -> Path:
+    """Text in four forms: Hungarian in Latin-2, Swahili in a table, English in two more."""
+    folder = tmp_path / "text"
+    folder.mkdir()
+    (folder / "old.txt").write_bytes("\n".join(texts("hu")).encode("iso8859-2", errors="ignore"))
+    with (folder / "news.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "body", "date"])
+        writer.writerows([[n, text, "2026-01-01"] for n, text in enumerate(texts("sw"))])
+    records = [json.dumps({"url": "https://a.b/c", "content": text}) for text in texts("en", 60)]
+    (folder / "web.jsonl").write_text("\n".join(records), encoding="utf-8")
+    table = pyarrow.table({"text": texts("en")[60:]})
+    pyarrow.parquet.write_table(table, folder / "books.parquet")
+    return folder
+
+
+def begun(folder: Path, base: Path, *text: str, original: str = "en", new: str = "hu,sw") -> Begun:
+    codes = original.split(","), new.split(",")
+    return begin(folder, base=str(base), original=codes[0], new=codes[1], text=text)
+
+
+def test_untidy_text_becomes_a_recipe_that_passes_every_check(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    found = begun(tmp_path / "my run", base_folder, str(untidy))
+    recipe = load_recipe(found.recipe)
+    assert recipe.name == "my-run"
+    sources = {
+        (Path(entry["path"]).name, *entry["languages"]): entry
+        for entry in recipe.model_dump(mode="json")["corpus"]["sources"]
+    }
+    assert set(sources) == {
+        ("old.txt", "hu"),
+        ("news.csv", "sw"),
+        ("web.jsonl", "en"),
+        ("books.parquet", "en"),
+    }
+    assert sources["news.csv", "sw"]["text_key"] == "body"
+    assert sources["web.jsonl", "en"]["text_key"] == "content"
+    assert sources["old.txt", "hu"]["encoding"].replace("_", "-").lower() != "utf-8"
+    done = langraft("run", found.recipe, "--out", tmp_path / "run", "--dry-run", "--json")
+    assert "train-extend" in json.loads(done.stdout)["steps"]
+
+
+def test_the_corpus_of_the_recipe_is_built_and_keeps_most_of_the_text(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    found = begun(tmp_path / "begun", base_folder, str(untidy))
+    done = langraft("corpus", found.recipe, "--out", tmp_path / "run", "--report", "--json")
+    for counts in json.loads(done.stdout).values():
+        dropped = sum(
+            reason["documents"]
+            for source in counts["sources"].values()
+            for reason in source["dropped"].values()
+        )
+        assert dropped < counts["read_documents"] / 4
+
+
+def test_shares_and_budget_follow_the_text(tmp_path: Path, base_folder: Path, untidy: Path) -> None:
+    stage = load_recipe(begun(tmp_path / "begun", base_folder, str(untidy)).recipe).stages[0]
+    shares = {code: share / sum(stage.mixture.values()) for code, share in stage.mixture.items()}
+    assert shares["en"] == pytest.approx(0.04, abs=0.002)
+    assert 1000 < stage.tokens < 10**6
+
+
+def test_files_called_after_a_language_are_in_it_and_folders_are_read_as_one(
+    tmp_path: Path, base_folder: Path
+) -> None:
+    for code in ("en", "hu"):
+        (tmp_path / "text" / code).mkdir(parents=True)
+        for number in range(2):
+            path = tmp_path / "text" / code / f"{number}.txt"
+            path.write_text("\n".join(texts(code)[number::2]), encoding="utf-8")
+    found = begun(tmp_path / "begun", base_folder, str(tmp_path / "text"), new="hu")
+    paths = [entry.model_dump()["path"] for entry in load_recipe(found.recipe).corpus.sources]
+    assert paths == [f"{tmp_path}/text/{code}/*.txt" for code in ("en", "hu")]
+
+
+def test_without_original_text_the_base_writes_its_replay(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    found = begun(tmp_path / "begun", base_folder, str(untidy / "old.txt"), new="hu")
+    kinds = {entry.source for entry in load_recipe(found.recipe).corpus.sources}
+    assert kinds == {"almanac", "base_samples", "files"}
+    assert any("no text in English" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"new": ["de"]}, CorpusError, "No text in German"),
+        ({"original": ["sw", "eu"], "new": ["hu"]}, CorpusError, "No text in Basque"),
+        ({"new": ["en"]}, RecipeError, "--new and under --original"),
+        ({"tokens": "many"}, RecipeError, "--tokens many"),
+        ({"text": ["xx=a.txt"]}, RecipeError, "'xx' is no language"),
+        ({"text": ["nowhere/"]}, CorpusError, "nowhere"),
+    ],
+)
+def test_what_cannot_become_a_run_is_refused_and_nothing_written(
+    change: dict[str, object],
+    error: type[Exception],
+    message: str,
+    tmp_path: Path,
+    base_folder: Path,
+    untidy: Path,
+) -> None:
+    given = {"base": str(base_folder), "original": ["en"], "new": ["hu"], "text": [str(untidy)]}
+    with pytest.raises(error, match=message):
+        begin(tmp_path / "begun", **(given | change))  # type: ignore[arg-type]
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_recipe_that_is_there_is_left_alone(tmp_path: Path, base_folder: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("mine")
+    done = langraft(
+        *("init", tmp_path, "--base", base_folder, "--original", "en", "--new", "hu"),
+        *("--text", tmp_path),
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "is there already" in done.stderr
+    assert (tmp_path / "recipe.yaml").read_text() == "mine"
+
+
+def test_without_a_terminal_what_is_missing_is_named(tmp_path: Path) -> None:
+    done = langraft("init", tmp_path / "begun", "--new", "hu", check=False)
+    assert done.returncode == 2
+    assert "--base, --original, --text" in done.stderr
+
+
+def test_init_prints_base_text_and_what_to_type_next(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    done = langraft(
+        *("init", tmp_path / "begun", "--base", base_folder, "--original", "en"),
+        *("--new", "hu,sw", "--text", untidy),
+    )
+    assert "export: MixtralForCausalLM" in done.stdout
+    assert "Swahili (sw)" in done.stdout
+    assert f"langraft run {tmp_path / 'begun' / 'recipe.yaml'}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(7, "7"), (1549, "1.5k"), (251_000, "250k"), (3e9, "3B")]
+)
+def test_counts_are_told_in_two_digits(number: float, shown: str) -> None:
+    assert about(number) == shown
