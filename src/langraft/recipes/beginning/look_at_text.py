@@ -122,7 +122,7 @@ def look_at_text(
 def recommended_filters(unchecked: Sequence[str]) -> list[AbstractFilter]:
     """Return the filters that a new recipe has."""
     return [
-        Language(unchecked=tuple(unchecked)) if name == "language" else FILTERS[name]()
+        Language(unchecked=tuple(unchecked)) if name == "language" else FILTERS[name](name=name)
         for name in RECOMMENDED
     ]
 
