@@ -270,8 +270,8 @@ def test_broken_records_of_one_source_are_not_excused_by_another(
 
 
 def test_a_huge_broken_file_stops_before_its_end(tmp_path: Path, build: Any) -> None:
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"\xff\n" * 30_000)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"{\n" * 30_000)
     with pytest.raises(CorpusError, match="10000 of 10000 records"):
         build(Files(path=str(path), languages=("en",)))
 

@@ -201,7 +201,7 @@ def _not_utf8(address: str, first: list[bytes | None]) -> CorpusError:
     guess = describe_guess(b"".join(raw for raw in first if raw is not None))
     return CorpusError(
         f"{address} is not UTF-8: {num_invalid} of its first {len(first)} lines are not.{guess} "
-        "Or convert it (iconv -t UTF-8), or take it out of the path."
+        f"{'Or convert' if guess else 'Convert'} it (iconv -t UTF-8), or take it out of the path."
     )
 
 
