@@ -149,15 +149,14 @@ def gather(folder: Path) -> RunRecord:
     manifests = {step: _manifest(folder, step) for step in steps}
     compared = read_json(folder / "comparison.json", dict[str, Any])
     with _checked(folder / "comparison.json"):
-        merges = [key for of_method in merges_of.values() for key in of_method]
-        scorecards = {key: _scorecard(compared["methods"][key]) for key in (*stages_of, *merges)}
+        keys = (*stages_of, *(key for of_method in merges_of.values() for key in of_method))
+        scorecards = {key: _scorecard(compared["methods"][key]) for key in keys}
     with _checked(folder / "export" / "manifest.json"):
         export = _pick(ExportRecord, manifests["export"].counts) if has_export else None
     with _checked(folder / "base" / "manifest.json"):
         label, hub_name = base_in_words(base, str(manifests["base"].counts["path"]))
     with _checked(folder / "corpus" / "manifest.json"):
-        corpus = manifests["corpus"].counts
-        counts = {code: _pick(CorpusCounts, corpus[code]) for code in languages.all}
+        counts = {c: _pick(CorpusCounts, manifests["corpus"].counts[c]) for c in languages.all}
     return RunRecord(
         folder=folder,
         origin=Origin.of(label, list(manifests.values())),
