@@ -43,7 +43,7 @@ def test_the_notebook_runs_from_plan_to_guard_without_network(
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
     ).execute()
-    assert "FLOPs" in printed(notebook, "plan")
+    assert "moe_lpr: " in printed(notebook, "plan")
     assert "gain " in printed(notebook, "scores")
     assert printed(notebook, "chat").startswith("Az év első hónapja")
     off, on = printed(notebook, "guard").splitlines()
