@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from langraft.cli.cleaning import cleaning_report
-from langraft.cli.plan_tables import cost_text, stream_table
-from langraft.cli.score_tables import comparison_table, method_table
-from langraft.cli.sparklines import draw_sparklines
+from langraft.cli.tables.plan_tables import cost_text, stream_table
+from langraft.cli.tables.score_tables import comparison_table, method_table
+from langraft.cli.tables.sparklines import draw_sparklines
 from langraft.core.settings.languages import Languages
 from langraft.core.streams import stream_name
 from langraft.corpus.counts import Drops, Example

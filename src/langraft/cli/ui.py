@@ -157,15 +157,7 @@ def _build(gr: Any, pair: SideBySide, run: Path) -> Any:
 
 def _build_talk(gr: Any, pair: SideBySide, samples: Sequence[tuple[str, str]]) -> None:
     """Lay out prompt, settings and the two answers, and say what the buttons do."""
-    label = "Message" if pair.is_chat else "Beginning of a text, which both continue"
-    prompt = gr.Textbox(label=label, lines=3, max_lines=12, elem_id="prompt")
-    if samples:
-        sample = gr.Dropdown(
-            [("", ""), *samples], value="", label="Samples of the run", elem_id="samples"
-        )
-        sample.input(
-            lambda text: text, sample, prompt, api_visibility="private", show_progress="hidden"
-        )
+    prompt = _prompt_box(gr, pair, samples)
     with gr.Row():
         guard = gr.Dropdown(
             _guard_choices(pair), value="off", label="Language guard", min_width=280
@@ -217,6 +209,20 @@ def _build_talk(gr: Any, pair: SideBySide, samples: Sequence[tuple[str, str]]) -
         show_progress="hidden",
     )
     stop.click(None, cancels=[running], api_visibility="private")
+
+
+def _prompt_box(gr: Any, pair: SideBySide, samples: Sequence[tuple[str, str]]) -> Any:
+    """Return the box of the prompt; a sample that is chosen is written into it."""
+    label = "Message" if pair.is_chat else "Beginning of a text, which both continue"
+    prompt = gr.Textbox(label=label, lines=3, max_lines=12, elem_id="prompt")
+    if samples:
+        sample = gr.Dropdown(
+            [("", ""), *samples], value="", label="Samples of the run", elem_id="samples"
+        )
+        sample.input(
+            lambda text: text, sample, prompt, api_visibility="private", show_progress="hidden"
+        )
+    return prompt
 
 
 def _guard_choices(pair: SideBySide) -> list[tuple[str, str]]:
