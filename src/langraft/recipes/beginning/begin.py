@@ -27,6 +27,9 @@ from langraft.recipes.load import REGISTRIES
 from langraft.recipes.planning import check_before_running
 
 _SHREDDED = 2.5  # bytes of a token below which more tokens are worth a thought
+# Tokens of text from which new rows can be learned: with 66 thousand they cost most of the gain
+# (docs/results.md), PolyLM and others add them with billions; the line between is a guess.
+_MUCH_TEXT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,9 @@ def _notes(beginning: Beginning, files: Sequence[TextFile]) -> list[str]:
         f"{facts.bytes_per_token:.1f} bytes; `tokenizer: {{new_tokens: 8k}}` and new_rows under "
         "`trains` make its text shorter (langraft tokenizer report)"
         for code, facts in beginning.texts.items()
-        if code in beginning.new and facts.bytes_per_token < _SHREDDED
+        if code in beginning.new
+        and facts.bytes_per_token < _SHREDDED
+        and facts.num_tokens > _MUCH_TEXT
     ]
     return notes
 
