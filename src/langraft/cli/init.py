@@ -122,7 +122,7 @@ def _base_lines(base: BaseFacts) -> str:
         f"export: {base.export}",
         *(f"  {note}" for note in base.serving),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _text_table(texts: Sequence[TextFacts] | Any) -> str:
@@ -158,7 +158,7 @@ def _reasons(facts: TextFacts) -> str:
         example = facts.drops.examples[reason][0]
         detail = f" [{example.detail}]" if example.detail else ""
         lines += [f"  {count:,} {reason}{detail}", f"    {example.excerpt[:70]}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _next(begun: Begun) -> str:
