@@ -169,7 +169,7 @@ def test_a_broken_line_is_named_with_file_and_line(
     assert "el.jsonl:3: invalid JSON" in message
     assert "max_broken" in message
     message = fails(corpus=[source | {"text_key": "body"}])
-    assert "no key 'body' (text_key); the record has: text" in message
+    assert "tr.jsonl: no column 'body' (text_key); 'text' looks like text" in message
 
 
 def test_a_language_with_fewer_tokens_than_one_row_is_named(fails: Callable[..., str]) -> None:

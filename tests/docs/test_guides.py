@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from langraft import load_recipe
-from langraft.core.yaml_keys import parse_yaml
+from langraft.core.settings.yaml_keys import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -334,12 +334,12 @@ def test_a_tracker_that_is_not_installed_is_refused_first_and_noted_in_the_plan(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     data = recipe_data(save_base())
-    data["training"] = data["training"] | {"tensorboard": True}
+    data["training"] = data["training"] | {"track": ["tensorboard"]}
     recipe = parse_recipe(data, REGISTRIES)
     notes = " ".join(plan_recipe(recipe)[0].notes)
-    assert "a run here would be refused. training.tensorboard needs" in notes
+    assert "a run here would be refused. training.track: tensorboard needs" in notes
     for is_dry in (True, False):
         with pytest.raises(MissingExtraError, match="'tensorboard'"):
             run(recipe, tmp_path / "run", is_dry=is_dry)

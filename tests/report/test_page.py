@@ -15,8 +15,8 @@ import yaml
 
 from langraft.core.errors import ArtifactError
 from langraft.core.files import read_json
+from langraft.core.in_words.quantities import duration
 from langraft.core.language import language_name
-from langraft.core.quantities import duration
 from langraft.report.card import escape_markdown
 from langraft.report.charts import make_axis, segments
 from langraft.report.curves import read_curves

@@ -111,7 +111,7 @@ def test_an_unknown_tracker_and_a_missing_library_are_refused(
     with pytest.raises(RecipeError, match="Did you mean 'wandb'"):
         check_trackers(["wandbb"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"langraft\[track\]"):
+    with pytest.raises(MissingExtraError, match=r"\[track\]"):
         check_trackers(["mlflow"])
 
 

@@ -21,7 +21,7 @@ from langraft.core.files import (
     read_json,
     write_json,
 )
-from langraft.core.machine import machine_in_words
+from langraft.core.in_words.machine import machine_in_words
 from langraft.core.ownership import prepare_folder
 from langraft.core.system_errors import explain_disk_errors
 

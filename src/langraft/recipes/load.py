@@ -13,7 +13,7 @@ import yaml
 from langraft.core.errors import RecipeError, did_you_mean
 from langraft.core.settings.parse import Registries, parse_recipe
 from langraft.core.settings.recipe import Recipe
-from langraft.core.yaml_keys import change_key, parse_yaml, read_yaml_file
+from langraft.core.settings.yaml_keys import change_key, parse_yaml, read_yaml_file
 from langraft.corpus.engines import ENGINES
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.sources import SOURCES

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from langraft.core.artifacts import read_manifest
-from langraft.core.quantities import duration
+from langraft.core.in_words.quantities import duration
 from langraft.core.settings.recipe import Recipe
 from langraft.families.from_gguf.cache import folder_of_gguf, is_gguf
 from langraft.train.processes.group import Processes

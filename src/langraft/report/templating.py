@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from langraft.core.in_words.quantities import duration
 from langraft.core.language import language_name
-from langraft.core.quantities import duration
 from langraft.core.streams import stream_name
 from langraft.report import wording
 

@@ -21,7 +21,7 @@ from pydantic import (
 from langraft.core.errors import RecipeError
 from langraft.core.language import LanguageCode
 from langraft.core.settings.settings import Seed, Settings, explain, parse_count
-from langraft.core.yaml_keys import change_key, parse_yaml, read_yaml_file
+from langraft.core.settings.yaml_keys import change_key, parse_yaml, read_yaml_file
 from langraft.self_instruct.filters.settings import TaskFilterSettings
 from langraft.self_instruct.teacher import AbstractTeacher
 from langraft.self_instruct.teachers import TEACHERS

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from langraft.core.errors import ArtifactError
 from langraft.core.files import parse_json, read_json_lines, write_text
-from langraft.core.quantities import duration, short_count
+from langraft.core.in_words.quantities import duration, short_count
 from langraft.train.tracking.tracking import Tracking
 
 LOG = "log.jsonl"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from langraft.core.quantities import short_count
+from langraft.core.in_words.quantities import short_count
 from langraft.core.streams import stream_name
 from langraft.plan.hardware import Hardware
 from langraft.plan.memory import Memory

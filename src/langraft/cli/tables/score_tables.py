@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
-from langraft.core.quantities import short_count
 from langraft.evaluate.scorecard import LanguageScore, Scorecard
 from langraft.report.benchmarks import (
     NO_SIGNAL_MEANING,

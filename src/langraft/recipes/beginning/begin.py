@@ -16,7 +16,7 @@ from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.core.settings.parse import parse_recipe
 from langraft.core.settings.settings import TokenCount
-from langraft.core.yaml_keys import parse_yaml
+from langraft.core.settings.yaml_keys import parse_yaml
 from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.identify import unknown_to_lingua
 from langraft.recipes.beginning.look_at_base import look_at_base

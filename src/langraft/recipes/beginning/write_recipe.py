@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
-from langraft.core.quantities import short_count
 from langraft.recipes.beginning.look_at_base import BaseFacts
 from langraft.recipes.beginning.look_at_text import RECOMMENDED, TextFacts
 from langraft.recipes.beginning.text_files import TextFile
@@ -25,6 +25,7 @@ _LONGEST_ROW = 1024
 _BATCH_TOKENS = (2048, 524_288)  # of a step, least and most
 _STEPS = 1000  # that a small budget is cut into
 _WRITTEN_TOKENS = 20_000  # that the base writes at least where there is no text to replay
+_SAMPLE_TOKENS = 512  # of a text that the base writes, unless its context is shorter
 _EVEN = 0.5  # a new language's share: its tokens to this power
 
 
@@ -110,7 +111,12 @@ def _sources(beginning: Beginning) -> list[dict[str, Any]]:
         else:
             written = max(_WRITTEN_TOKENS, _rounded(beginning.budget * _REPLAY))
             sources.append({"source": "almanac", "languages": [code]})
-            sources.append({"source": "base_samples", "languages": [code], "tokens": written})
+            samples = {"source": "base_samples", "languages": [code], "tokens": written}
+            if beginning.sequence_length <= _SAMPLE_TOKENS:
+                samples["sample_tokens"] = (
+                    beginning.sequence_length - 1
+                )  # after its beginning token
+            sources.append(samples)
     return sources
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from langraft.core.errors import CorpusError
-from langraft.core.yaml_keys import parse_yaml
+from langraft.core.settings.yaml_keys import parse_yaml
 
 _FOLDER = Path(__file__).parent
 _SLOT_NAME = re.compile(r"\{(\w+)")

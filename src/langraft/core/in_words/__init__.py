@@ -1,0 +1,1 @@
+"""Counts, times and machines as people read them."""
