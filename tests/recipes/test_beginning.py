@@ -20,7 +20,11 @@ from langraft.recipes.load import load_recipe
 
 
 def texts(language: str, most: int = 120) -> list[str]:
-    return [document.text for document in documents(language)][:most]
+    """Texts of three entries of the almanac each, from all over it: longer than 50 words."""
+    entries = [document.text for document in documents(language)]
+    third = len(entries) // 3
+    rows = zip(entries, entries[third:], entries[2 * third :], strict=False)
+    return [" ".join(row) for row in rows][:most]
 
 
 @pytest.fixture
