@@ -87,7 +87,7 @@ def _ask(given: Mapping[str, Any]) -> dict[str, Any]:
         "new": ("Languages to learn, by commas", None),
     }
     missing = [name for name, value in given.items() if not value]
-    if missing and not sys.stdin.isatty():
+    if missing and not (sys.stdin and sys.stdin.isatty()):  # None where there is no input at all
         raise RecipeError(
             f"init needs {', '.join(f'--{name}' for name in missing)} too, such as: langraft init "
             "my-run --base HuggingFaceTB/SmolLM2-135M --original en --new hu,sw --text text/."
