@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import socket
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,11 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:gradio_client.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:(starlette|fastapi|websockets).*"),
-    # gradio leaves an event loop and its sockets to the garbage collector
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
-    ),
 ]
 
 
@@ -68,9 +61,6 @@ def url(run: Path) -> Iterator[str]:
         page, address = open_page(SideBySide(run, device="cpu"), run, host="127.0.0.1", port=port)
     yield address
     page.close(verbose=False)
-    del page
-    time.sleep(0.5)  # its threads end
-    gc.collect()  # now, not in a later test, whose warnings it would be
 
 
 def text_of(html: str) -> str:
