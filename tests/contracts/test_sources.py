@@ -111,6 +111,11 @@ def test_pieces_of_a_document_are_its_text_in_the_languages_of_its_stream(
                 assert {p.language for p in document.pieces} == set(languages_of(stream))
 
 
+def test_what_can_be_read_passes_the_check_before_a_run(source: AbstractSource) -> None:
+    for stream in source.streams:
+        source.check(stream)
+
+
 def test_two_readings_are_equal(source: AbstractSource) -> None:
     stream = source.streams[-1]
     assert read(source, stream) == read(source, stream)

@@ -32,6 +32,9 @@ class Listed(AbstractSource):
     def parts(self, stream: str) -> list[Part]:
         return [Part(name=stream)]
 
+    def check(self, stream: str) -> None:
+        del stream
+
     def read_part(self, stream: str, part: Part) -> Iterator[Document]:
         del part
         for number, (text, split) in enumerate(self.records):

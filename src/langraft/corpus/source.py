@@ -70,6 +70,14 @@ class AbstractSource(SourceSettings, ABC):
         """
 
     @abstractmethod
+    def check(self, stream: str) -> None:
+        """Refuse, before a run, what would stop the reading of a stream; looks at little of it.
+
+        Raises:
+            CorpusError: when there is nothing to read, or it cannot be read as it is.
+        """
+
+    @abstractmethod
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
         """Yield the documents of one part in a fixed order, without reading it whole.
 

@@ -9,9 +9,6 @@ from typing import cast
 from langraft.core.errors import CorpusError, UserError
 from langraft.core.settings.recipe import Recipe
 from langraft.corpus.source import AbstractSource
-from langraft.corpus.sources.base_samples import BaseSamples
-from langraft.corpus.sources.files import Files
-from langraft.corpus.sources.hub import Hub
 from langraft.evaluate.further_texts import read_further_text
 from langraft.evaluate.mixed_language import read_mixed
 
@@ -48,11 +45,8 @@ def check_text(recipe: Recipe, *, with_corpus: bool) -> None:
 
 def _corpus_checks(recipe: Recipe) -> Iterator[Callable[[], object]]:
     for source in cast("tuple[AbstractSource, ...]", recipe.corpus.sources):
-        if isinstance(source, Hub) or (isinstance(source, BaseSamples) and source.path is None):
-            continue
-        check = source.check if isinstance(source, Files) else source.parts
         for stream in source.streams:
-            yield functools.partial(check, stream)
+            yield functools.partial(source.check, stream)
 
 
 def _evaluation_checks(recipe: Recipe) -> Iterator[Callable[[], object]]:

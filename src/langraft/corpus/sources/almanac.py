@@ -49,6 +49,10 @@ class Almanac(AbstractSource):
             )
         return [Part(name="almanac")]
 
+    def check(self, stream: str) -> None:
+        """Refuse nothing beyond what ``parts`` refuses."""
+        self.parts(stream)
+
     def read_part(self, stream: str, part: Part) -> Iterator[Document]:
         """Yield the almanac's documents in one language."""
         del part

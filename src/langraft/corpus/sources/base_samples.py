@@ -84,6 +84,11 @@ class BaseSamples(AbstractSource):
             )
         return [Part(name="samples", paths=(str(path),), num_bytes=path.stat().st_size)]
 
+    def check(self, stream: str) -> None:
+        """Refuse samples of another run that are not there; this run's are still to be written."""
+        if self.path is not None:
+            self.parts(stream)
+
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
         """Yield the samples in the order in which they were written."""
         for line, found in read_texts(part.paths[0], ".jsonl", "text"):

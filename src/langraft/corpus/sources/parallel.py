@@ -106,6 +106,10 @@ class Parallel(AbstractSource):
         num_bytes = sum(file.num_bytes for file in files)
         return [Part(name="00000", paths=paths, num_bytes=num_bytes)]
 
+    def check(self, stream: str) -> None:
+        """Refuse a stream without files."""
+        self.parts(stream)
+
     def read_part(self, stream: str, part: Part) -> Iterator[Document | BrokenRecord]:
         """Yield the pairs of a part, each written in one of four forms."""
         if _SIDE in self.path:
