@@ -24,7 +24,7 @@ def cleaning_report(counts: Mapping[str, Any]) -> str:
         ["stream", "read", "dropped", "held out", "kept", "MB read", "MB kept"], rows
     )
     for stream, found in counts.items():
-        drops = _drops(found)
+        drops = Drops.of_stream(found)
         if drops.documents:
             text += f"\n{stream}\n" + "".join(
                 _reason(reason, count, drops) for reason, count in drops.documents.most_common()
@@ -34,7 +34,7 @@ def cleaning_report(counts: Mapping[str, Any]) -> str:
 
 
 def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:
-    dropped, read = _drops(found).documents.total(), found["read_documents"]
+    dropped, read = Drops.of_stream(found).documents.total(), found["read_documents"]
     return [
         stream,
         f"{read:,}",
@@ -44,14 +44,6 @@ def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:
         f"{found['read_bytes'] / 1e6:.1f}",
         f"{found['bytes'] / 1e6:.1f}",
     ]
-
-
-def _drops(found: Mapping[str, Any]) -> Drops:
-    """Sum the dropped documents over a stream's sources."""
-    drops = Drops()
-    for source in found["sources"].values():
-        drops.merge(Drops.from_json(source["dropped"]))
-    return drops
 
 
 def _reason(reason: str, count: int, drops: Drops) -> str:

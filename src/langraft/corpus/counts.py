@@ -126,6 +126,14 @@ class Drops:
             drops.examples[reason] = [Example(**example) for example in found["examples"]]
         return drops
 
+    @classmethod
+    def of_stream(cls, counts: Mapping[str, Any]) -> Drops:
+        """Sum those of a stream's sources, from its counts in the manifest of the corpus step."""
+        drops = cls()
+        for source in counts["sources"].values():
+            drops.merge(cls.from_json(source["dropped"]))
+        return drops
+
 
 @dataclass
 class PartCounts:

@@ -60,9 +60,7 @@ def heavy_drops(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for stream, each in counts.items():
-        num_read, drops = each["read_documents"], Drops()
-        for source in each["sources"].values():
-            drops.merge(Drops.from_json(source["dropped"]))
+        num_read, drops = each["read_documents"], Drops.of_stream(each)
         if not num_read or drops.documents.total() <= MOST_DROPPED * num_read:
             continue
         found[stream] = {
