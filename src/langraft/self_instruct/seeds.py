@@ -15,8 +15,9 @@ from typing import Any
 from langraft.chat.formats import clean_input, refuse_unused_keys
 from langraft.chat.messages import InvalidConversation, refuse_keys
 from langraft.core.errors import CorpusError
+from langraft.corpus.reading.encodings import is_encodable
 from langraft.corpus.reading.paths import path_status
-from langraft.corpus.reading.records import Invalid, as_text, encodable, is_encodable
+from langraft.corpus.reading.records import Invalid, as_text, encodable
 from langraft.self_instruct.records import Instruction, parse_jsonl, read_user_text
 
 SEED_LANGUAGE = "en"

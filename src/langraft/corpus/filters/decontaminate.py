@@ -21,8 +21,8 @@ from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
 from langraft.corpus.filter import AbstractFilter, Judge, Rejection
 from langraft.corpus.reading.addresses import StoredFile, file_kind, find_files
+from langraft.corpus.reading.encodings import is_encodable
 from langraft.corpus.reading.lines import decoded_lines
-from langraft.corpus.reading.records import is_encodable
 from langraft.corpus.text_batch import Hashes, TextBatch, characters_per_word
 
 _KINDS = (".jsonl", ".txt")

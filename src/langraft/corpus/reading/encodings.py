@@ -45,6 +45,15 @@ def marked_encoding(start: bytes) -> str | None:
     return next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
 
 
+def is_encodable(text: str) -> bool:
+    """Say whether a text has no half of a surrogate pair, which JSON can write and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def guess_encoding(address: str) -> str | None:
     """Return the encoding that a file of text seems to have, from its first 64 KiB.
 

@@ -15,6 +15,7 @@ from langraft.corpus.reading.encodings import (
     SAMPLE_BYTES,
     UTF8,
     describe_guess,
+    is_encodable,
     marked_encoding,
 )
 
@@ -137,7 +138,7 @@ def _lines_in(address: str, encoding: str) -> Iterator[NumberedText]:
         try:
             while text := lines.readline(LONGEST_LINE_BYTES):
                 line += 1
-                reason = f"invalid {encoding}" if _has_half_pairs(text) else ""
+                reason = f"invalid {encoding}" if not is_encodable(text) else ""
                 if len(text) == LONGEST_LINE_BYTES and not text.endswith("\n"):
                     reason = "line longer than 16 Mi characters"
                     while (rest := lines.readline(LONGEST_LINE_BYTES)) and rest[-1] != "\n":
@@ -153,14 +154,6 @@ def _lines_in(address: str, encoding: str) -> Iterator[NumberedText]:
                 f"{address} cannot be read as {encoding} after line {line}: {error}. Name the "
                 "encoding that it has (utf-16-le and utf-16-be need no byte order mark)."
             ) from error
-
-
-def _has_half_pairs(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _mark_invalid(error: UnicodeError) -> tuple[str, int]:

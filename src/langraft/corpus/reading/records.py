@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
 from langraft.corpus.reading.addresses import path_or_address
+from langraft.corpus.reading.encodings import is_encodable
 from langraft.corpus.reading.lines import decoded_lines
 
 _PROPOSED_FROM = 100  # records, in which a column of text is looked for
@@ -66,15 +67,6 @@ def as_text(value: object, key: str) -> str | Invalid:
     if not value.strip():
         return Invalid("empty text")
     return value if is_encodable(value) else Invalid("half a surrogate pair in the text")
-
-
-def is_encodable(text: str) -> bool:
-    """Say whether a text has no half of a surrogate pair, which JSON can write and UTF-8 cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def encodable(text: str) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError, EvaluationError
 from langraft.core.files import file_sha256_once
+from langraft.corpus.reading.encodings import is_encodable
 from langraft.corpus.reading.paths import is_file, path_status
-from langraft.corpus.reading.records import is_encodable, json_records
+from langraft.corpus.reading.records import json_records
 from langraft.evaluate.benchmarks.benchmark import AbstractBenchmark, Record, find_mistake
 
 _ENDINGS = (".jsonl", ".jsonl.gz")
