@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from langraft.recipes.beginning.look_at_base import BaseFacts
     from langraft.recipes.beginning.look_at_text import TextFacts
 
-_MANY = 1 / 3  # of a language's documents dropped: reasons are shown
-
 
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where recipe.yaml is written.")],
@@ -50,6 +48,7 @@ def init(
     What is not given is asked for in a terminal. Says what the base is and who serves the result,
     which languages the text is in, how much of it there is and what the filters would drop.
     """
+    from langraft.corpus.heavy_drops import MOST_DROPPED
     from langraft.recipes.beginning.begin import begin
 
     given = _ask({"base": base, "original": original, "text": text, "new": new})
@@ -67,7 +66,7 @@ def init(
     typer.echo(_base_lines(begun.beginning.base))
     typer.echo(_text_table(begun.beginning.texts.values()))
     for facts in begun.beginning.texts.values():
-        if facts.dropped_share > _MANY:
+        if facts.dropped_share > MOST_DROPPED:
             typer.echo(_reasons(facts))
     for note in begun.notes:
         typer.echo(f"note: {note}")

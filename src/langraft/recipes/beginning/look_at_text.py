@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langraft.core.document import BrokenRecord, Document
+from langraft.core.document import Document
 from langraft.core.errors import CorpusError
 from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import Drops
@@ -35,6 +35,7 @@ class TextFacts:
         is_estimated: Whether some file is longer than was read.
         bytes_per_token: Under the base's tokenizer.
         num_tried: Documents that the filters were tried on.
+        num_tried_bytes: Their bytes.
         drops: What they dropped of those, by reason.
     """
 
@@ -45,6 +46,7 @@ class TextFacts:
     is_estimated: bool
     bytes_per_token: float
     num_tried: int
+    num_tried_bytes: int
     drops: Drops
 
     @property
@@ -60,12 +62,8 @@ class TextFacts:
     @property
     def num_kept_tokens(self) -> int:
         """Tokens of the text that the filters leave, about."""
-        kept = 1 - sum(self.drops.bytes.values()) / max(1, self._tried_bytes)
+        kept = 1 - self.drops.bytes.total() / self.num_tried_bytes
         return round(self.num_tokens * kept)
-
-    @property
-    def _tried_bytes(self) -> int:
-        return max(1, self.num_bytes * self.num_tried // max(1, self.num_documents))
 
 
 def look_at_text(
@@ -88,7 +86,7 @@ def look_at_text(
     for file in files:
         share = file.shares[language]
         read = 0
-        for document in _documents(file, language):
+        for document in file.documents(language):
             num_documents += share
             read += len(document.text.encode())
             if len(sample) < _FILTERED:
@@ -115,6 +113,7 @@ def look_at_text(
         is_estimated=is_estimated,
         bytes_per_token=_bytes_per_token([d.text for d in sample], tokenizer),
         num_tried=len(sample),
+        num_tried_bytes=sum(len(document.text.encode()) for document in sample),
         drops=drops,
     )
 
@@ -125,10 +124,6 @@ def recommended_filters(unchecked: Sequence[str]) -> list[AbstractFilter]:
         Language(unchecked=tuple(unchecked)) if name == "language" else FILTERS[name](name=name)
         for name in RECOMMENDED
     ]
-
-
-def _documents(file: TextFile, language: str) -> Iterator[Document]:
-    return (d for d in file.source(language).read(language) if not isinstance(d, BrokenRecord))
 
 
 def _likely_bytes(file: TextFile) -> int:

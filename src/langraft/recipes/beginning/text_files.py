@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from langraft.core.document import BrokenRecord
+from langraft.core.document import BrokenRecord, Document
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.language import check_language
 from langraft.corpus.identify import LanguageScore, make_language_scorer
@@ -40,15 +40,15 @@ class TextFile:
     encoding: str
     shares: Mapping[str, float]
 
-    def source(self, language: str, path: str | None = None) -> Files:
-        """Return the source that reads its documents as those of a language."""
-        return Files(
-            path=path or self.stored.address.replace("[", "[[]"),
+    def documents(self, language: str) -> Iterator[Document]:
+        """Yield the documents that can be read, as those of a language."""
+        source = Files(
+            path=self.stored.address.replace("[", "[[]"),
             languages=(language,),
             text_key=self.text_key,
             encoding=self.encoding,
-            max_broken=1.0,
         )
+        return (d for d in source.read(language) if not isinstance(d, BrokenRecord))
 
 
 def find_text(given: Sequence[str], named: Sequence[str]) -> list[TextFile]:
@@ -99,10 +99,9 @@ def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
     file = TextFile(stored=stored, text_key=text_key, encoding=encoding, shares={language: 1.0})
     if language:
         return file
-    texts = first_texts(file, "en", _IDENTIFIED)
-    likeliest = Counter(
-        score.likeliest for score in identify([text[:_SAMPLE_CHARACTERS] for text in texts])
-    )
+    first = itertools.islice(file.documents("en"), _IDENTIFIED)
+    texts = [document.text[:_SAMPLE_CHARACTERS] for document in first]
+    likeliest = Counter(score.likeliest for score in identify(texts))
     found = {
         code: count
         for code, count in likeliest.most_common()
@@ -114,10 +113,3 @@ def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
         )
     total = sum(found.values())
     return replace(file, shares={code: count / total for code, count in found.items()})
-
-
-def first_texts(file: TextFile, language: str, most: int) -> list[str]:
-    """Return the first documents of a file that can be read, at most ``most``."""
-    source = file.source(language)
-    documents = (d.text for d in source.read(language) if not isinstance(d, BrokenRecord))
-    return list(itertools.islice(documents, most))

@@ -112,10 +112,9 @@ def _sources(beginning: Beginning) -> list[dict[str, Any]]:
             written = max(_WRITTEN_TOKENS, _rounded(beginning.budget * _REPLAY))
             sources.append({"source": "almanac", "languages": [code]})
             samples = {"source": "base_samples", "languages": [code], "tokens": written}
-            if beginning.sequence_length <= _SAMPLE_TOKENS:
-                samples["sample_tokens"] = (
-                    beginning.sequence_length - 1
-                )  # after its beginning token
+            after_begin = beginning.sequence_length - 1
+            if after_begin < _SAMPLE_TOKENS:
+                samples["sample_tokens"] = after_begin
             sources.append(samples)
     return sources
 
