@@ -136,14 +136,14 @@ def _carry_out(
     result = run_recipe(recipe, folder, until=until, is_dry=dry_run)
     if int(os.environ.get("RANK", "0")):
         return folder  # under torchrun one process prints for all
-    found: dict[str, Any] = {
-        "folder": str(folder),
-        "steps": result.steps,
-        "methods": {method: card.to_json() for method, card in result.scorecards.items()},
-        "report": str(result.report) if result.report else None,
-        "heavy_drops": {} if dry_run else heavy_drops(read_manifest(folder / "corpus").counts),
-    }
     if as_json:
+        found: dict[str, Any] = {
+            "folder": str(folder),
+            "steps": result.steps,
+            "methods": {method: card.to_json() for method, card in result.scorecards.items()},
+            "report": str(result.report) if result.report else None,
+            "heavy_drops": {} if dry_run else heavy_drops(read_manifest(folder / "corpus").counts),
+        }
         typer.echo(json.dumps(found, indent=2))
     elif dry_run:
         typer.echo("\n".join(f"{state:<9} {step}" for step, state in result.steps.items()))
