@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, LlamaForCausalLM, Trainer, TrainingArguments
 
 import langraft
@@ -16,17 +15,9 @@ from langraft.core.errors import ModelError
 from langraft.graft.freeze import fingerprint_frozen
 from langraft.hf import GraftCallback
 from tiny import tiny_model
+from trainer_rows import Rows
 
 IDS = torch.tensor([[1, 3, 5, 3], [7, 300, 2, 9]])
-
-
-class Rows(Dataset[dict[str, torch.Tensor]]):
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        ids = torch.tensor([3, 5, number, 300, 2, 9])
-        return {"input_ids": ids, "labels": ids}
 
 
 def grafted(is_tied: bool = True) -> Any:

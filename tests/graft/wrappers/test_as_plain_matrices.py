@@ -10,7 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
-from torch.utils.data import Dataset
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 from langraft.core.errors import ModelError
@@ -19,6 +18,7 @@ from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.surgery import detach_expansion, graft_info, graft_model
 from langraft.tokenizers.extension import Extension
 from tiny import VOCAB_SIZE, tiny_model
+from trainer_rows import Rows
 
 RARE = [3, 5, 300]
 EXTENSION = Extension.planned(VOCAB_SIZE, 4)
@@ -109,15 +109,6 @@ def test_a_graft_that_is_a_plain_model_is_saved_as_one(name: str, tmp_path: Path
     model = graft_model(tiny_model(tie_word_embeddings=True), settings)
     model.save_pretrained(tmp_path)
     assert torch.equal(logits(AutoModelForCausalLM.from_pretrained(tmp_path)), logits(model))
-
-
-class Rows(Dataset[dict[str, torch.Tensor]]):
-    def __len__(self) -> int:
-        return 8
-
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        ids = torch.tensor([3, 5, number, 300, 2, 9])
-        return {"input_ids": ids, "labels": ids}
 
 
 def test_the_trainer_of_transformers_resumes_from_its_checkpoint(tmp_path: Path) -> None:
