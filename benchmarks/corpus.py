@@ -29,8 +29,10 @@ from langraft.corpus.build import build_corpus
 from langraft.corpus.cleaning import in_batches
 from langraft.corpus.dedup.minhash import band_keys, signatures
 from langraft.corpus.engines.local import Local
+from langraft.corpus.filters.boilerplate import Boilerplate
 from langraft.corpus.filters.decontaminate import Decontaminate
 from langraft.corpus.filters.language import Language
+from langraft.corpus.filters.mojibake import Mojibake
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
 from langraft.corpus.filters.repetition import Repetition
@@ -77,6 +79,8 @@ def filters(path: Path, language: str) -> None:
         items = Path(folder) / "items.txt"
         items.write_text("\n".join(t[:200].replace("\n", " ") for t in texts[::7]))
         steps: dict[str, Callable[[TextBatch], Any]] = {
+            "mojibake": Mojibake().make_judge(language),
+            "boilerplate": Boilerplate().make_judge(language),
             "repair": Repair().make_judge(language),
             "quality": Quality().make_judge(language),
             "repetition": Repetition().make_judge(language),

@@ -20,8 +20,7 @@ from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import Drops, Example
 from langraft.corpus.filter import AbstractFilter
 from langraft.corpus.filters import FILTERS
-
-FILTER_NAMES = ("repair", "language", "quality", "repetition")
+from langraft.recipes.beginning.look_at_text import RECOMMENDED
 
 
 def read_lines(path: Path) -> list[str]:
@@ -47,7 +46,7 @@ def main() -> None:
     given = parser.parse_args()
     for language in given.languages:
         lines = read_lines(given.data / "mono" / f"{language}.jsonl.gz")
-        filters: list[AbstractFilter] = [FILTERS[n](name=n) for n in FILTER_NAMES]
+        filters: list[AbstractFilter] = [FILTERS[n](name=n) for n in RECOMMENDED]
         drops = AllDrops()
         cleaner = Cleaner(filters, language, drops)
         documents = [

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from langraft.corpus.filter import AbstractFilter, Rejection
 from langraft.corpus.filters import FILTERS
+from langraft.corpus.filters.boilerplate import Boilerplate
 from langraft.corpus.filters.classifier import Classifier
 from langraft.corpus.filters.decontaminate import Decontaminate
 from langraft.corpus.filters.language import Language
+from langraft.corpus.filters.mojibake import Mojibake
 from langraft.corpus.filters.perplexity import Perplexity
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
@@ -70,9 +72,11 @@ def make_decontaminate(folder: Path) -> AbstractFilter:
 
 # How a test makes each filter so that GOOD passes; a new filter adds a line.
 FACTORIES: dict[str, Callable[[Path], AbstractFilter]] = {
+    "boilerplate": lambda folder: Boilerplate(),
     "classifier": make_classifier,
     "decontaminate": make_decontaminate,
     "language": lambda folder: Language(),
+    "mojibake": lambda folder: Mojibake(),
     "perplexity": make_perplexity,
     "quality": lambda folder: Quality(),
     "repair": lambda folder: Repair(),
@@ -94,7 +98,18 @@ def test_there_is_one_verdict_a_text_and_none_depends_on_the_others(
     filter_: AbstractFilter,
 ) -> None:
     judge = filter_.make_judge("en")
-    texts = [GOOD, "", "no", "na " * 300, "\x00\ufeff", "1 2 3\n" * 30, GOOD[:100], "…\n" * 9]
+    texts = [
+        GOOD,
+        "",
+        "no",
+        "na " * 300,
+        "\x00\ufeff",
+        "1 2 3\n" * 30,
+        GOOD[:100],
+        "…\n" * 9,
+        "Ã¡rvÃ­z",
+        "<p>a&nbsp;b</p>",
+    ]
     together = judge(TextBatch(texts, "en"))
     assert len(together) == len(texts)
     assert together == [judge(TextBatch([text], "en"))[0] for text in texts]

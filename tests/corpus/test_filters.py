@@ -10,15 +10,18 @@ import pytest
 
 from langraft.core.errors import CorpusError
 from langraft.corpus.filter import AbstractFilter, Rejection
+from langraft.corpus.filters.boilerplate import Boilerplate
 from langraft.corpus.filters.classifier import Classifier
 from langraft.corpus.filters.decontaminate import Decontaminate
 from langraft.corpus.filters.language import Language
+from langraft.corpus.filters.mojibake import Mojibake
 from langraft.corpus.filters.perplexity import Perplexity
 from langraft.corpus.filters.quality import Quality
 from langraft.corpus.filters.repair import Repair
 from langraft.corpus.filters.repetition import Repetition
 from langraft.corpus.text_batch import TextBatch
 
+MONO = Path(__file__).resolve().parents[3] / "shared" / "data" / "mono"
 GREEK = "Ο γέρος που ζει δίπλα στο ποτάμι πηγαίνει κάθε πρωί στην αγορά και μιλάει με όλους. "
 CHINESE = "每天早上老人都沿着河边走到市场去，回家以后他告诉邻居们他看到了什么东西。"
 THAI = "ทุกเช้าชายชราเดินเลียบแม่น้ำไปตลาดและเล่าเรื่องให้เพื่อนบ้านฟังเมื่อกลับถึงบ้าน"
@@ -37,6 +40,83 @@ def reason(filter_: AbstractFilter, text: str, language: str = "en") -> str:
 def varied(count: int) -> str:
     """Words of which no run of five stands there twice."""
     return " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(count))
+
+
+# Text read in a wrong encoding
+
+HUNGARIAN = "Az árvíztűrő tükörfúrógép: „őszi eső”, hűvös szél és egy kicsi öröm."
+TURKISH = "Güneşli bir günde çocuklar ağaçların altında oynuyordu."
+SWAHILI = "Mtoto alisema: “Habari za asubuhi”, akaenda shuleni."
+
+
+@pytest.mark.parametrize(
+    ("text", "language"), [(HUNGARIAN, "hu"), (TURKISH, "tr"), (GREEK, "el"), (SWAHILI, "sw")]
+)
+@pytest.mark.parametrize("encoding", ["latin-1", "sloppy-windows-1252"])
+def test_text_that_was_read_in_a_wrong_encoding_is_mended(
+    text: str, language: str, encoding: str
+) -> None:
+    pytest.importorskip("ftfy.bad_codecs")  # the encoding as browsers and editors read it
+    damaged = text.encode().decode(encoding)
+    assert damaged != text
+    assert judge(Mojibake(), f"{text}\n{damaged}\n{text}", language) == "\n".join([text] * 3)
+
+
+def test_what_is_lost_in_a_wrong_encoding_is_dropped() -> None:
+    lost = HUNGARIAN.encode().decode("ascii", errors="replace")
+    assert reason(Mojibake(), lost, "hu") == "damaged by a wrong encoding"
+    assert judge(Mojibake(), f"{HUNGARIAN * 9}\ufffd", "hu") == f"{HUNGARIAN * 9}\ufffd"
+    assert judge(Mojibake(max_damaged=0.9), lost, "hu") == lost
+
+
+@pytest.mark.skipif(not MONO.is_dir(), reason="needs the text beside the checkout")
+@pytest.mark.parametrize("language", ["el", "hu", "tr", "zh"])
+def test_real_text_passes_both_as_it_is_and_is_mended_when_damaged(language: str) -> None:
+    with gzip.open(MONO / f"{language}.jsonl.gz", "rt", encoding="utf-8") as file:
+        texts = [json.loads(line)["text"][:1500] for line in file][:200]
+    damaged = [text.encode().decode("latin-1") for text in texts]
+    mend, strip = Mojibake().make_judge(language), Boilerplate().make_judge(language)
+    assert mend(TextBatch(texts, language)) == texts
+    assert strip(TextBatch(texts, language)) == texts
+    mended = mend(TextBatch(damaged, language))
+    assert sum(a == b for a, b in zip(texts, mended, strict=True)) >= 0.99 * len(texts)
+
+
+# Remains of web pages
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("<p>One&nbsp;line<br/>two</p><script>var a = 1;</script>", "One\xa0line\ntwo"),
+        ("<ul><li>one</li><li>two</li></ul>", "one\n\ntwo"),
+        (f"Ez a weboldal sütiket használ. Elfogadom\n{GREEK}\n{GREEK}", f"{GREEK}\n{GREEK}"),
+        (f"{SENTENCE}\n{SENTENCE}\nWe use cookies. Accept all", f"{SENTENCE}\n{SENTENCE}"),
+        (f"Tovuti hii inatumia vidakuzi. Kubali\n{SENTENCE}\nb", f"{SENTENCE}\nb"),
+    ],
+)
+def test_remains_of_web_pages_are_taken_out(before: str, after: str) -> None:
+    assert judge(Boilerplate(), before) == after
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SENTENCE * 9} In HTML <b> and </b> make text bold.",
+        "if a < b and c > d & e: return",
+        "She had forgotten about the cookies in the oven.",
+        "The site sets a cookie.",  # all that there is
+        f"{SENTENCE}\n" + "A site may set a cookie when a page is asked for.\n" * 4,
+    ],
+)
+def test_text_about_web_pages_stays(text: str) -> None:
+    assert judge(Boilerplate(), text) == text
+
+
+def test_what_is_nothing_but_boilerplate_is_dropped() -> None:
+    assert reason(Boilerplate(), "<script>var a;</script><br>") == "nothing but boilerplate"
+    banner = f"{SENTENCE}\n{SENTENCE}\nThis site uses cookies."
+    assert judge(Boilerplate(banners=False), banner) == banner
 
 
 # Line repairs

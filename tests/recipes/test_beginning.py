@@ -91,6 +91,18 @@ def test_the_corpus_of_the_recipe_is_built_and_keeps_most_of_the_text(
         assert dropped < counts["read_documents"] / 4
 
 
+def test_short_documents_of_a_table_are_kept(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    sentences = [s for d in documents("sw") for s in d.text.split(". ")][:300]
+    with (untidy / "news.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["body"], *([text] for text in sentences)])
+    found = begun(tmp_path / "begun", base_folder, str(untidy))
+    filters = [each.model_dump() for each in load_recipe(found.recipe).corpus.filters]
+    assert [each["min_words"] for each in filters if each["name"] == "quality"] == [3]
+    assert found.beginning.texts["sw"].dropped_share < 0.25
+
+
 def test_shares_and_budget_follow_the_text(tmp_path: Path, base_folder: Path, untidy: Path) -> None:
     stage = load_recipe(begun(tmp_path / "begun", base_folder, str(untidy)).recipe).stages[0]
     shares = {code: share / sum(stage.mixture.values()) for code, share in stage.mixture.items()}

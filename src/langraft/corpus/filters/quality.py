@@ -33,9 +33,11 @@ from langraft.corpus.filter import (
 )
 from langraft.corpus.text_batch import DIGIT, LETTER, MARK, TextBatch, characters_per_word
 
+LINE_WORDS = 3
+"""Words that a document needs which is a line, or a sentence."""
+
 _BULLETS = [ord(c) for c in "*\u2022\u2023\u25aa\u25cf\u25cb\u25e6"]
 _FEWEST_LINES = 5
-_LINE_WORDS = 3  # of a document that is a line
 _ELLIPSIS = ord("…")
 _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -100,7 +102,7 @@ class Quality(AbstractFilter):
         words, num_words_D = batch.words, batch.num_words_D
         is_long_D = num_words_D >= SHORT_WORDS
         min_words_D = (
-            np.where(batch.is_line_D, _LINE_WORDS, SHORT_WORDS)
+            np.where(batch.is_line_D, LINE_WORDS, SHORT_WORDS)
             if self.min_words is None
             else self.min_words
         )

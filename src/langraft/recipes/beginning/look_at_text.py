@@ -10,13 +10,15 @@ from langraft.core.document import Document
 from langraft.core.errors import CorpusError
 from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import Drops
-from langraft.corpus.filter import AbstractFilter
+from langraft.corpus.filter import SHORT_WORDS, AbstractFilter
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.filters.language import Language
+from langraft.corpus.filters.quality import LINE_WORDS, Quality
+from langraft.corpus.text_batch import TextBatch
 from langraft.recipes.beginning.text_files import TextFile
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
-RECOMMENDED = ("repair", "language", "quality", "repetition")
+RECOMMENDED = ("mojibake", "boilerplate", "repair", "language", "quality", "repetition")
 _FILTERED = 1000  # documents of a language that the filters are tried on
 _TOKENIZED = 2**20  # characters
 _COUNTED_BYTES = 2**26  # of a file; of what is longer the size is estimated
@@ -36,6 +38,8 @@ class TextFacts:
         bytes_per_token: Under the base's tokenizer.
         num_tried: Documents that the filters were tried on.
         num_tried_bytes: Their bytes.
+        is_short: Whether half of them are below the words that Gopher's rules are for, in files
+            other than a .txt of one document a line, which has rules of its own.
         drops: What they dropped of those, by reason.
     """
 
@@ -47,6 +51,7 @@ class TextFacts:
     bytes_per_token: float
     num_tried: int
     num_tried_bytes: int
+    is_short: bool
     drops: Drops
 
     @property
@@ -102,7 +107,8 @@ def look_at_text(
             "read."
         )
     drops = Drops()
-    cleaner = Cleaner(recommended_filters(unchecked), language, drops)
+    is_short = _is_short(sample, language)
+    cleaner = Cleaner(recommended_filters(unchecked, is_short), language, drops)
     for batch in in_batches(sample):
         cleaner.clean(batch)
     return TextFacts(
@@ -114,16 +120,29 @@ def look_at_text(
         bytes_per_token=_bytes_per_token([d.text for d in sample], tokenizer),
         num_tried=len(sample),
         num_tried_bytes=sum(len(document.text.encode()) for document in sample),
+        is_short=is_short,
         drops=drops,
     )
 
 
-def recommended_filters(unchecked: Sequence[str]) -> list[AbstractFilter]:
-    """Return the filters that a new recipe has."""
-    return [
-        Language(unchecked=tuple(unchecked)) if name == "language" else FILTERS[name](name=name)
-        for name in RECOMMENDED
-    ]
+def recommended_filters(unchecked: Sequence[str], is_short: bool) -> list[AbstractFilter]:
+    """Return the filters that a new recipe has.
+
+    Args:
+        unchecked: Languages that no identifier knows.
+        is_short: Whether documents are short, so that few words are no reason to drop one.
+    """
+    special = {
+        "language": Language(unchecked=tuple(unchecked)),
+        "quality": Quality(min_words=LINE_WORDS if is_short else None),
+    }
+    return [special.get(name) or FILTERS[name](name=name) for name in RECOMMENDED]
+
+
+def _is_short(sample: Sequence[Document], language: str) -> bool:
+    texts = [document.text for document in sample if not document.is_line]
+    num_words_D = TextBatch(texts, language).num_words_D
+    return 2 * int((num_words_D < SHORT_WORDS).sum()) > len(sample)
 
 
 def _likely_bytes(file: TextFile) -> int:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
 from langraft.recipes.beginning.look_at_base import BaseFacts
-from langraft.recipes.beginning.look_at_text import RECOMMENDED, TextFacts
+from langraft.recipes.beginning.look_at_text import TextFacts, recommended_filters
 from langraft.recipes.beginning.text_files import TextFile
 
 _REPLAY = 0.04  # share of a stage's tokens that is text of original languages
@@ -59,6 +59,11 @@ class Beginning:
         return [code for code in self.original if code not in self.texts]
 
     @property
+    def short(self) -> list[str]:
+        """Languages whose documents are mostly short."""
+        return [code for code, text in self.texts.items() if text.is_short]
+
+    @property
     def budget(self) -> int:
         """Tokens of the stage."""
         if self.tokens is not None:
@@ -94,7 +99,7 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
         given=beginning,
         recipe=path,
         sources=_sources(beginning),
-        filters=_filters(beginning.unchecked),
+        filters=_filters(beginning),
         mixture=_mixture(beginning),
         lr=float(f"{_RATE * _RATE_WIDTH / beginning.base.width:.1e}"),
         router_scale=20 if num_steps > _MANY_STEPS else 100,
@@ -145,11 +150,13 @@ def _is_whole(folder: str, suffix: str, paths: Iterable[str]) -> bool:
     return there == {str(Path(path)) for path in paths} and "[" not in folder
 
 
-def _filters(unchecked: Sequence[str]) -> list[Any]:
-    return [
-        {"name": name, "unchecked": list(unchecked)} if name == "language" and unchecked else name
-        for name in RECOMMENDED
+def _filters(beginning: Beginning) -> list[Any]:
+    """Return the recommended filters, by name alone where nothing is set."""
+    dumped = [
+        {"name": found.name} | found.model_dump(mode="json", exclude_defaults=True)
+        for found in recommended_filters(beginning.unchecked, bool(beginning.short))
     ]
+    return [keys["name"] if len(keys) == 1 else keys for keys in dumped]
 
 
 def _mixture(beginning: Beginning) -> dict[str, float]:
