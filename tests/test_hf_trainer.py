@@ -1,7 +1,8 @@
-"""A graft under transformers' Trainer and TRL's, with the callback that saves it."""
+"""A graft under transformers' Trainer, with the callback that saves it."""
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,49 @@ def test_frozen_tensors_stay_as_they_are_and_experts_train(
     # Their tensors, since accelerate leaves autocast in the model's forward pass.
     loaded = langraft.load(tmp_path / "out/checkpoint-2/graft").state_dict()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
+
+
+def gradients(accumulation: int, **given: Any) -> dict[str, torch.Tensor]:
+    """Gradients of a step on eight rows of the example, cut into micro-batches."""
+    example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "hf_trainer.py"))
+    torch.manual_seed(0)
+    model = grafted()
+    settings = TrainingArguments(
+        output_dir=str(given["out"]),
+        max_steps=1,
+        per_device_train_batch_size=8 // accumulation,
+        gradient_accumulation_steps=accumulation,
+        optim="sgd",
+        learning_rate=1.0,
+        max_grad_norm=0.0,
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    example["GraftTrainer"](
+        model=model,
+        args=settings,
+        train_dataset=example["make_rows"](num_rows=8, length=16),
+        side_losses={"balance": 0.5, "prior": 5.0},
+    ).train()
+    return {n: before[n] - p.detach() for n, p in model.named_parameters() if p.requires_grad}
+
+
+def test_side_losses_of_the_example_weigh_the_same_under_gradient_accumulation(
+    tmp_path: Path,
+) -> None:
+    # The balance loss is a product of means over the tokens of a forward pass, so it alone depends
+    # on the cut; the prior, ten times heavier here, does not.
+    whole, cut = (gradients(accumulation, out=tmp_path) for accumulation in (1, 2))
+    for name, gradient in whole.items():
+        if "router" in name:
+            torch.testing.assert_close(
+                cut[name], gradient, rtol=0.1, atol=0.1 * gradient.abs().max()
+            )
 
 
 def test_what_a_graft_would_not_hold_is_refused_before_training(
