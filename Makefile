@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/quickstart
+SERVERS ?= .venv-serving
+SERVE ?= --out docs/serving.json
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,9 +29,8 @@ test: $(INSTALLED_DEV)
 
 #   make test-serving  serve exports with vLLM and llama.cpp and compare their answers
 test-serving: $(INSTALLED_DEV)
-	scripts/serving/install .venv-serving
-	PYTHONPATH=tests $(BIN)/python tests/serving/serve_exports.py --servers .venv-serving \
-	  --out docs/serving.json
+	scripts/serving/install $(SERVERS)
+	PYTHONPATH=tests $(BIN)/python tests/serving/serve_exports.py --servers $(SERVERS) $(SERVE)
 
 #   make docs         write the generated pages and build the site into site/
 docs: $(INSTALLED_DEV)

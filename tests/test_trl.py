@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings(
 TEXTS = ["the cat sat on the mat", "a dog and a cat", "one two three", "the mat is red"]
 
 
-def grafted(trains: Sequence[str], **settings: Any) -> Any:
+def grafted(trains: tuple[str, ...], **settings: Any) -> Any:
     base = tiny_model(tie_word_embeddings=True)
     method = langraft.MoELPR(new_experts=2, **settings)
     rare = range(VOCAB_SIZE) if "token_rows" in settings else ()
@@ -73,7 +73,7 @@ def test_sft_trains_experts_and_token_rows_and_saves_what_langraft_loads(
     save_base: Callable[..., Path], tmp_path: Path
 ) -> None:
     base = save_base(tie_word_embeddings=True)
-    model = grafted(["experts", "routers", "token_rows"], token_rows="rare")
+    model = grafted(("experts", "routers", "token_rows"), token_rows="rare")
     frozen = fingerprint_frozen(model)
     before = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     first = loss_of(model, AutoTokenizer.from_pretrained(base))
@@ -90,7 +90,7 @@ def test_sft_trains_experts_and_token_rows_and_saves_what_langraft_loads(
 def test_an_output_adapter_which_its_loss_would_leave_out_is_refused(
     save_base: Callable[..., Path], tmp_path: Path
 ) -> None:
-    model = grafted(["experts", "adapters"], output_rank=4)
+    model = grafted(("experts", "adapters"), output_rank=4)
     trainer = trainer_of(model, save_base(tie_word_embeddings=True), tmp_path / "out")
     with pytest.raises(ModelError, match=r"no single `weight` to compute with"):
         trainer.train()

@@ -6,7 +6,8 @@
 Makes a small base of every family, of random weights as large as trained ones, grafts and exports
 it, and runs the quickstart on a tenth of its text. Each folder, and any given with --export, is
 served as its user would and asked as `langraft verify` asks. llama.cpp also tokenizes real text,
-where ../shared is. The table goes to docs/serving.json, of which docs/reference/serving.md is made.
+where ../shared is. The table goes to docs/serving.json, of which docs/reference/serving.md is made;
+with --like an answer that is not of the same kind as in that file ends in status 1.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -104,6 +106,8 @@ def main() -> None:
                 }
             )
             print("|", " | ".join(rows[-1].values()), "|", flush=True)
+    if given.like and (changes := differences(rows, json.loads(given.like.read_text())["rows"])):
+        sys.exit("\n".join(changes))
     if given.out:
         found = {
             "date": time.strftime("%Y-%m-%d"),
@@ -124,7 +128,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="Some rows or families.")
     parser.add_argument("--text", type=Path, default=TEXT, help="Folder of LANGUAGE.jsonl.gz.")
     parser.add_argument("--out", type=Path, help="JSON file of the table.")
+    parser.add_argument("--like", type=Path, help="An earlier one: answers must be of its kinds.")
     return parser.parse_args()
+
+
+def differences(rows: list[dict[str, str]], earlier: list[dict[str, str]]) -> list[str]:
+    """Return of what kind an answer was and is, where the kinds differ: equal, close, cannot."""
+    before = {row["export"]: row for row in earlier}
+    return [
+        f"{row['export']}, {server}: was {before[row['export']][server]!r}, is {row[server]!r}"
+        for row in rows
+        for server in ("vLLM", "llama.cpp")
+        if row[server].split(":")[0] != before[row["export"]][server].split(":")[0]
+    ]
 
 
 def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
