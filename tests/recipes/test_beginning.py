@@ -110,6 +110,25 @@ def test_shares_and_budget_follow_the_text(tmp_path: Path, base_folder: Path, un
     assert 1000 < stage.tokens < 10**6
 
 
+@pytest.mark.parametrize("tokens", [16_000, 98_000, 10_000_000])
+def test_a_budget_of_any_size_has_rows_of_the_original_language_and_steps(
+    tmp_path: Path, save_base: Callable[..., Path], untidy: Path, tokens: int
+) -> None:
+    base = save_base(max_position_embeddings=2048)
+    found = begin(
+        tmp_path / "begun",
+        base=str(base),
+        original=["en"],
+        new=["hu", "sw"],
+        text=[str(untidy)],
+        tokens=str(tokens),
+    )
+    training = load_recipe(found.recipe).training
+    assert 0.04 * tokens / training.sequence_length >= 4
+    assert tokens / (training.sequence_length * training.batch_rows) >= 12
+    assert training.batch_rows % training.micro_rows == 0
+
+
 def test_files_called_after_a_language_are_in_it_and_folders_are_read_as_one(
     tmp_path: Path, base_folder: Path
 ) -> None:

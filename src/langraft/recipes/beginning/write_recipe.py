@@ -21,8 +21,10 @@ _REPLAY = 0.04  # share of a stage's tokens that is text of original languages
 _HELDOUT = 1 / 16  # about the share of a corpus that is kept out of training
 _RATE, _RATE_WIDTH = 1.5e-4, 576  # found on SmolLM2-135M (docs/results.md), scaled as 1 / width
 _MANY_STEPS = 2000
-_LONGEST_ROW = 1024
-_BATCH_TOKENS = (2048, 524_288)  # of a step, least and most
+_ROW_TOKENS = (128, 1024)  # shortest and longest
+_ROWS = 200  # that a small budget is cut into, so that 4% of it are a few rows
+_BATCH_TOKENS = (1024, 524_288)  # of a step, least and most
+_MICRO_TOKENS = {True: 8192, False: 2048}  # computed at once, with an accelerator and without
 _STEPS = 1000  # that a small budget is cut into
 _WRITTEN_TOKENS = 20_000  # that the base writes at least where there is no text to replay
 _SAMPLE_TOKENS = 512  # of a text that the base writes, unless its context is shorter
@@ -73,15 +75,17 @@ class Beginning:
 
     @property
     def sequence_length(self) -> int:
-        """Tokens of a row: at most the base's context."""
-        return min(_LONGEST_ROW, self.base.context or _LONGEST_ROW)
+        """Tokens of a row: at most the base's context, fewer where the budget is small."""
+        shortest, longest = _ROW_TOKENS
+        length = _power_of_2(max(self.budget / _ROWS, shortest))
+        return min(length, longest, self.base.context or longest)
 
     @property
     def batch_rows(self) -> int:
         """Rows of a step: a thousand steps of a small budget, at most half a million tokens."""
         least, most = _BATCH_TOKENS
         tokens = min(max(self.budget / _STEPS, least), most)
-        return 2 ** max(0, round(math.log2(tokens / self.sequence_length)))
+        return _power_of_2(tokens / self.sequence_length)
 
 
 def recipe_text(beginning: Beginning, path: Path) -> str:
@@ -94,6 +98,7 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"yaml": _flow, "language": language_name, "about": about}
+    micro_tokens = _MICRO_TOKENS[beginning.has_accelerator]
     num_steps = beginning.budget / (beginning.batch_rows * beginning.sequence_length)
     return environment.get_template("recipe.yaml.j2").render(
         given=beginning,
@@ -103,7 +108,7 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
         mixture=_mixture(beginning),
         lr=float(f"{_RATE * _RATE_WIDTH / beginning.base.width:.1e}"),
         router_scale=20 if num_steps > _MANY_STEPS else 100,
-        micro_rows=min(beginning.batch_rows, 8 if beginning.has_accelerator else 2),
+        micro_rows=min(beginning.batch_rows, _power_of_2(micro_tokens / beginning.sequence_length)),
         checkpoint_every=max(10, min(200, round(num_steps / 10))),
     )
 
@@ -168,6 +173,11 @@ def _mixture(beginning: Beginning) -> dict[str, float]:
         stream = code if code in beginning.texts else f"{code}/base_samples"
         mixture[stream] = round(100 * _REPLAY / len(beginning.original), 2)
     return mixture
+
+
+def _power_of_2(number: float) -> int:
+    """Return the nearest power of 2, at least 1."""
+    return 2 ** max(0, round(math.log2(number)))
 
 
 def _rounded(number: float) -> int:
