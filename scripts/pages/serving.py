@@ -27,11 +27,12 @@ def render() -> str:
         "the largest difference of their log-probabilities from those of transformers. llama.cpp "
         f"also tokenizes {measured['lines']:,} lines of sixteen languages.",
         table(("export", "class", "vLLM", "llama.cpp"), rows),
-        "vLLM ran with `--dtype float32 --enforce-eager`, llama.cpp with a cache in float32 and, "
+        "vLLM ran with `--dtype float32`, `--enforce-eager` unless a row says compiled, and "
+        "`--tensor-parallel-size 2` where it says so; llama.cpp with a cache in float32 and, "
         "unless another type is named, a GGUF file in float32.",
         "A name of a family is a small random base of it with three new experts a layer, whose "
-        "choices are as clear as those of trained ones; `smollm2-mixtral` is the graft "
-        "`rare_rows` of SmolLM2-135M-Instruct in [Results](../results.md), given by `--export`. "
-        "`close` is other rounding: continuations part where two tokens are almost alike. See "
+        "choices are as clear as those of trained ones; `smollm2-graft` is the graft "
+        "`graft` of SmolLM2-135M-Instruct in [Results](../results.md), given by `--export`. "
+        "`close` is other rounding: continuations part where two tokens are as alike as that. See "
         "[Export and serving](../guide/export.md).",
     )

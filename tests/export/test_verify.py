@@ -63,6 +63,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -
 ROPE = {"rope_type": "default", "rope_theta": 500_000.0}
 
 
+def turned(ids: list[int]) -> list[int]:
+    """Put a later token at place 5."""
+    return [*ids[:5], next(token for token in ids[6:] if token != ids[5]), *ids[6:]]
+
+
 def handler(model: Any, tokenizer: Any, changes: dict[str, Any]) -> type[BaseHTTPRequestHandler]:
     """Return what answers as OpenAI's completions do, from a model of transformers."""
 
@@ -85,7 +90,14 @@ def handler(model: Any, tokenizer: Any, changes: dict[str, Any]) -> type[BaseHTT
                     "content": [
                         {"id": token, "logprob": each}
                         for place, (token, each) in enumerate(zip(found.ids, said, strict=True))
-                        if place not in (0, 2, 15)  # as llama.cpp leaves out parts of characters
+                        # as llama.cpp leaves out parts of characters
+                        if not tokenizer.decode(found.ids[: place + 1]).endswith("\ufffd")
+                    ]
+                },
+                "turned": {  # another token, which comes later too
+                    "content": [
+                        {"id": token, "logprob": each}
+                        for token, each in zip(turned(found.ids), said, strict=True)
                     ]
                 },
                 "vllm": {
@@ -132,6 +144,13 @@ def test_a_server_of_the_export_is_equal(exported: Path, form: str) -> None:
         done = langraft("verify", url + "/v1", "--export", exported, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verdict"] == "equal"
+
+
+def test_a_token_that_comes_later_too_is_still_another_one(exported: Path) -> None:
+    with serving(load_model(exported), exported, form="turned") as url:
+        found = verify(url, exported)
+    assert [each.num_same for each in found] == [5] * len(found)
+    assert all(each.difference < 1e-4 for each in found)
 
 
 def test_a_server_that_rounds_is_close(exported: Path) -> None:

@@ -63,15 +63,19 @@ WINDOWS = {"cohere2": {"sliding_window": 96}}
 ROOT = Path(__file__).resolve().parents[2]
 TEXT, NUM_LINES = ROOT.parent / "shared" / "data" / "mono", 63
 LLAMA_CPP_SERVER = ROOT / "scripts" / "serving" / "llama_cpp_server.py"
-VLLM = ("--dtype", "float32", "--enforce-eager", "--max-model-len", "128", "--max-num-seqs", "1")
+VLLM = ("--dtype", "float32", "--max-model-len", "128", "--max-num-seqs", "1")
+EAGER = ("--enforce-eager",)
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "HF_HUB_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
 }
+TWO_DEVICES = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}  # a core each
 PORT = object()  # in a command
-START_SECONDS, ASK_SECONDS = 240, 120
+START_SECONDS, ASK_SECONDS = 400, 120
 EXTENDED = "llama, extended tokenizer"
+COMPILED = "qwen3, compiled"
+SPLIT, PORTABLE_SPLIT = "qwen3, tensor parallel", "gemma3_text, compiled, tensor parallel"
 ROWS: dict[str, tuple[str, AbstractMethod]] = {
     **{name: (name, MoELPR(new_experts=3)) for name in FAMILIES},
     EXTENDED: ("llama", MoELPR(new_experts=3)),
@@ -79,6 +83,9 @@ ROWS: dict[str, tuple[str, AbstractMethod]] = {
     "llama, attention adapters": ("llama", MoELPR(new_experts=3, attention_rank=4)),
     "llama, unequal experts": ("llama", MoELPR(new_experts=(3, 1))),
     "llama, moe_ct": ("llama", MoECT(new_experts=3, gate="sigmoid")),
+    COMPILED: ("qwen3", MoELPR(new_experts=3)),
+    SPLIT: ("qwen3", MoELPR(new_experts=3)),
+    PORTABLE_SPLIT: ("gemma3_text", MoELPR(new_experts=3)),
 }
 QUICKSTART = {  # a tenth of its text; its shape and its tokenizer, which is trained in the run
     "base.stage.tokens": "80k",
@@ -101,7 +108,7 @@ def main() -> None:
                 {
                     "export": name,
                     "class": class_of(export),
-                    "vLLM": on_vllm(export, given.servers),
+                    "vLLM": on_vllm(name, export, given.servers),
                     "llama.cpp": on_llama_cpp(export, given.servers, lines),
                 }
             )
@@ -125,7 +132,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--servers", type=Path, required=True, help="Their environment.")
     parser.add_argument("--export", type=Path, action="append", default=[], help="One there is.")
-    parser.add_argument("--only", nargs="*", help="Some rows or families.")
+    parser.add_argument("--only", nargs="*", help="Some rows, by name.")
     parser.add_argument("--text", type=Path, default=TEXT, help="Folder of LANGUAGE.jsonl.gz.")
     parser.add_argument("--out", type=Path, help="JSON file of the table.")
     parser.add_argument("--like", type=Path, help="An earlier one: answers must be of its kinds.")
@@ -147,7 +154,7 @@ def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
     """Return the folders to serve, by what is special of each."""
     found: dict[str, Path] = {}
     for number, (name, (family, method)) in enumerate(ROWS.items()):
-        if given.only is None or {name, family} & set(given.only):
+        if given.only is None or name in given.only:
             found[name] = exported(folder / str(number), family, method, name == EXTENDED)
     if given.only is None or "quickstart" in given.only:
         changes = [f"{key}={value}" for key, value in QUICKSTART.items()]
@@ -203,11 +210,16 @@ def class_of(export: Path) -> str:
     return json.loads((export / "config.json").read_text())["architectures"][0]
 
 
-def on_vllm(export: Path, servers: Path) -> str:
+def on_vllm(name: str, export: Path, servers: Path) -> str:
     """Return how close vLLM's answers are, or why it gives none."""
     server = [servers / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
-    command = [*server, "--model", export, *VLLM, "--trust-remote-code", "--port", PORT]
-    return asked(command, export, VLLM_ENVIRONMENT)
+    settings = [*VLLM, *(EAGER if name not in (COMPILED, PORTABLE_SPLIT) else ())]
+    environment = VLLM_ENVIRONMENT
+    if name in (SPLIT, PORTABLE_SPLIT):
+        settings += ["--tensor-parallel-size", "2"]
+        environment = VLLM_ENVIRONMENT | TWO_DEVICES
+    command = [*server, "--model", export, *settings, "--trust-remote-code", "--port", PORT]
+    return asked(command, export, environment)
 
 
 def on_llama_cpp(export: Path, servers: Path, lines: list[str]) -> str:
