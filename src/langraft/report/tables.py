@@ -75,7 +75,7 @@ def _split(
     return tables
 
 
-def render(table: Table, width: int = 120) -> str:
+def render(table: Table, width: int) -> str:
     """Return a table as text without colours or spaces at the ends of lines."""
     console = Console(file=io.StringIO(), width=width, no_color=True)
     console.print(table)

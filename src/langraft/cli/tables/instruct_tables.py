@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from langraft.report.tables import render
+from langraft.report.tables import render, terminal_width
 from langraft.self_instruct.estimate import Estimate
 from langraft.self_instruct.requests.client import Progress
 from langraft.self_instruct.settings import SelfInstructSettings
@@ -61,7 +61,7 @@ def result_table(manifest: Mapping[str, Any]) -> str:
     ]
     notes = [_shortfall(code, counts) for code, counts in manifest["languages"].items()]
     return (
-        render(table, width=200)
+        render(table, width=terminal_width())
         + f"\ncost: {manifest['cost']:.2f}"
         + (f"\nfaults: {'; '.join(with_faults)}" if with_faults else "")
         + "".join(f"\nnote: {note}" for note in notes if note)
@@ -82,7 +82,7 @@ def estimate_table(estimates: Sequence[Estimate]) -> str:
             f"{one.most_cost:.2f}",
         )
     total = sum(one.most_cost for one in estimates)
-    return render(table, width=200) + f"\nat most, all languages: {total:.2f}"
+    return render(table, width=terminal_width()) + f"\nat most, all languages: {total:.2f}"
 
 
 def _shortfall(code: str, counts: Mapping[str, Any]) -> str:
