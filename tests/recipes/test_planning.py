@@ -301,10 +301,11 @@ def test_a_chart_of_thirty_kinds_of_text_is_drawn_without_a_warning(tmp_path: Pa
     [
         ({"token_rows": "rare"}, {}, True),
         ({"token_rows": "rare", "token_rows_share": 1.0}, {}, False),
+        ({"token_rows": "rare", "token_rows_share": 1.0, "token_rows_uses": 1}, {}, True),
         ({"token_rows": "rare"}, {"trains": ["experts", "routers"]}, False),
         ({"token_rows": "frozen"}, {}, False),
     ],
-    ids=["some rows", "all rows", "rows that stay frozen", "no rows"],
+    ids=["some rows", "all rows", "used rows", "rows that stay frozen", "no rows"],
 )
 def test_rare_rows_are_noted_where_the_corpus_chooses_rows_that_train(
     method: dict[str, Any], stage: dict[str, Any], is_noted: bool, small_recipe: dict[str, Any]

@@ -60,6 +60,13 @@ class AbstractMethod(MethodSettings, ABC):
         default=DEFAULT_SHARE,
         description="With rare: share of original-language tokens that the trained rows may hold.",
     )
+    token_rows_uses: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        description="With rare: times that new languages' text uses a token at least for its rows "
+        "to train; 0: rows that they never use as well.",
+    )
 
     @property
     def row_group(self) -> tuple[str, ...]:

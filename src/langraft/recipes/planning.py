@@ -233,10 +233,11 @@ def _missing_here(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _are_rows_chosen(method: AbstractMethod, stages: Sequence[Stage]) -> bool:
-    """Return whether the corpus says which token rows train; with a share of 1 all of them do."""
+    """Return whether the corpus says which token rows train; by default a share of 1 is all."""
     trained = {group for stage in stages for group in stage.trains or ()}
     are_trained = "token_rows" in trained or any(s.trains == EVERYTHING for s in stages)
-    return method.token_rows == "rare" and method.token_rows_share < 1 and are_trained
+    is_all = method.token_rows_share == 1 and not method.token_rows_uses
+    return method.token_rows == "rare" and not is_all and are_trained
 
 
 def _reading_cost(model: Any, recipe: Recipe, choice: ColumnChoice) -> str:

@@ -25,6 +25,14 @@ def test_original_languages_weigh_the_same_however_much_text_each_has() -> None:
     assert rare_tokens([large, small], 0.02) == [2]
 
 
+def test_rows_of_tokens_that_new_languages_hardly_use_may_stay() -> None:
+    counts = np.array([500, 0, 10, 480, 9, 1], dtype=np.int64)
+    new = [np.array([3, 1, 0, 0, 0, 0]), np.array([2, 1, 0, 1, 0, 0])]
+    assert rare_tokens([counts], 1.0, new_counts=new, uses=1) == [0, 1, 3]
+    assert rare_tokens([counts], 1.0, new_counts=new, uses=2) == [0, 1]
+    assert rare_tokens([counts], 0.02, new_counts=new, uses=2) == [1]
+
+
 @pytest.mark.parametrize("is_tied", [True, False])
 def test_only_rare_rows_of_embedding_and_head_change(is_tied: bool) -> None:
     rare = [5, 17, 300]

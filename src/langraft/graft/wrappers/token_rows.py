@@ -31,21 +31,30 @@ from langraft.graft.wrappers.base import (
 DEFAULT_SHARE = 0.02
 
 
-def rare_tokens(counts: Sequence[NDArray[np.int64]], share: float = DEFAULT_SHARE) -> list[int]:
+def rare_tokens(
+    counts: Sequence[NDArray[np.int64]],
+    share: float = DEFAULT_SHARE,
+    *,
+    new_counts: Sequence[NDArray[np.int64]] = (),
+    uses: int = 0,
+) -> list[int]:
     """Choose the rarest tokens that together hold at most ``share`` of original-language text.
 
     Args:
         counts: For each original language, how often each token occurs, (V,). Languages weigh
             the same, however much text each has.
         share: Of the original languages' token mass, 0..1.
+        new_counts: The same for each new language.
+        uses: Times that they use a token at least, all together.
 
     Returns:
-        Token ids in ascending order. Tokens that never occur are always among them.
+        Token ids in ascending order. Tokens that no language uses are among them if ``uses`` is 0.
     """
     mass_V = np.mean([count / max(count.sum(), 1) for count in counts], axis=0)
     order = np.argsort(mass_V, kind="stable")
     num_rare = int(np.searchsorted(np.cumsum(mass_V[order]), share + 1e-12, side="right"))
-    return sorted(order[:num_rare].tolist())
+    rare = sorted(order[:num_rare].tolist())
+    return [token for token in rare if sum(count[token] for count in new_counts) >= uses]
 
 
 class RowDeltas(nn.Module):
