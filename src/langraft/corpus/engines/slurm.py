@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,12 +43,37 @@ class Slurm(AbstractEngine):
     def run(self, tasks: Sequence[CorpusTask], folder: Path, done: Callable[[int], None]) -> None:
         """Submit one array job and wait until datatrove has marked every task as completed.
 
+        A job that an earlier command left in the queue is cancelled first: it would write the same
+        parts. Ctrl-C cancels the job.
+
         Raises:
-            CorpusError: when the job has left the queue with unfinished tasks; the message names
-                the logs. The same command submits the remaining tasks.
+            CorpusError: when sbatch refuses the job, or when it has left the queue with unfinished
+                tasks; the message names the logs. The same command submits the remaining tasks.
         """
+        logs = folder / f"slurm-{int(time.time())}-{secrets.token_hex(3)}"
+        executor = self._executor(tasks, logs)
+        try:
+            _cancel_earlier_jobs(folder)
+            executor.launch_job()
+        except FileNotFoundError as error:
+            raise CorpusError(
+                f"The job could not be submitted: {error}. The engine `slurm` runs where sbatch "
+                "does; elsewhere use `local` or `ray`."
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise CorpusError(
+                "sbatch refused the job; its reason stands above. Check the keys of "
+                f"corpus.engine: partition ({self.partition}), time, cpus, memory_per_cpu, options."
+            ) from error
+        try:
+            _wait(len(tasks), logs, done)
+        except KeyboardInterrupt:
+            _cancel(_job_name(logs))
+            raise
+
+    def _executor(self, tasks: Sequence[CorpusTask], logs: Path) -> Any:
         datatrove = import_extra("datatrove.executor", "datatrove", "The engine `slurm`")
-        logs = folder / f"slurm-{int(time.time())}"
+        here = shlex.quote(str(Path(sys.executable).parent))  # has datatrove's commands
         executor: Any = datatrove.SlurmPipelineExecutor(
             pipeline=[functools.partial(_run_task, list(tasks), os.getcwd())],
             tasks=len(tasks),
@@ -54,35 +82,66 @@ class Slurm(AbstractEngine):
             cpus_per_task=self.cpus,
             mem_per_cpu_gb=self.memory_per_cpu,
             workers=self.workers or -1,
-            env_command=self.environment,
+            env_command="\n".join(filter(None, [f"export PATH={here}:$PATH", self.environment])),
             sbatch_args=dict(self.options),
-            job_name="langraft-corpus",
+            qos="",  # or datatrove's default overrides the one of `options`
+            job_name=_job_name(logs),
             logging_dir=str(logs.absolute()),
             requeue=True,
         )
-        try:
-            executor.run()
-        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+        executor.launch_merge_stats = _do_not_merge
+        return executor
+
+
+def _wait(num_tasks: int, logs: Path, done: Callable[[int], None]) -> None:
+    """Report finished tasks until all are; raise an error when the job ends before."""
+    num_done = -1
+    while num_done < num_tasks:
+        # Asked before counting: a task is marked as completed before its job leaves the queue.
+        is_queued = _is_queued(_job_name(logs))
+        found = len(list((logs / "completions").glob("[0-9]*")))
+        if found > num_done:
+            num_done = found
+            done(num_done)
+        elif not is_queued:
             raise CorpusError(
-                f"The job could not be submitted: {error}. The engine `slurm` runs where sbatch "
-                "does; elsewhere use `local` or `ray`."
-            ) from error
-        num_done = -1
-        while num_done < len(tasks):
-            # Asked before counting: a task is marked as completed before its job leaves the queue.
-            is_queued = _is_queued(executor.job_id)
-            found = len(list((logs / "completions").glob("[0-9]*")))
-            if found > num_done:
-                num_done = found
-                done(num_done)
-            elif not is_queued:
-                raise CorpusError(
-                    f"{len(tasks) - num_done} of {len(tasks)} Slurm tasks did not finish; their "
-                    f"logs are in {logs / 'slurm_logs'}. Finished parts are kept; the same "
-                    "command submits the rest."
-                )
-            if num_done < len(tasks):
-                time.sleep(_POLL_SECONDS)
+                f"{num_tasks - num_done} of {num_tasks} Slurm tasks did not finish; their "
+                f"logs are in {logs / 'slurm_logs'}. Finished parts are kept; the same "
+                "command submits the rest."
+            )
+        if num_done < num_tasks:
+            time.sleep(_POLL_SECONDS)
+
+
+def _cancel_earlier_jobs(folder: Path) -> None:
+    """Cancel what an earlier command submitted, and wait until its tasks have ended."""
+    for logs in folder.glob("slurm-*"):
+        _cancel(_job_name(logs))
+        while _is_queued(_job_name(logs)):
+            time.sleep(_POLL_SECONDS)
+
+
+def _job_name(logs: Path) -> str:
+    """Return a name no other job has; several array jobs share it where there are many tasks."""
+    return f"langraft-corpus-{logs.name.removeprefix('slurm-')}"
+
+
+def _cancel(job_name: str) -> None:
+    subprocess.run(["scancel", "--name", job_name], capture_output=True, check=False)
+
+
+def _is_queued(job_name: str) -> bool:
+    """Say whether a job waits or runs; a controller that does not answer is asked again later."""
+    command = ["squeue", "--noheader", "--name", job_name]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.returncode != 0 or bool(found.stdout.strip())
+
+
+def _do_not_merge() -> None:
+    """Stand in for datatrove's second job, whose statistics nobody reads.
+
+    It would stay in the queue for ever after a task that failed.
+    """
 
 
 def _run_task(
@@ -92,9 +151,3 @@ def _run_task(
     del data, world_size
     os.chdir(folder)  # relative paths start from here
     tasks[rank]()
-
-
-def _is_queued(job_id: Any) -> bool:
-    command = ["squeue", "--noheader", "--jobs", str(job_id)]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return bool(found.stdout.strip())
