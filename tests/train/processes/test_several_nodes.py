@@ -1,0 +1,131 @@
+"""Runs over several nodes that lose one, or are stopped: torchrun's agents, and a Slurm cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from langraft.train.log import read_log
+from langraft.train.loop import WEIGHTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
+EXAMPLE = Path(__file__).parents[3] / "examples/slurm.sbatch"
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+STAGE = "train-extend"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, Any]) -> Path:
+    """A recipe whose stage is long enough to be stopped in, and its run on two processes."""
+    folder = tmp_path_factory.mktemp("several")
+    extend = _small_recipe["stages"][0] | {"tokens": 30_000, "lr": 1e-3}
+    method = {"name": "moe_lpr", "new_experts": 2}
+    changes = {"stages": [extend], "baselines": [], "method": method}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(_small_recipe | changes))
+    verb = ["-m", "langraft", "train", folder / "recipe.yaml", "--out", folder / "whole"]
+    together = [*TORCHRUN, "--standalone", "--nproc-per-node=2"]
+    subprocess.run([*together, *verb], check=True, env=ENVIRONMENT, capture_output=True)
+    return folder / "recipe.yaml"
+
+
+def assert_as_if_nothing_had_happened(recipe: Path, out: Path) -> None:
+    whole, stopped = (load_file(at / STAGE / WEIGHTS) for at in (recipe.parent / "whole", out))
+    assert whole.keys() == stopped.keys()
+    assert all(torch.equal(whole[key], stopped[key]) for key in whole)
+    losses = [
+        [(r["step"], r["loss"]) for r in read_log(at / STAGE)]
+        for at in (recipe.parent / "whole", out)
+    ]
+    assert losses[0] == losses[1]
+
+
+def wait_for(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 400  # a bound against hanging only
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+def num_steps(out: Path) -> int:
+    log = out / STAGE / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.is_file() else 0
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return sorted(out.glob(f"{STAGE}/checkpoints/step-*/checkpoint.json"))
+
+
+class Agents:
+    """Two agents of torchrun that stand for two nodes; the first one keeps the rendezvous."""
+
+    def __init__(self, recipe: Path, out: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        self._common = [*TORCHRUN, "--nnodes=2", "--nproc-per-node=1", "--max-restarts=3"]
+        self._common += ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+        self._verb = ["-m", "langraft", "train", str(recipe), "--out", str(out)]
+        self.running: list[subprocess.Popen[bytes]] = [self._start(0), self._start(1)]
+
+    def start(self, node: int) -> None:
+        """Start the agent of a node again."""
+        self.running[node] = self._start(node)
+
+    def kill(self, node: int) -> None:
+        """Take a node away: the agent and the process that it started."""
+        agent = self.running[node]
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+        for pid in (agent.pid, *map(int, children)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        agent.wait()
+
+    def _start(self, node: int) -> subprocess.Popen[bytes]:
+        place = f"--rdzv-conf=is_host={'false' if node else 'true'}"
+        return subprocess.Popen([*self._common, place, *self._verb], env=ENVIRONMENT)
+
+
+@pytest.fixture
+def agents(recipe: Path, tmp_path: Path) -> Iterator[Agents]:
+    agents = Agents(recipe, tmp_path / "run")
+    yield agents
+    for node in (0, 1):
+        if agents.running[node].poll() is None:
+            agents.kill(node)
+
+
+def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
+    recipe: Path, tmp_path: Path, agents: Agents
+) -> None:
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
+    agents.kill(1)
+    agents.start(1)
+    assert [agent.wait(timeout=400) for agent in agents.running] == [0, 0]
+    assert_as_if_nothing_had_happened(recipe, tmp_path / "run")
+
+
+def test_the_node_of_the_rendezvous_is_lost_and_both_are_started_again(
+    recipe: Path, tmp_path: Path, agents: Agents
+) -> None:
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
+    agents.kill(0)
+    assert agents.running[1].wait(timeout=400) != 0
+    before = num_steps(tmp_path / "run")
+    agents.start(0)
+    agents.start(1)
+    assert [agent.wait(timeout=400) for agent in agents.running] == [0, 0]
+    assert_as_if_nothing_had_happened(recipe, tmp_path / "run")
+    assert before < num_steps(tmp_path / "run")
