@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 import subprocess
 from collections import Counter
@@ -157,3 +158,17 @@ def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount_memory
     for place in places:
         subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.fixture(scope="module")
+def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment in which Slurm's commands reach a cluster of two nodes on this machine."""
+    paths = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+    for daemon in ("slurmctld", "slurmd", "munged"):
+        if shutil.which(daemon, path=paths) is None:
+            pytest.skip(f"there is no {daemon} here: install slurm-wlm and munge")
+    script = Path(__file__).parents[1] / "scripts" / "slurm"
+    folder = tmp_path_factory.mktemp("slurm")
+    subprocess.run([script, "start", folder], check=True, capture_output=True, timeout=120)
+    yield os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+    subprocess.run([script, "stop", folder], check=True, capture_output=True, timeout=120)

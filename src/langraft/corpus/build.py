@@ -20,7 +20,7 @@ from langraft.core.files import read_json_lines, read_json_object
 from langraft.core.settings.corpus import Corpus
 from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import BrokenCount, Drops, PartCounts
-from langraft.corpus.engine import AbstractEngine, CorpusTask
+from langraft.corpus.engine import AbstractEngine
 from langraft.corpus.filter import AbstractFilter
 from langraft.corpus.part_task import TRAIN, PartTask, mark_document
 from langraft.corpus.source import AbstractSource, Part
@@ -140,9 +140,14 @@ class _Build:
         self._run(tasks, "writing streams")
         return {task.stream: read_json_object(task.result, StreamCounts) for task in tasks}
 
-    def _run(self, tasks: Sequence[CorpusTask], what: str) -> None:
+    def _run(self, tasks: Sequence[PartTask] | Sequence[StreamTask], what: str) -> None:
+        """Run what an earlier command has not finished: workers may wait long for their turn."""
         engine = cast("AbstractEngine", self._corpus.engine)
-        engine.run(tasks, self.work / "engine", lambda done: self._report(what, done, len(tasks)))
+        left = [task for task in tasks if not task.is_finished]
+        num_before = len(tasks) - len(left)
+        if left:
+            folder = self.work / "engine"
+            engine.run(left, folder, lambda n: self._report(what, num_before + n, len(tasks)))
 
     def _part_task(self, reading: _SourceStream, part: Part) -> PartTask:
         return PartTask(

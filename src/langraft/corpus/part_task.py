@@ -83,6 +83,11 @@ class PartTask:
         """Name of the part for messages."""
         return f"{self.stream}, {self.source.label or self.source.source}, part {self.part.name}"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the part has been written."""
+        return self.folder.is_dir()
+
     def __call__(self) -> None:
         """Write the part unless it is finished.
 
@@ -90,7 +95,7 @@ class PartTask:
             CorpusError: when the source is damaged or too many records are broken.
             ArtifactError: when the disk is full.
         """
-        if self.folder.is_dir():
+        if self.is_finished:
             return
         partial = self.folder.with_name(f".{self.folder.name}.partial")
         with explain_disk_errors(self.folder):

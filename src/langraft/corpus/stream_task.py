@@ -92,13 +92,18 @@ class StreamTask:
         """Name of the stream for messages."""
         return f"{self.stream}, all parts"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the stream has been written."""
+        return self.result.is_file()
+
     def __call__(self) -> None:
         """Write the stream unless it is finished.
 
         Raises:
             ArtifactError: when the disk is full.
         """
-        if self.result.is_file():
+        if self.is_finished:
             return
         with explain_disk_errors(self.folder):
             shutil.rmtree(self.folder / self.stream, ignore_errors=True)

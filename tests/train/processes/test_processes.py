@@ -270,6 +270,6 @@ def test_torchrun_starts_again_after_a_process_is_killed(recipe: Path, tmp_path:
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash here")
-def test_the_slurm_example_is_a_valid_script() -> None:
-    script = Path(__file__).parents[3] / "examples/slurm.sbatch"
-    subprocess.run(["bash", "-n", script], check=True)
+@pytest.mark.parametrize("script", ["examples/slurm.sbatch", "scripts/slurm"])
+def test_what_is_for_slurm_is_a_valid_script(script: str) -> None:
+    subprocess.run(["bash", "-n", Path(__file__).parents[3] / script], check=True)

@@ -69,6 +69,12 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted(out.glob(f"{STAGE}/checkpoints/step-*/checkpoint.json"))
 
 
+def finished_steps(out: Path, checkpoint: Path) -> list[str]:
+    """Return the log up to a checkpoint; its seconds would tell steps that were done again."""
+    lines = (out / STAGE / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    return lines[: int(checkpoint.parent.name.removeprefix("step-"))]
+
+
 class Agents:
     """Two agents of torchrun that stand for two nodes; the first one keeps the rendezvous."""
 
@@ -112,8 +118,11 @@ def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
 ) -> None:
     wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
     agents.kill(1)
+    checkpoint = checkpoints(tmp_path / "run")[0]
+    kept = finished_steps(tmp_path / "run", checkpoint)
     agents.start(1)
     assert [agent.wait(timeout=400) for agent in agents.running] == [0, 0]
+    assert finished_steps(tmp_path / "run", checkpoint) == kept
     assert_as_if_nothing_had_happened(recipe, tmp_path / "run")
 
 
@@ -123,9 +132,48 @@ def test_the_node_of_the_rendezvous_is_lost_and_both_are_started_again(
     wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
     agents.kill(0)
     assert agents.running[1].wait(timeout=400) != 0
-    before = num_steps(tmp_path / "run")
+    checkpoint = checkpoints(tmp_path / "run")[0]
+    kept = finished_steps(tmp_path / "run", checkpoint)
     agents.start(0)
     agents.start(1)
     assert [agent.wait(timeout=400) for agent in agents.running] == [0, 0]
+    assert finished_steps(tmp_path / "run", checkpoint) == kept
     assert_as_if_nothing_had_happened(recipe, tmp_path / "run")
-    assert before < num_steps(tmp_path / "run")
+
+
+def slurm(cluster: dict[str, str], *command: str | Path) -> str:
+    """Run a command of Slurm and return what it prints."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=cluster)
+    return done.stdout.strip()
+
+
+def test_a_job_of_the_slurm_example_is_stopped_submitted_again_and_requeued(
+    recipe: Path, tmp_path: Path, slurm_cluster: dict[str, str]
+) -> None:
+    commands = str(Path(sys.executable).parent)  # torchrun is one
+    cluster = slurm_cluster | {
+        "PATH": os.pathsep.join([commands, slurm_cluster["PATH"]]),
+        "PROCESSES_PER_NODE": "1",
+    }
+    out, log = tmp_path / "run", tmp_path / "job.log"
+    submit = ["sbatch", "--parsable", "--gpus-per-node=0", "--cpus-per-task=1", f"--output={log}"]
+    # No checkpoint but those of a stop.
+    job = [*submit, EXAMPLE, recipe, out, "--set", "training.checkpoint_every=1000000"]
+
+    first = slurm(cluster, *job)
+    wait_for(lambda: num_steps(out) > 10, "the first steps")
+    assert checkpoints(out) == []
+    slurm(cluster, "scancel", "--signal=TERM", first)  # what Slurm sends before the time is over
+    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job")
+    assert "Run the same command again to go on" in log.read_text()
+    (checkpoint,) = checkpoints(out)
+    kept = finished_steps(out, checkpoint)
+
+    second = slurm(cluster, *job)
+    wait_for(lambda: num_steps(out) > len(kept) + 10, "steps of the second job")
+    slurm(cluster, "scontrol", "requeue", second)  # ends it as scancel does
+    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job")
+    assert "JobState=COMPLETED" in slurm(cluster, "scontrol", "show", "job", second)
+    assert log.read_text().count("Stopped after step") == 4  # each process, twice
+    assert finished_steps(out, checkpoint) == kept
+    assert_as_if_nothing_had_happened(recipe, out)
