@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from corpus_tasks import Leaves, Refuses
 from langraft.core.errors import CorpusError
@@ -102,6 +103,11 @@ def test_a_job_that_sbatch_refuses_names_the_keys_to_check(tmp_path: Path, queue
     install(queue / "sbatch", "echo invalid partition >&2; exit 1")
     with pytest.raises(CorpusError, match=r"sbatch refused the job.*partition \(nope\)"):
         Slurm(partition="nope").run([Leaves(tmp_path / "0")], tmp_path / "engine", lambda n: None)
+
+
+def test_a_name_of_the_users_cannot_hide_the_job() -> None:
+    with pytest.raises(ValidationError, match="job-name is set by langraft"):
+        Slurm(partition="cpu", options={"job-name": "mine"})
 
 
 def test_a_machine_without_slurm_says_what_else_there_is(

@@ -57,6 +57,12 @@ def queued(cluster: dict[str, str]) -> str:
     return " ".join(sorted(set(found.stdout.split())))
 
 
+def is_cancelled(job: str, cluster: dict[str, str]) -> bool:
+    command = ["scontrol", "show", "job", job]
+    found = subprocess.run(command, check=True, capture_output=True, text=True, env=cluster)
+    return "JobState=CANCELLED" in found.stdout
+
+
 def wait_for(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 300  # a bound against hanging only
     while not holds():
@@ -103,9 +109,7 @@ def test_the_job_of_a_command_that_was_killed_is_cancelled_by_the_next_one(
     stderr = again.communicate(timeout=400)[1]
     assert again.returncode == 0, stderr
     assert_same_corpus(recipe, tmp_path)
-    command = ["scontrol", "show", "job", left]
-    job = subprocess.run(command, check=True, capture_output=True, text=True, env=slurm_cluster)
-    assert "JobState=CANCELLED" in job.stdout
+    assert is_cancelled(left, slurm_cluster)
 
 
 def test_ctrl_c_cancels_the_job(
@@ -113,7 +117,9 @@ def test_ctrl_c_cancels_the_job(
 ) -> None:
     process = start(recipe, tmp_path, slurm_cluster)
     wait_for(lambda: queued(slurm_cluster))
+    job = queued(slurm_cluster)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=300)
     assert process.returncode != 0
     wait_for(lambda: not queued(slurm_cluster))
+    assert is_cancelled(job, slurm_cluster)

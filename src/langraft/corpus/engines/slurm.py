@@ -6,6 +6,7 @@ import functools
 import os
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from langraft.core.errors import CorpusError
 from langraft.corpus.engine import AbstractEngine, CorpusTask
@@ -40,6 +41,14 @@ class Slurm(AbstractEngine):
         default={}, description="More options of sbatch, such as {account: nlp}."
     )
 
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: dict[str, str]) -> dict[str, str]:
+        for key in ("array", "job-name"):
+            if key in options:
+                raise ValueError(f"{key} is set by langraft, which finds its tasks by it")
+        return options
+
     def run(self, tasks: Sequence[CorpusTask], folder: Path, done: Callable[[int], None]) -> None:
         """Submit one array job and wait until datatrove has marked every task as completed.
 
@@ -47,29 +56,33 @@ class Slurm(AbstractEngine):
         parts. Ctrl-C cancels the job.
 
         Raises:
-            CorpusError: when sbatch refuses the job, or when it has left the queue with unfinished
-                tasks; the message names the logs. The same command submits the remaining tasks.
+            CorpusError: without sbatch, when it refuses the job, or when the job has left the queue
+                with unfinished tasks; the message names the logs. The same command submits the
+                remaining tasks.
         """
+        if shutil.which("sbatch") is None:
+            raise CorpusError(
+                "There is no sbatch on this machine. The engine `slurm` runs where jobs can be "
+                "submitted; elsewhere use `local` or `ray`."
+            )
         logs = folder / f"slurm-{int(time.time())}-{secrets.token_hex(3)}"
         executor = self._executor(tasks, logs)
         try:
             _cancel_earlier_jobs(folder)
+            self._submit(executor)
+            _wait(len(tasks), logs, done)
+        except KeyboardInterrupt:
+            _cancel(_job_name(logs))
+            raise
+
+    def _submit(self, executor: Any) -> None:
+        try:
             executor.launch_job()
-        except FileNotFoundError as error:
-            raise CorpusError(
-                f"The job could not be submitted: {error}. The engine `slurm` runs where sbatch "
-                "does; elsewhere use `local` or `ray`."
-            ) from error
         except subprocess.CalledProcessError as error:
             raise CorpusError(
                 "sbatch refused the job; its reason stands above. Check the keys of "
                 f"corpus.engine: partition ({self.partition}), time, cpus, memory_per_cpu, options."
             ) from error
-        try:
-            _wait(len(tasks), logs, done)
-        except KeyboardInterrupt:
-            _cancel(_job_name(logs))
-            raise
 
     def _executor(self, tasks: Sequence[CorpusTask], logs: Path) -> Any:
         datatrove = import_extra("datatrove.executor", "datatrove", "The engine `slurm`")
@@ -116,8 +129,8 @@ def _wait(num_tasks: int, logs: Path, done: Callable[[int], None]) -> None:
 def _cancel_earlier_jobs(folder: Path) -> None:
     """Cancel what an earlier command submitted, and wait until its tasks have ended."""
     for logs in folder.glob("slurm-*"):
-        _cancel(_job_name(logs))
         while _is_queued(_job_name(logs)):
+            _cancel(_job_name(logs))
             time.sleep(_POLL_SECONDS)
 
 
