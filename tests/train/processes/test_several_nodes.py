@@ -165,7 +165,8 @@ def test_a_job_of_the_slurm_example_is_stopped_submitted_again_and_requeued(
     assert checkpoints(out) == []
     slurm(cluster, "scancel", "--signal=TERM", first)  # what Slurm sends before the time is over
     wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job")
-    assert "Run the same command again to go on" in log.read_text()
+    num_stops = log.read_text().count("Run the same command again to go on")
+    assert num_stops > 0
     (checkpoint,) = checkpoints(out)
     kept = finished_steps(out, checkpoint)
 
@@ -174,6 +175,6 @@ def test_a_job_of_the_slurm_example_is_stopped_submitted_again_and_requeued(
     slurm(cluster, "scontrol", "requeue", second)  # ends it as scancel does
     wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job")
     assert "JobState=COMPLETED" in slurm(cluster, "scontrol", "show", "job", second)
-    assert log.read_text().count("Stopped after step") == 4  # each process, twice
+    assert log.read_text().count("Run the same command again to go on") > num_stops
     assert finished_steps(out, checkpoint) == kept
     assert_as_if_nothing_had_happened(recipe, out)
