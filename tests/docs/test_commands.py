@@ -24,7 +24,7 @@ from langraft.cli.main import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "guide").glob("*.md")]
-OF_OTHERS = {"cd", "docker", "hf", "llama-server", "ollama", "pre-commit", "vllm"}
+OF_OTHERS = {"cd", "docker", "hf", "llama-server", "ollama", "sbatch", "squeue", "vllm"}
 IN_CHECKOUT = re.compile(r"benchmarks/recipes/\w+\.yaml|quickstart|polylm|graft")
 
 
@@ -42,8 +42,12 @@ COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
 
 
 def words_of(command: str) -> list[str]:
-    """Return the words of a command, from `langraft` on where torchrun starts it."""
-    words = shlex.split(command, comments=True)
+    """Return the words of a command, from `langraft` on where torchrun starts it.
+
+    Left out: what sets a variable of the environment, and `eval` around a command.
+    """
+    words = shlex.split(re.sub(r'^eval "\$\((.*)\)"', r"\1", command), comments=True)
+    words = words[next(n for n, word in enumerate(words) if not re.match(r"[A-Z_]+=", word)) :]
     return words[words.index("-m") + 1 :] if words[0] == "torchrun" else words
 
 

@@ -182,15 +182,18 @@ def test_a_retention_above_the_bases_is_said_to_be_nothing_lost(make_run: MakeRu
 
 def test_the_page_says_where_when_and_what_next(make_run: MakeRun) -> None:
     folder = make_run()
+    for file in ("graft/graft.json", "export/config.json"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text("{}", encoding="utf-8")
     page, _ = report(folder)
     head = page.text.split("Scorecard")[0]
     assert "base owner/base-1b" in head
     assert re.search(r"20\d\d-\d\d-\d\d · .+ cores? · langraft \d", head)
     assert head.index("Bits per byte: how many bits") > 0
     for line in (
-        f"langraft chat {folder} --guard auto",
+        f"langraft chat {folder}",
         f"vllm serve {folder}/export",
-        f"langraft push {folder}/export --to OWNER/NAME",
+        f"langraft push {folder} --to OWNER/NAME",
     ):
         assert line in page.text
 

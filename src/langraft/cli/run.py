@@ -124,12 +124,12 @@ def _carry_out(
     dry_run: bool,
 ) -> Path:
     """Carry out a recipe up to a verb's work and print the result; returns the run's folder."""
-    from langraft.cli.next_commands import next_commands
     from langraft.cli.tables.score_tables import comparison_table
     from langraft.core.artifacts import read_manifest
     from langraft.corpus.heavy_drops import heavy_drops
     from langraft.recipes.load import load_recipe
     from langraft.recipes.run import run as run_recipe
+    from langraft.report.next_commands import next_commands
 
     recipe = load_recipe(name, changes or [])
     folder = out or Path("runs") / recipe.name
@@ -154,6 +154,18 @@ def _carry_out(
             typer.echo(f"report: {result.report}")
         else:
             typer.echo(f"done: {folder}", err=True)
-        if result.report and (commands := next_commands(folder)):
-            typer.echo(commands, err=True)
+        export = folder / "export"
+        commands = next_commands(folder, export if export.is_dir() else None)
+        if result.report and commands:
+            typer.echo("\n".join(["next:", *map(_folded, commands)]), err=True)
     return folder
+
+
+def _folded(command: str) -> str:
+    """Indent a command, its last option on a line of its own where it is too long for one."""
+    from langraft.report.tables import terminal_width
+
+    first, dashes, option = command.rpartition(" --")
+    if not dashes or len(command) + 2 <= terminal_width():
+        return f"  {command}"
+    return f"  {first} \\\n     {dashes}{option}"

@@ -1,11 +1,9 @@
-"""Where and when a run was made, and the commands that come next, for the pages."""
+"""Where and when a run was made, for the pages."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from langraft.core.artifacts import Manifest
 
@@ -43,21 +41,3 @@ class Origin:
         versions = f"langraft {', '.join(self.langraft)}" if self.langraft else ""
         parts = (f"base {self.base}", self.date, "; ".join(self.hardware), versions)
         return " · ".join(filter(None, parts))
-
-
-def next_commands(folder: Path, export: Path | None, *, is_portable: bool = False) -> list[str]:
-    """Return lines for a shell: talk to a graft, serve its export, share it.
-
-    Args:
-        folder: Folder that has ``graft/``.
-        export: Its exported folder; None where there is none yet, which the lines then make.
-        is_portable: Whether the export carries its own modelling file.
-    """
-    graft = shlex.quote(str(folder))
-    lines = [f"langraft chat {graft} --guard auto"]
-    if export is None:
-        export = Path(f"{folder}-export")
-        lines.append(f"langraft export {graft} --out {shlex.quote(str(export))}")
-    target = shlex.quote(str(export))
-    trust = " --trust-remote-code" if is_portable else ""
-    return [*lines, f"vllm serve {target}{trust}", f"langraft push {target} --to OWNER/NAME"]

@@ -35,11 +35,10 @@ from langraft.report.charts import (
 )
 from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
-from langraft.report.origin import next_commands
+from langraft.report.next_commands import next_commands
 from langraft.report.templating import MANY_LANGUAGES, template_environment
 from langraft.report.wording import BITS_PER_BYTE
 
-_PORTABLE = "GraftedForCausalLM"  # the class of exports with a modelling file of their own
 _CURVE_POINTS = 120  # of a method and language, over all stages
 _SHARE_AXIS = Axis(0.0, 1.0, (0.0, 0.5, 1.0))
 _PROBE_AXIS = Axis(0.0, 100.0, (0.0, 25.0, 50.0, 75.0, 100.0))
@@ -95,7 +94,7 @@ def view(run: RunRecord) -> dict[str, Any]:
         "most_epochs": MANY_EPOCHS,
         "verdict": summary.verdict(run),
         "bits_per_byte": BITS_PER_BYTE,
-        "commands": _commands(run),
+        "commands": next_commands(run.folder, run.folder / "export" if run.export else None),
         "measures": summary.measures(run),
         "tradeoff": summary.tradeoff(run),
         "stage_cards": [
@@ -124,12 +123,6 @@ def view(run: RunRecord) -> dict[str, Any]:
         "after": after,
         "epochs_beyond": _epochs_beyond(run.methods[0]),
     }
-
-
-def _commands(run: RunRecord) -> list[str]:
-    is_portable = run.export is not None and run.export.architecture == _PORTABLE
-    export = run.folder / "export" if run.export else None
-    return next_commands(run.folder, export, is_portable=is_portable)
 
 
 @dataclass(frozen=True, slots=True)
