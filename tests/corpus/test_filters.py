@@ -62,6 +62,11 @@ def test_text_that_was_read_in_a_wrong_encoding_is_mended(
     assert judge(Mojibake(), f"{text}\n{damaged}\n{text}", language) == "\n".join([text] * 3)
 
 
+def test_a_quotation_mark_before_an_accent_is_no_damage() -> None:
+    for line in ("»éljen« kiáltásokkal", "»ügy van, a szamár is maga viszi vásárra bőrét.”"):
+        assert judge(Mojibake(), line, "hu") == line
+
+
 def test_what_is_lost_in_a_wrong_encoding_is_dropped() -> None:
     lost = HUNGARIAN.encode().decode("ascii", errors="replace")
     assert reason(Mojibake(), lost, "hu") == "damaged by a wrong encoding"

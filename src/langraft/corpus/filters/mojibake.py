@@ -55,7 +55,8 @@ class Mojibake(AbstractFilter):
                 text, start = batch.texts[number], batch.first_character_D[number]
                 is_suspect_T = is_suspect_C[start : start + len(text)]
                 mended, num_bad = _mend(text, is_suspect_T, fix_encoding, badness)
-                num_bad += mended.count(chr(_LOST))
+                # One unlikely pair is no proof: in a short line a quotation mark before é is one.
+                num_bad = max(num_bad - 1, 0) + mended.count(chr(_LOST))
                 verdicts[number] = mended
                 if num_bad > self.max_damaged * len(mended):
                     verdicts[number] = Rejection(_REASON, f"{num_bad} characters")
