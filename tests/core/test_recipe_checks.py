@@ -340,7 +340,7 @@ def test_a_bare_group_name_is_told_that_a_list_is_wanted() -> None:
 def test_token_rows_cannot_train_while_they_are_frozen() -> None:
     message = stage_refusal(EXTEND | {"trains": ["experts", "token_rows"]})
     assert "stages[0].trains: token_rows" in message
-    assert "method.token_rows is frozen" in message
+    assert "with method.token_rows: frozen there are none" in message
     assert "rare" in message
 
 

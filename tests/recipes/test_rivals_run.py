@@ -214,6 +214,8 @@ def test_frozen_and_trained_weights_in_two_precisions_are_evaluated_together(
         ({"name": "ssu", "frozen_share": 1}, r"method\.frozen_share"),
         ({"name": "ssu", "samples": 0}, r"method\.samples"),
         ({"name": "ssu", "token_rows": "some"}, r"method\.token_rows"),
+        ({"name": "lora", "token_rows": "all"}, "with method.token_rows: all there are none"),
+        ({"name": "moe_lpr", "token_rows": "all"}, "with method.token_rows: all there are none"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

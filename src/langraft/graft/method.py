@@ -204,9 +204,11 @@ class AbstractMethod(MethodSettings, ABC):
                 f"losses: {RETAIN} compares with the base, which `trains: {EVERYTHING}` changes; "
                 f"name some of {', '.join(allowed)} under trains"
             )
-        if "token_rows" in trains and self.token_rows == "frozen":
+        if "token_rows" in trains and self.token_rows != "rare":
             raise ValueError(
-                "trains: token_rows are named here, but method.token_rows is frozen; set it to rare"
+                f"trains: token_rows, but with method.token_rows: {self.token_rows} there are none "
+                "beside the base's own; set it to rare (for the rows of all tokens with "
+                f"token_rows_share: 1.0), or say trains: {EVERYTHING}"
             )
         return stage.model_copy(update={"trains": trains, "losses": losses})
 
