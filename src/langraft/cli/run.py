@@ -127,9 +127,9 @@ def _carry_out(
     from langraft.cli.tables.score_tables import comparison_table
     from langraft.core.artifacts import read_manifest
     from langraft.corpus.heavy_drops import heavy_drops
+    from langraft.export.next_commands import next_commands
     from langraft.recipes.load import load_recipe
     from langraft.recipes.run import run as run_recipe
-    from langraft.report.next_commands import next_commands
 
     recipe = load_recipe(name, changes or [])
     folder = out or Path("runs") / recipe.name

@@ -9,9 +9,9 @@ from statistics import fmean
 
 from langraft.core.files import write_text
 from langraft.evaluate.scorecard import Scorecard
+from langraft.export.next_commands import next_commands
 from langraft.report import wording
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
-from langraft.report.next_commands import next_commands
 from langraft.report.origin import Origin
 from langraft.report.scatter import Spot, scatter
 from langraft.report.templating import template_environment

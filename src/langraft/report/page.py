@@ -12,6 +12,7 @@ from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.curriculum.index import MANY_EPOCHS
 from langraft.evaluate.benchmarks.task_scores import TaskPair
+from langraft.export.next_commands import next_commands
 from langraft.report import summary
 from langraft.report.benchmarks import (
     NO_SIGNAL_MEANING,
@@ -35,7 +36,6 @@ from langraft.report.charts import (
 )
 from langraft.report.curves import Points, StageCurves, read_curves
 from langraft.report.gather import MethodRecord, RunRecord, gather
-from langraft.report.next_commands import next_commands
 from langraft.report.templating import MANY_LANGUAGES, template_environment
 from langraft.report.wording import BITS_PER_BYTE
 
