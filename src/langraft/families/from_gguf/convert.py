@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, modeling_gguf_pytorch_utils
 
 from langraft.core.base_files import read_model_config
 from langraft.core.errors import ModelError
@@ -54,7 +54,7 @@ def write_base(file: GgufFile, folder: Path) -> None:
 def _load(file: GgufFile) -> Any:
     """Return the model with the file's weights, as if it had never been quantized."""
     source: dict[str, Any] = {"gguf_file": file.path.name, "local_files_only": True}
-    with _explain_errors(file.path), _without_warnings():
+    with _explain_errors(file.path), _without_warnings(), _by_any_package():
         config: Any = AutoConfig.from_pretrained(file.path.parent, **source)
         file.check_attention(config)
         rope: Any = dict(getattr(config, "rope_parameters", None) or {})
@@ -112,6 +112,22 @@ def _without_warnings() -> Generator[None]:
         yield
     finally:
         transformers.logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _by_any_package() -> Generator[None]:
+    """Let transformers use the module ``gguf`` of llama.cpp's converter.
+
+    It asks for a package of that name, which cannot be installed beside the converter: each
+    overwrites files of the other.
+    """
+    module: Any = modeling_gguf_pytorch_utils
+    before = module.is_gguf_available
+    module.is_gguf_available = lambda: True
+    try:
+        yield
+    finally:
+        module.is_gguf_available = before
 
 
 @contextlib.contextmanager
