@@ -4,7 +4,7 @@
 
 Asks each model the same ten instructions, greedily and in float32, a graft with its language guard
 as well, and prints the answers, how many are word for word the base's, and the mean share of an
-answer before the first token that differs.
+answer before the first character that differs.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 import yaml
 
 from command_line import langraft
+from waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
@@ -63,13 +62,6 @@ def is_cancelled(job: str, cluster: dict[str, str]) -> bool:
     return "JobState=CANCELLED" in found.stdout
 
 
-def wait_for(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 300  # a bound against hanging only
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def finished_parts(run: Path) -> list[Path]:
     return list(run.glob("corpus/.work/parts/*/*/00000/counts.json"))
 
@@ -78,7 +70,7 @@ def test_a_cancelled_job_says_so_and_the_same_command_makes_what_this_machine_ma
     recipe: Path, tmp_path: Path, slurm_cluster: dict[str, str]
 ) -> None:
     process = start(recipe, tmp_path, slurm_cluster)
-    wait_for(lambda: finished_parts(tmp_path))
+    wait_for(lambda: finished_parts(tmp_path), "a finished part", seconds=300)
     subprocess.run(["scancel", queued(slurm_cluster)], check=True, env=slurm_cluster)
     stderr = process.communicate(timeout=300)[1]
     num_left = 4 - len(finished_parts(tmp_path))
@@ -99,7 +91,7 @@ def test_the_job_of_a_command_that_was_killed_is_cancelled_by_the_next_one(
     recipe: Path, tmp_path: Path, slurm_cluster: dict[str, str]
 ) -> None:
     killed = start(recipe, tmp_path, slurm_cluster)
-    wait_for(lambda: finished_parts(tmp_path))
+    wait_for(lambda: finished_parts(tmp_path), "a finished part", seconds=300)
     killed.kill()
     killed.communicate()
     left = queued(slurm_cluster)
@@ -116,10 +108,10 @@ def test_ctrl_c_cancels_the_job(
     recipe: Path, tmp_path: Path, slurm_cluster: dict[str, str]
 ) -> None:
     process = start(recipe, tmp_path, slurm_cluster)
-    wait_for(lambda: queued(slurm_cluster))
+    wait_for(lambda: queued(slurm_cluster), "the job", seconds=300)
     job = queued(slurm_cluster)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=300)
     assert process.returncode != 0
-    wait_for(lambda: not queued(slurm_cluster))
+    wait_for(lambda: not queued(slurm_cluster), "its end", seconds=300)
     assert is_cancelled(job, slurm_cluster)

@@ -60,14 +60,11 @@ def test_a_tracked_run_ends_with_its_scorecard_and_with_what_to_type_next(
     assert scalars(last)["scorecard/gain"] == found["scorecard/gain"]
 
 
-def test_a_run_without_an_export_is_told_how_to_make_one(recipe: Path, tmp_path: Path) -> None:
+def test_a_run_without_an_export_is_neither_served_nor_shared(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     only = ("--set", "export.format=none", "--set", "baselines=[]", "--set", "training.track=[]")
     done = langraft("run", recipe, "--out", run, *only)
-    said = done.stderr[done.stderr.index("next:") :]
-    assert f"langraft export {run}" in said
-    assert "verify" not in said
-    assert "push" not in said
+    assert done.stderr[done.stderr.index("next:") :] == f"next:\n  langraft chat {run}\n"
     assert not (run / "tracking").exists()
 
 

@@ -190,12 +190,12 @@ def test_the_page_says_where_when_and_what_next(make_run: MakeRun) -> None:
     assert "base owner/base-1b" in head
     assert re.search(r"20\d\d-\d\d-\d\d · .+ cores? · langraft \d", head)
     assert head.index("Bits per byte: how many bits") > 0
-    for line in (
+    commands = (
         f"langraft chat {folder}",
         f"vllm serve {folder}/export",
         f"langraft push {folder} --to OWNER/NAME",
-    ):
-        assert line in page.text
+    )
+    assert "\n".join(commands) in page.text
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TEXT, NUM_LINES = ROOT.parent / "shared" / "data" / "mono", 63
 LLAMA_CPP_SERVER = ROOT / "scripts" / "serving" / "llama_cpp_server.py"
 VLLM = ("--dtype", "float32", "--max-model-len", "128", "--max-num-seqs", "1")
-EAGER = ("--enforce-eager",)
 VLLM_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "HF_HUB_OFFLINE": "1",
@@ -74,8 +73,6 @@ TWO_DEVICES = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}  # a core each
 PORT = object()  # in a command
 START_SECONDS, ASK_SECONDS = 400, 120
 EXTENDED = "llama, extended tokenizer"
-COMPILED = "qwen3, compiled"
-SPLIT, PORTABLE_SPLIT = "qwen3, tensor parallel", "gemma3_text, compiled, tensor parallel"
 ROWS: dict[str, tuple[str, AbstractMethod]] = {
     **{name: (name, MoELPR(new_experts=3)) for name in FAMILIES},
     EXTENDED: ("llama", MoELPR(new_experts=3)),
@@ -83,9 +80,9 @@ ROWS: dict[str, tuple[str, AbstractMethod]] = {
     "llama, attention adapters": ("llama", MoELPR(new_experts=3, attention_rank=4)),
     "llama, unequal experts": ("llama", MoELPR(new_experts=(3, 1))),
     "llama, moe_ct": ("llama", MoECT(new_experts=3, gate="sigmoid")),
-    COMPILED: ("qwen3", MoELPR(new_experts=3)),
-    SPLIT: ("qwen3", MoELPR(new_experts=3)),
-    PORTABLE_SPLIT: ("gemma3_text", MoELPR(new_experts=3)),
+    "qwen3, compiled": ("qwen3", MoELPR(new_experts=3)),
+    "qwen3, tensor parallel": ("qwen3", MoELPR(new_experts=3)),
+    "gemma3_text, compiled, tensor parallel": ("gemma3_text", MoELPR(new_experts=3)),
 }
 QUICKSTART = {  # a tenth of its text; its shape and its tokenizer, which is trained in the run
     "base.stage.tokens": "80k",
@@ -211,11 +208,11 @@ def class_of(export: Path) -> str:
 
 
 def on_vllm(name: str, export: Path, servers: Path) -> str:
-    """Return how close vLLM's answers are, or why it gives none."""
+    """Return how close vLLM's answers are, or why it gives none; the name says how it runs."""
     server = [servers / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
-    settings = [*VLLM, *(EAGER if name not in (COMPILED, PORTABLE_SPLIT) else ())]
+    settings = [*VLLM, *(() if "compiled" in name else ("--enforce-eager",))]
     environment = VLLM_ENVIRONMENT
-    if name in (SPLIT, PORTABLE_SPLIT):
+    if "tensor parallel" in name:
         settings += ["--tensor-parallel-size", "2"]
         environment = VLLM_ENVIRONMENT | TWO_DEVICES
     command = [*server, "--model", export, *settings, "--trust-remote-code", "--port", PORT]

@@ -154,9 +154,7 @@ def _carry_out(
             typer.echo(f"report: {result.report}")
         else:
             typer.echo(f"done: {folder}", err=True)
-        export = folder / "export"
-        commands = next_commands(folder, export if export.is_dir() else None)
-        if result.report and commands:
+        if result.report and (commands := next_commands(folder, folder / "export")):
             typer.echo("\n".join(["next:", *map(_folded, commands)]), err=True)
     return folder
 

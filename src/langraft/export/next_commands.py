@@ -10,21 +10,17 @@ from langraft.core.files import read_json
 _PORT = {"vllm": 8000, "llama.cpp": 8080}
 
 
-def next_commands(folder: Path, export: Path | None) -> list[str]:
+def next_commands(folder: Path, export: Path) -> list[str]:
     """Return the commands that make sense for a graft and its export.
 
     Args:
         folder: Folder that may have ``graft/``, as a run has.
-        export: Its exported folder; None where there is none, which a command then makes.
+        export: Its exported folder, which need not exist.
     """
     commands: list[str] = []
     if (folder / "graft" / "graft.json").is_file():
         commands.append(f"langraft chat {_quoted(folder)}")
-        if export is None:
-            export = Path(f"{folder}-export")
-            commands.append(f"langraft export {_quoted(folder)} --out {_quoted(export)}")
-            return [*commands, f"vllm serve {_quoted(export)}"]
-    if export is not None and (export / "config.json").is_file():
+    if (export / "config.json").is_file():
         serve, server = _serve(export)
         commands.append(serve)
         if (export / "reference.json").is_file():
@@ -32,6 +28,17 @@ def next_commands(folder: Path, export: Path | None) -> list[str]:
             commands.append(f"langraft verify {url} --export {_quoted(export)}")
         commands.append(f"langraft push {_quoted(folder)} --to OWNER/NAME")
     return commands
+
+
+def export_commands(folder: Path) -> list[str]:
+    """Return the commands for a graft that has not been exported, with the one that does it."""
+    export = _quoted(Path(f"{folder}-export"))
+    return [
+        f"langraft chat {_quoted(folder)}",
+        f"langraft export {_quoted(folder)} --out {export}",
+        f"vllm serve {export}",
+        f"langraft push {export} --to OWNER/NAME",
+    ]
 
 
 def _serve(export: Path) -> tuple[str, str]:

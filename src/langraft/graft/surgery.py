@@ -170,8 +170,9 @@ def _check_choices(
     if (method.token_rows == "rare") != bool(rare_tokens):
         raise ModelError(
             f"token_rows is {method.token_rows!r} and {len(rare_tokens)} rare tokens were given; "
-            "`rare` needs some (rare_tokens in langraft.graft.wrappers.token_rows finds them), "
-            "the rest none."
+            "`rare` needs some (rare_tokens in langraft.graft.wrappers.token_rows finds them; a "
+            "recipe finds more with a larger token_rows_share or a smaller token_rows_uses), the "
+            "rest none."
         )
     if (method.column_choice is not None) != bool(columns):
         raise ModelError(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from langraft.core.artifacts import Manifest, read_manifest
-from langraft.core.errors import ArtifactError, ModelError, RecipeError
+from langraft.core.errors import ArtifactError, ModelError
 from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.families.tensors import TensorFiles, load_tensors
@@ -146,11 +146,7 @@ class GraftedStages:
             self._model = None
 
     def rare_tokens(self) -> list[int]:
-        """Return the tokens whose rows train because original languages hardly use them.
-
-        Raises:
-            RecipeError: when there are none.
-        """
+        """Return the tokens whose rows train because original languages hardly use them."""
         if self.method.token_rows != "rare":
             return []
         languages = self.run.recipe.languages
@@ -160,22 +156,14 @@ class GraftedStages:
         num_rows = Extension.read(folders[0]).first_new_id if folders else None
         counts, new_counts = (
             [open_stream(self.run.corpus, code).token_counts[:num_rows] for code in codes]
-            for codes in (languages.original, languages.new)
+            for codes in (languages.original, languages.new if self.method.token_rows_uses else ())
         )
-        found = rare_tokens(
+        return rare_tokens(
             counts,
             self.method.token_rows_share,
             new_counts=new_counts,
             uses=self.method.token_rows_uses,
         )
-        if not found:
-            raise RecipeError(
-                f"token_rows: rare leaves no token of which the rows may train: none is at most "
-                f"{self.method.token_rows_share:.3g} of original languages' text and used "
-                f"{self.method.token_rows_uses} times by the new ones. Raise token_rows_share, "
-                "lower token_rows_uses, or take token_rows out."
-            )
-        return found
 
     def free_columns(self) -> dict[str, list[int]]:
         """Return by projection the columns that train; none where the method trains whole ones."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from long_stage import write_long_recipe
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from stage_setup import grafted, write_shards
@@ -215,13 +216,10 @@ def test_only_the_leader_holds_whole_weights_at_the_end() -> None:
 def recipe(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, Any]) -> Path:
     """A recipe with a stage that is long enough to be killed in, trained once without that."""
     folder = tmp_path_factory.mktemp("killed")
-    extend = _small_recipe["stages"][0] | {"tokens": 15_000, "lr": 1e-3}
-    method = {"name": "moe_lpr", "new_experts": 2}
-    changes = {"stages": [extend], "baselines": [], "method": method}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(_small_recipe | changes))
-    command = [sys.executable, "-m", "langraft", "train", str(folder / "recipe.yaml")]
+    path = write_long_recipe(folder, _small_recipe, 15_000)
+    command = [sys.executable, "-m", "langraft", "train", str(path)]
     subprocess.run([*command, "--out", folder / "whole"], check=True, env=ENVIRONMENT)
-    return folder / "recipe.yaml"
+    return path
 
 
 def train_and_kill_one(recipe: Path, out: Path, *options: str) -> int:

@@ -8,18 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
+from long_stage import write_long_recipe
 from safetensors.torch import load_file
 
 from langraft.train.log import read_log
 from langraft.train.loop import WEIGHTS
+from waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 EXAMPLE = Path(__file__).parents[3] / "examples/slurm.sbatch"
@@ -32,14 +32,11 @@ STAGE = "train-extend"
 def recipe(tmp_path_factory: pytest.TempPathFactory, _small_recipe: dict[str, Any]) -> Path:
     """A recipe whose stage is long enough to be stopped in, and its run on two processes."""
     folder = tmp_path_factory.mktemp("several")
-    extend = _small_recipe["stages"][0] | {"tokens": 30_000, "lr": 1e-3}
-    method = {"name": "moe_lpr", "new_experts": 2}
-    changes = {"stages": [extend], "baselines": [], "method": method}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(_small_recipe | changes))
-    verb = ["-m", "langraft", "train", folder / "recipe.yaml", "--out", folder / "whole"]
+    path = write_long_recipe(folder, _small_recipe, 30_000)
+    verb = ["-m", "langraft", "train", path, "--out", folder / "whole"]
     together = [*TORCHRUN, "--standalone", "--nproc-per-node=2"]
     subprocess.run([*together, *verb], check=True, env=ENVIRONMENT, capture_output=True)
-    return folder / "recipe.yaml"
+    return path
 
 
 def assert_as_if_nothing_had_happened(recipe: Path, out: Path) -> None:
@@ -51,13 +48,6 @@ def assert_as_if_nothing_had_happened(recipe: Path, out: Path) -> None:
         for at in (recipe.parent / "whole", out)
     ]
     assert losses[0] == losses[1]
-
-
-def wait_for(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 400  # a bound against hanging only
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def num_steps(out: Path) -> int:
@@ -116,7 +106,7 @@ def agents(recipe: Path, tmp_path: Path) -> Iterator[Agents]:
 def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
     recipe: Path, tmp_path: Path, agents: Agents
 ) -> None:
-    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint", seconds=400)
     agents.kill(1)
     checkpoint = checkpoints(tmp_path / "run")[0]
     kept = finished_steps(tmp_path / "run", checkpoint)
@@ -129,7 +119,7 @@ def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
 def test_the_node_of_the_rendezvous_is_lost_and_both_are_started_again(
     recipe: Path, tmp_path: Path, agents: Agents
 ) -> None:
-    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint", seconds=400)
     agents.kill(0)
     assert agents.running[1].wait(timeout=400) != 0
     checkpoint = checkpoints(tmp_path / "run")[0]
@@ -161,19 +151,23 @@ def test_a_job_of_the_slurm_example_is_stopped_submitted_again_and_requeued(
     job = [*submit, EXAMPLE, recipe, out, "--set", "training.checkpoint_every=1000000"]
 
     first = slurm(cluster, *job)
-    wait_for(lambda: num_steps(out) > 10, "the first steps")
+    wait_for(lambda: num_steps(out) > 10, "the first steps", seconds=400)
     assert checkpoints(out) == []
     slurm(cluster, "scancel", "--signal=TERM", first)  # what Slurm sends before the time is over
-    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job")
+    wait_for(
+        lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job", seconds=400
+    )
     num_stops = log.read_text().count("Run the same command again to go on")
     assert num_stops > 0
     (checkpoint,) = checkpoints(out)
     kept = finished_steps(out, checkpoint)
 
     second = slurm(cluster, *job)
-    wait_for(lambda: num_steps(out) > len(kept) + 10, "steps of the second job")
+    wait_for(lambda: num_steps(out) > len(kept) + 10, "steps of the second job", seconds=400)
     slurm(cluster, "scontrol", "requeue", second)  # ends it as scancel does
-    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job")
+    wait_for(
+        lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job", seconds=400
+    )
     assert "JobState=COMPLETED" in slurm(cluster, "scontrol", "show", "job", second)
     assert log.read_text().count("Run the same command again to go on") > num_stops
     assert finished_steps(out, checkpoint) == kept

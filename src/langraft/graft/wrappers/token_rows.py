@@ -53,8 +53,10 @@ def rare_tokens(
     mass_V = np.mean([count / max(count.sum(), 1) for count in counts], axis=0)
     order = np.argsort(mass_V, kind="stable")
     num_rare = int(np.searchsorted(np.cumsum(mass_V[order]), share + 1e-12, side="right"))
-    rare = sorted(order[:num_rare].tolist())
-    return [token for token in rare if sum(count[token] for count in new_counts) >= uses]
+    rare = np.sort(order[:num_rare])
+    if uses:
+        rare = rare[np.sum(new_counts, axis=0)[rare] >= uses]
+    return rare.tolist()
 
 
 class RowDeltas(nn.Module):
