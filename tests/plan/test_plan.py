@@ -66,6 +66,23 @@ def test_retain_costs_a_forward_pass_of_the_base_for_original_text() -> None:
     assert extra == pytest.approx(0.25 * (counter.get_total_flops() / 64 + attention))
 
 
+def cost_of_rows(num_rows: int) -> tuple[float, float]:
+    """Return planned operations a token, and those counted in the output matrix."""
+    model = graft_model(tiny_model(**WIDE), MoELPR(token_rows="rare"), rare_tokens=range(num_rows))
+    stage = Stage(name="s", tokens=512, mixture={"en": 1}, trains=("token_rows",), losses={})
+    training = Training(sequence_length=64, batch_rows=8, micro_rows=8)
+    with FlopCounterMode(display=False) as counter:
+        model.get_output_embeddings()(torch.ones(1, 64, 64, requires_grad=True)).sum().backward()
+    plan = plan_method(model, (stage,), training, "moe_lpr")
+    return plan.stages[0].flops_per_token, counter.get_total_flops() / 64
+
+
+@pytest.mark.parametrize("num_rows", [1, 16])
+def test_output_rows_that_stay_as_they_are_cost_no_gradient(num_rows: int) -> None:
+    (planned_all, counted_all), (planned_few, counted_few) = map(cost_of_rows, (128, num_rows))
+    assert planned_all - planned_few == counted_all - counted_few > 0
+
+
 def test_tokens_are_rounded_up_to_whole_steps() -> None:
     plan = planned(Full(), "everything")
     assert plan.stages[0].num_steps == 2

@@ -185,13 +185,13 @@ def _backward_bytes(shape: ModelShape, training: Training, hardware: Hardware) -
 def _loss_bytes(shape: ModelShape, tokens: int, hardware: Hardware, size: int) -> float:
     """Return one chunk's logits and softmax with gradient, and the output matrix's gradient."""
     most = CHUNK_LOGITS_CPU if hardware.is_cpu else CHUNK_LOGITS_GPU
-    trained = sum(p.num_weights for p in shape.head if p.is_trained)
+    trained = sum(p.num_trained for p in shape.head)
     return min(tokens * shape.vocab_size, most) * 8 + trained * (4 + size)
 
 
 def _num_last_gradients(shape: ModelShape) -> int:
     """Return the trained weights of first layer and embeddings: their gradients come last."""
-    in_head = sum(p.num_weights for p in shape.head if p.is_trained)
+    in_head = sum(p.num_trained for p in shape.head)
     return shape.layers[0].weights.trained + max(0, shape.outside.trained - in_head)
 
 

@@ -16,9 +16,9 @@ class Projection:
     Attributes:
         width_in: Of the input.
         width_out: Of the output.
-        is_trained: Whether it trains, or some of its columns.
+        is_trained: Whether it trains, or some of its columns or rows.
         is_adapter: Whether it is an addition to a projection of the base.
-        trained_share: Of its columns; 1 where all of it trains or nothing.
+        trained_share: Of its columns or rows; 1 where all of it trains or nothing.
     """
 
     width_in: int

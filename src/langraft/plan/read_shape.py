@@ -49,12 +49,16 @@ def read_model_shape(model: Any) -> ModelShape:
 
 
 def _read_head(head: nn.Module) -> tuple[Projection, ...]:
-    """Read the output matrix; trained rows need the gradient of the whole matrix."""
+    """Read the output matrix, of which some rows may train."""
     projections = _projections(head)
     for module in head.modules():
         if isinstance(module, RareRowHead) and module.deltas.delta.requires_grad:
+            num_rows = len(module.deltas.delta)
             projections = tuple(
-                p if p.is_adapter else replace(p, is_trained=True) for p in projections
+                p
+                if p.is_adapter
+                else replace(p, is_trained=True, trained_share=num_rows / p.width_out)
+                for p in projections
             )
         elif isinstance(module, ExtendedHead):
             rows = module.new_rows.weight
