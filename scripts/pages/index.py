@@ -30,8 +30,8 @@ and to a scorecard that says what was gained and what was lost.
 ## Two commands
 
 ```bash
-make quickstart   # virtual environment, install, then the whole job on a tiny model
-make test         # virtual environment, install with development tools, checks and tests
+make quickstart   # install into .venv, then the whole job on a tiny model
+make test         # install the development tools too, then check and test
 ```
 
 The quickstart needs no network beyond the installation. It trains a tiny base on the embedded
@@ -41,10 +41,10 @@ beside it, prints the comparison and leaves `runs/quickstart/report.html`.
 With your own model and text:
 
 ```bash
-langraft init my-run --base MODEL --original en --new hu,sw --text text/   # writes a recipe
-langraft plan my-run/recipe.yaml     # parameters, FLOPs and memory, before anything is spent
-langraft run my-run/recipe.yaml      # every step; run it again to go on after a stop
-langraft chat runs/my-run            # talk to the result
+langraft init my-run --base MODEL --original en --new hu,sw --text text/
+langraft plan my-run/recipe.yaml   # what it costs, before anything is spent
+langraft run my-run/recipe.yaml    # run it again to go on after a stop
+langraft chat runs/my-run          # talk to the result
 ```
 """
 

@@ -171,7 +171,7 @@ def write_comparison(
             bits_per_byte=wording.BITS_PER_BYTE,
             rows=rows,
             chart=scatter(spots),
-            best=sorted(best),
+            best=wording.listing(sorted(best), len(best)),
             benchmarks=benchmark_rows({row.key: row.benchmarks for row in rows}),
             no_signal=NO_SIGNAL_MEANING,
             columns=[row.key for row in rows],
