@@ -42,6 +42,7 @@ def import_(
     from langraft.chat.write_conversations import import_conversations
     from langraft.core.errors import RecipeError
     from langraft.core.settings.conversations import ConversationSource
+    from langraft.core.settings.settings import first_mistake
 
     try:
         sources = [
@@ -49,8 +50,7 @@ def import_(
             for f in files
         ]
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"--language {language}: {message}") from None
+        raise RecipeError(f"--language {language}: {first_mistake(error)}") from None
     counts = import_conversations(sources, out)
     for place in counts["broken_places"]:
         typer.echo(f"broken: {place}", err=True)

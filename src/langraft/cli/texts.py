@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError, RecipeError
+from langraft.core.settings.settings import first_mistake
 from langraft.corpus.counts import BrokenCount
 from langraft.corpus.sources.files import Files
 
@@ -53,5 +54,4 @@ def _files(path: str, code: str, text_key: str = "text") -> Files:
     try:
         return Files(path=path, languages=(code,), text_key=text_key)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"{code}={path}: {message}") from None
+        raise RecipeError(f"{code}={path}: {first_mistake(error)}") from None

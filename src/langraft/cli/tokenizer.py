@@ -40,10 +40,12 @@ def _usage_errors() -> Generator[None]:
     """Raise what a recipe's check says of a value as an error of the command line."""
     from pydantic import ValidationError
 
+    from langraft.core.settings.settings import first_mistake
+
     try:
         yield
     except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        raise typer.BadParameter(first_mistake(error)) from None
 
 
 RecipeOption = Annotated[

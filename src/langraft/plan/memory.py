@@ -189,7 +189,7 @@ def _loss_bytes(shape: ModelShape, tokens: int, hardware: Hardware, size: int) -
     return min(tokens * shape.vocab_size, most) * 8 + trained * (4 + size)
 
 
-def _num_last_gradients(shape: ModelShape) -> int:
+def _num_last_gradients(shape: ModelShape) -> float:
     """Return the trained weights of first layer and embeddings: their gradients come last."""
     in_head = sum(p.num_trained for p in shape.head)
     return shape.layers[0].weights.trained + max(0, shape.outside.trained - in_head)

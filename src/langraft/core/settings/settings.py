@@ -93,6 +93,15 @@ def explain(
     return RecipeError("\n".join(dict.fromkeys(lines)))
 
 
+def first_mistake(error: ValidationError) -> str:
+    """Return what is wrong with a single value, for messages that name it themselves."""
+    return _own_words(error.errors(include_url=False)[0])
+
+
+def _own_words(mistake: ErrorDetails) -> str:
+    return mistake["msg"].removeprefix("Value error, ")
+
+
 def _follows_from_others(mistake: ErrorDetails, mistakes: Sequence[ErrorDetails]) -> bool:
     """Return whether pydantic reports a mistake only because of another one.
 
@@ -123,7 +132,7 @@ def _message(mistake: ErrorDetails, model: type[BaseModel], *, has_path: bool) -
         given = context.get("tag", given)
         words = expected.replace("'", "").replace(" or ", ", ").split(", ")
         return f"given {_shown(given)}; allowed: {expected}.{did_you_mean(str(given), words)}"
-    message = _MESSAGES.get(kind, mistake["msg"].removeprefix("Value error, ").rstrip("."))
+    message = _MESSAGES.get(kind, _own_words(mistake).rstrip("."))
     if kind == "string_type":
         message = _text_expected(given)
     if has_path and not isinstance(given, Mapping | BaseModel):

@@ -15,7 +15,7 @@ from langraft.core.errors import CorpusError, RecipeError
 from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.core.settings.parse import parse_recipe
-from langraft.core.settings.settings import TokenCount
+from langraft.core.settings.settings import TokenCount, first_mistake
 from langraft.core.settings.yaml_keys import parse_yaml
 from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.identify import unknown_to_lingua
@@ -127,8 +127,7 @@ def _budget(tokens: str | None) -> int | None:
     try:
         budget = TypeAdapter(TokenCount).validate_python(tokens)
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise RecipeError(f"--tokens {tokens}: {message}.") from None
+        raise RecipeError(f"--tokens {tokens}: {first_mistake(error)}.") from None
     if budget < 1:
         raise RecipeError(f"--tokens {tokens}: a budget is at least one token, such as 50M.")
     return budget
