@@ -50,7 +50,7 @@ def read_model_shape(model: Any) -> ModelShape:
 
 def _read_head(head: nn.Module) -> tuple[Projection, ...]:
     """Read the output matrix, of which some rows may train."""
-    projections = _projections(head)
+    projections, new = _projections(head), tuple[Projection, ...]()
     for module in head.modules():
         if isinstance(module, RareRowHead) and module.deltas.delta.requires_grad:
             num_rows = len(module.deltas.delta)
@@ -62,11 +62,12 @@ def _read_head(head: nn.Module) -> tuple[Projection, ...]:
             )
         elif isinstance(module, ExtendedHead):
             rows = module.new_rows.weight
-            new = Projection(
-                width_in=rows.shape[1], width_out=rows.shape[0], is_trained=rows.requires_grad
+            new = (
+                Projection(
+                    width_in=rows.shape[1], width_out=rows.shape[0], is_trained=rows.requires_grad
+                ),
             )
-            projections = (*projections, new)
-    return projections
+    return (*projections, *new)
 
 
 def _read_layer(
