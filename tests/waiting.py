@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(holds: Callable[[], object], what: str, *, seconds: float) -> None:
+def wait_for(holds: Callable[[], object], what: str, *, seconds: float = 400) -> None:
     """Wait until something holds; the seconds are a bound against hanging only."""
     deadline = time.monotonic() + seconds
     while not holds():

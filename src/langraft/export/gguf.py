@@ -9,7 +9,6 @@ finds that from the rules themselves.
 from __future__ import annotations
 
 import base64
-import hashlib
 import logging
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 
 from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError, MissingExtraError
-from langraft.core.files import write_text
+from langraft.core.files import file_sha256, write_text
 from langraft.core.settings.recipe import Export, GgufType
 from langraft.export.modelfile import modelfile
 from langraft.families.twin import Twin
@@ -63,8 +62,8 @@ def _overwritten_file() -> Path | None:
     for file in files:
         path = Path(str(file.locate()))
         if file.suffix == ".py" and file.hash is not None and path.is_file():
-            found = hashlib.new(file.hash.mode, path.read_bytes()).digest()
-            if base64.urlsafe_b64encode(found).rstrip(b"=").decode() != file.hash.value:
+            installed = base64.urlsafe_b64decode(f"{file.hash.value}=").hex()  # SHA-256, PEP 376
+            if file_sha256(path) != installed:
                 return path
     return None
 

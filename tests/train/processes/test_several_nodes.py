@@ -106,7 +106,7 @@ def agents(recipe: Path, tmp_path: Path) -> Iterator[Agents]:
 def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
     recipe: Path, tmp_path: Path, agents: Agents
 ) -> None:
-    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint", seconds=400)
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
     agents.kill(1)
     checkpoint = checkpoints(tmp_path / "run")[0]
     kept = finished_steps(tmp_path / "run", checkpoint)
@@ -119,7 +119,7 @@ def test_a_node_that_is_lost_and_comes_back_joins_the_run_again(
 def test_the_node_of_the_rendezvous_is_lost_and_both_are_started_again(
     recipe: Path, tmp_path: Path, agents: Agents
 ) -> None:
-    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint", seconds=400)
+    wait_for(lambda: checkpoints(tmp_path / "run"), "a checkpoint")
     agents.kill(0)
     assert agents.running[1].wait(timeout=400) != 0
     checkpoint = checkpoints(tmp_path / "run")[0]
@@ -151,23 +151,19 @@ def test_a_job_of_the_slurm_example_is_stopped_submitted_again_and_requeued(
     job = [*submit, EXAMPLE, recipe, out, "--set", "training.checkpoint_every=1000000"]
 
     first = slurm(cluster, *job)
-    wait_for(lambda: num_steps(out) > 10, "the first steps", seconds=400)
+    wait_for(lambda: num_steps(out) > 10, "the first steps")
     assert checkpoints(out) == []
     slurm(cluster, "scancel", "--signal=TERM", first)  # what Slurm sends before the time is over
-    wait_for(
-        lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job", seconds=400
-    )
+    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the first job")
     num_stops = log.read_text().count("Run the same command again to go on")
     assert num_stops > 0
     (checkpoint,) = checkpoints(out)
     kept = finished_steps(out, checkpoint)
 
     second = slurm(cluster, *job)
-    wait_for(lambda: num_steps(out) > len(kept) + 10, "steps of the second job", seconds=400)
+    wait_for(lambda: num_steps(out) > len(kept) + 10, "steps of the second job")
     slurm(cluster, "scontrol", "requeue", second)  # ends it as scancel does
-    wait_for(
-        lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job", seconds=400
-    )
+    wait_for(lambda: not slurm(cluster, "squeue", "--noheader"), "the end of the second job")
     assert "JobState=COMPLETED" in slurm(cluster, "scontrol", "show", "job", second)
     assert log.read_text().count("Run the same command again to go on") > num_stops
     assert finished_steps(out, checkpoint) == kept
