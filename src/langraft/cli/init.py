@@ -48,7 +48,6 @@ def init(
     What is not given is asked for in a terminal. Says what the base is and who serves the result,
     which languages the text is in, how much of it there is and what the filters would drop.
     """
-    from langraft.corpus.heavy_drops import MOST_DROPPED
     from langraft.recipes.beginning.begin import begin
 
     given = _ask({"base": base, "original": original, "text": text, "new": new})
@@ -66,8 +65,8 @@ def init(
     typer.echo(_base_lines(begun.beginning.base))
     typer.echo(_text_table(begun.beginning.texts.values()))
     for facts in begun.beginning.texts.values():
-        if facts.dropped_share > MOST_DROPPED:
-            typer.echo(_reasons(facts))
+        if warning := _heavy_drops(facts):
+            typer.echo(warning)
     for note in begun.notes:
         typer.echo(f"note: {note}")
     typer.echo(_next(begun))
@@ -145,19 +144,19 @@ def _text_table(texts: Sequence[TextFacts] | Any) -> str:
     return format_table(header, rows)
 
 
-def _reasons(facts: TextFacts) -> str:
-    """Say why the filters would drop much of a language, with an example of each reason."""
+def _heavy_drops(facts: TextFacts) -> str:
+    """Say why the filters would drop much of a language; nothing where they would not."""
     from langraft.core.language import language_name
+    from langraft.corpus.heavy_drops import describe_heavy_drops, heavy_drops_of
 
-    lines = [
-        f"{language_name(facts.language)}: the filters would drop {facts.dropped_share:.0%} of "
-        f"{facts.num_tried:,} documents tried:"
-    ]
-    for reason, count in facts.drops.documents.most_common(2):
-        example = facts.drops.examples[reason][0]
-        detail = f" [{example.detail}]" if example.detail else ""
-        lines += [f"  {count:,} {reason}{detail}", f"    {example.excerpt[:70]}"]
-    return "\n".join(lines)
+    found = heavy_drops_of(facts.drops, facts.num_tried)
+    if found is None:
+        return ""
+    return describe_heavy_drops(
+        f"{language_name(facts.language)}: the filters would drop {found['share']:.0%} of "
+        f"{facts.num_tried:,} documents tried",
+        found,
+    )
 
 
 def _next(begun: Begun) -> str:

@@ -55,35 +55,49 @@ def heavy_drops(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         counts: Counts by stream, as ``build_corpus`` returns them.
 
     Returns:
-        By stream the share that was dropped, and the two largest reasons, each with its share, the
-        setting that changes it and one example.
+        By stream what ``heavy_drops_of`` says of it.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for stream, each in counts.items():
-        num_read, drops = each["read_documents"], Drops.of_stream(each)
-        if not num_read or drops.documents.total() <= MOST_DROPPED * num_read:
-            continue
-        found[stream] = {
-            "share": drops.documents.total() / num_read,
-            "reasons": [
-                {
-                    "reason": reason,
-                    "share": count / num_read,
-                    "setting": setting_of(reason),
-                    "example": next((e.excerpt[:_EXCERPT] for e in drops.examples[reason]), ""),
-                }
-                for reason, count in drops.documents.most_common(_NUM_REASONS)
-            ],
-        }
-    return found
+    found = {
+        stream: heavy_drops_of(Drops.of_stream(each), each["read_documents"])
+        for stream, each in counts.items()
+    }
+    return {stream: each for stream, each in found.items() if each is not None}
+
+
+def heavy_drops_of(drops: Drops, num_read: int) -> dict[str, Any] | None:
+    """Return the share that was dropped, and the two largest reasons; None up to a third.
+
+    Each reason has its share, the setting that changes it and one example.
+    """
+    num_dropped = drops.documents.total()
+    if not num_read or num_dropped <= MOST_DROPPED * num_read:
+        return None
+    return {
+        "share": num_dropped / num_read,
+        "reasons": [
+            {
+                "reason": reason,
+                "share": count / num_read,
+                "setting": setting_of(reason),
+                "example": next((e.excerpt[:_EXCERPT] for e in drops.examples[reason]), ""),
+            }
+            for reason, count in drops.documents.most_common(_NUM_REASONS)
+        ],
+    }
 
 
 def heavy_drops_text(counts: Mapping[str, Any]) -> str:
     """Return what ``heavy_drops`` found for the terminal; empty when no stream lost so much."""
-    lines: list[str] = []
-    for stream, found in heavy_drops(counts).items():
-        lines.append(f"{stream}: {found['share']:.0%} of the documents were dropped. Mostly for:")
-        for each in found["reasons"]:
-            lines.append(f"  {each['reason']} ({each['share']:.0%}); change {each['setting']}")
-            lines.append(f"    for example: {each['example']}")
+    return "\n".join(
+        describe_heavy_drops(f"{stream}: {found['share']:.0%} of the documents were dropped", found)
+        for stream, found in heavy_drops(counts).items()
+    )
+
+
+def describe_heavy_drops(beginning: str, found: Mapping[str, Any]) -> str:
+    """Return what is said first, then the reasons, each with its setting and an example."""
+    lines = [f"{beginning}. Mostly for:"]
+    for each in found["reasons"]:
+        lines.append(f"  {each['reason']} ({each['share']:.0%}); change {each['setting']}")
+        lines.append(f"    for example: {each['example']}")
     return "\n".join(lines)
