@@ -75,8 +75,9 @@ ROWS = {"sequence_length": 512, "micro_rows": 4, "batch_rows": 8}
 BFLOAT16 = {"dtype": "bfloat16"}
 MOE_LPR = {"name": "moe_lpr", "new_experts": 5}
 
-Configuration = tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]
-# What is measured: a name, the base's config, the method, its stage, and of training.
+Configuration = tuple[str, dict[str, Any], dict[str, Any], str | dict[str, Any], dict[str, Any]]
+# What is measured: a name, the base's config, the method, its stage (by name, or with keys of its
+# own), and of training.
 CONFIGURATIONS: tuple[Configuration, ...] = (
     ("llama moe_lpr extend", LLAMA, MOE_LPR, "extend", {}),
     ("llama moe_lpr extend, true", LLAMA, MOE_LPR, "extend", {"activation_checkpointing": True}),
@@ -107,6 +108,13 @@ CONFIGURATIONS: tuple[Configuration, ...] = (
     ("gpt2 full", GPT2, {"name": "full"}, "extend", {"micro_rows": 2}),
     ("gpt2 moe_lpr extend", GPT2, MOE_LPR, "extend", {}),
     ("llama lora, bfloat16", LLAMA, {"name": "lora"}, "extend", BFLOAT16),
+    (
+        "llama moe_lpr extend, retain",
+        LLAMA | {"vocab_size": 32768},
+        MOE_LPR,
+        {"name": "extend", "mixture": {"en": 1}, "losses": {"retain": 1.0}},
+        {},
+    ),
     ("llama llama_pro", LLAMA, {"name": "llama_pro", "new_blocks": 2}, "extend", {}),
     (
         "llama moe_lpr extend, 128k entries",
@@ -133,26 +141,29 @@ def build(config: dict[str, Any], method: AbstractMethod, training: Training, de
     rare = range(0, config["vocab_size"], 2) if method.token_rows == "rare" else ()
     choice = method.column_choice
     columns = planned_free_columns(model, choice.frozen_share) if choice else None
-    return graft_model(model, method, rare_tokens=rare, free_columns=columns)
+    return graft_model(model, method, rare_tokens=rare, free_columns=columns, languages=LANGUAGES)
 
 
-def make_stage(method: AbstractMethod, name: str, training: Training) -> Stage:
+def make_stage(method: AbstractMethod, given: str | dict[str, Any], training: Training) -> Stage:
     """Return two steps of a stage."""
     tokens = 2 * training.batch_rows * training.sequence_length
-    return method.complete_stage(Stage(name=name, tokens=tokens, mixture={"el": 1}))
+    keys = {"name": given} if isinstance(given, str) else given
+    whole = {"tokens": tokens, "mixture": {"el": 1}} | keys
+    return method.complete_stage(Stage.model_validate(whole))
 
 
 def make_loader(folder: Path, stage: Stage, training: Training, vocab_size: int) -> PackedLoader:
     """Return random text in documents of 200 tokens and less, as rows cut them."""
+    (stream,) = stage.mixture
     generator = torch.Generator().manual_seed(0)
-    writer = ShardWriter(folder / "el", vocab_size)
+    writer = ShardWriter(folder / stream, vocab_size)
     for number in range(stage.tokens // 200 + 10):
         tokens = torch.randint(1, vocab_size, (200,), generator=generator)
-        writer.add(tokens.numpy(), f"el-{number}")
+        writer.add(tokens.numpy(), f"{stream}-{number}")
     writer.close()
-    shards = {"el": TokenShards(folder / "el")}
-    rows = {"el": shards["el"].num_tokens // training.sequence_length}
-    index = MixtureIndex(MixtureSchedule({"el": 1.0}), rows, 0, stage.name)
+    shards = {stream: TokenShards(folder / stream)}
+    rows = {stream: shards[stream].num_tokens // training.sequence_length}
+    index = MixtureIndex(MixtureSchedule({stream: 1.0}), rows, 0, stage.name)
     return PackedLoader(index, shards, LANGUAGES.all, training.sequence_length)
 
 
@@ -257,10 +268,10 @@ def _shape(each: Any) -> Any:
 
 def measure(configuration: Configuration) -> dict[str, Any]:
     """Predict and measure one configuration."""
-    name, config, settings, stage_name, changes = configuration
+    name, config, settings, given_stage, changes = configuration
     method = METHODS[settings["name"]].model_validate(dict(settings))
     training = Training.model_validate(ROWS | changes)
-    stage = make_stage(method, stage_name, training)
+    stage = make_stage(method, given_stage, training)
     empty = build(config, method, training, "meta")
     plan = plan_method(empty, (stage,), training, method.key, Hardware(is_cpu=True)).stages[0]
     vocab_size = config["vocab_size"]
@@ -280,12 +291,12 @@ def measure(configuration: Configuration) -> dict[str, Any]:
 
 def resident_bytes(number: int) -> int:
     """Return by how much training raised the peak resident memory over that after the imports."""
-    _, config, settings, stage_name, changes = CONFIGURATIONS[number]
+    _, config, settings, given_stage, changes = CONFIGURATIONS[number]
     method = METHODS[settings["name"]].model_validate(dict(settings))
     training = Training.model_validate(ROWS | changes)
     before = _peak_resident()
     model = build(config, method, training, "cpu")
-    train(model, make_stage(method, stage_name, training), training, config["vocab_size"])
+    train(model, make_stage(method, given_stage, training), training, config["vocab_size"])
     return _peak_resident() - before
 
 

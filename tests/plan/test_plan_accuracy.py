@@ -34,6 +34,13 @@ CONFIGURATIONS = (
     ("qwen3 full", "QWEN3", {"name": "full"}, "extend", {}),
     ("llama ssu", "LLAMA", {"name": "ssu"}, "extend", {}),
     ("qwen3 frozen layers", "QWEN3", {"name": "full", "frozen_layers": [1, 2]}, "extend", {}),
+    (
+        "retain",
+        "LLAMA",
+        {"name": "moe_lpr", "new_experts": 3},
+        {"name": "extend", "mixture": {"en": 1}, "losses": {"retain": 1.0}},
+        {},
+    ),
     ("llama lora", "LLAMA", {"name": "lora"}, "extend", {"dtype": "bfloat16"}),
 )
 

@@ -14,17 +14,18 @@ from langraft.plan.model_shape import Layer, ModelShape, Projection
 
 
 def flops_per_token(shape: ModelShape, training: Training) -> float:
-    """Return the operations of training on one token, recomputation included."""
+    """Return the operations of training on one token: recomputation, what the base reads too."""
     length, total = training.sequence_length, 0.0
     for layer in shape.layers:
         total += forward_flops(layer, length) + _backward_flops(layer, length)
         if layer.has_backward:
             total += _recomputed_flops(layer, length, training)
     head = 2 * _num_weights(shape.head)
-    return total + (head + _gradient_flops(shape.head, shape.layers[-1].has_backward))
+    total += head + _gradient_flops(shape.head, shape.layers[-1].has_backward)
+    return total + shape.retained_share * _base_flops(shape, training)
 
 
-def base_flops_per_token(shape: ModelShape, training: Training) -> float:
+def _base_flops(shape: ModelShape, training: Training) -> float:
     """Return the operations of the forward pass on one token through the base alone."""
     total = 0.0
     for layer in shape.layers:

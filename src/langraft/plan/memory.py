@@ -183,10 +183,15 @@ def _backward_bytes(shape: ModelShape, training: Training, hardware: Hardware) -
 
 
 def _loss_bytes(shape: ModelShape, tokens: int, hardware: Hardware, size: int) -> float:
-    """Return one chunk's logits and softmax with gradient, and the output matrix's gradient."""
+    """Return one chunk's logits and softmax with gradient, and the output matrix's gradient.
+
+    Where the base reads along, its logits of the chunk too, with the logarithms of its
+    probabilities, these themselves and a copy of the graft's: a chunk may be of such text alone.
+    """
     most = CHUNK_LOGITS_CPU if hardware.is_cpu else CHUNK_LOGITS_GPU
     trained = sum(p.num_trained for p in shape.head)
-    return min(tokens * shape.vocab_size, most) * 8 + trained * (4 + size)
+    a_logit = 8 + (12 + size) * (shape.retained_share > 0)
+    return min(tokens * shape.vocab_size, most) * a_logit + trained * (4 + size)
 
 
 def _num_last_gradients(shape: ModelShape) -> float:

@@ -213,6 +213,8 @@ class ModelShape:
         weights: Parameters of the whole model.
         outside: Parameters outside the decoder layers: embeddings, head, last norm.
         quantizable: Number of frozen weights that ``quantize_frozen`` stores in 8 or 4 bits.
+        retained_share: Share of the stage's tokens that the base reads too, for the side loss
+            ``retain``, 0..1.
     """
 
     layers: tuple[Layer, ...]
@@ -221,6 +223,7 @@ class ModelShape:
     weights: Weights
     outside: Weights
     quantizable: int
+    retained_share: float = 0.0
 
     @property
     def model_width(self) -> int:

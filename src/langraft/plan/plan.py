@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from langraft.core.settings.languages import Languages
@@ -17,7 +17,7 @@ from langraft.graft.freeze import set_trainable
 from langraft.graft.moe.expanded_ffn import expanded_ffns
 from langraft.graft.surgery import graft_info
 from langraft.graft.wrappers.free_columns import FreeColumnProjection
-from langraft.plan.flops import base_flops_per_token, flops_per_token
+from langraft.plan.flops import flops_per_token
 from langraft.plan.hardware import Hardware
 from langraft.plan.memory import Memory, plan_memory
 from langraft.plan.model_shape import ModelShape
@@ -126,16 +126,17 @@ def plan_method(
     hardware = (hardware or Hardware()).in_precision(training.dtype)
     shapes: list[ModelShape] = []
     trained = dict[str, int]()
+    languages = graft_info(model).languages
     for stage in stages:
         assert stage.trains is not None
         rows = graft_info(model).method.token_rows
         found = set_trainable(model, stage.trains, token_rows=rows)
         trained |= {name: parameter.numel() for name, parameter in found.items()}
-        shapes.append(read_model_shape(model))
+        share = _retained_share(stage, languages)
+        shapes.append(replace(read_model_shape(model), retained_share=share))
     problem = why_impossible(shapes[0], training, hardware)
-    languages = graft_info(model).languages
     planned = tuple(
-        _plan_stage(shape, stage, languages, training, hardware, has_speed=not problem)
+        _plan_stage(shape, stage, training, hardware, has_speed=not problem)
         for shape, stage in zip(shapes, stages, strict=True)
     )
     total = shapes[0].weights.total - _num_replaced(model)
@@ -156,7 +157,6 @@ def plan_method(
 def _plan_stage(
     shape: ModelShape,
     stage: Stage,
-    languages: Languages | None,
     training: Training,
     hardware: Hardware,
     *,
@@ -165,7 +165,6 @@ def _plan_stage(
     steps = num_steps(stage, training)
     tokens = steps * training.batch_rows * training.sequence_length
     flops = flops_per_token(shape, training)
-    flops += _retained_share(stage, languages) * base_flops_per_token(shape, training)
     has_speed = has_speed and hardware.accelerator is not None
     return StagePlan(
         name=stage.name,

@@ -64,6 +64,6 @@ class Divergence:
         than W.
         """
         log_base_KW = torch.log_softmax(self.logits_KW, dim=-1, dtype=torch.float32)
-        log_p_KW = log_p_CV[self.retained_K, : log_base_KW.shape[1]]
         base_KW = log_base_KW.exp()
-        return (base_KW * (log_base_KW - log_p_KW)).sum(-1), base_KW
+        difference_KW = log_base_KW.sub_(log_p_CV[self.retained_K, : base_KW.shape[1]])
+        return difference_KW.mul_(base_KW).sum(-1), base_KW
