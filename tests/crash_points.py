@@ -137,7 +137,7 @@ def spread(chosen: dict[int, str], most: int | None) -> dict[int, str]:
     if most is None or len(chosen) <= most:
         return chosen
     ordered = sorted(chosen)
-    kept = {ordered[round(n * (len(ordered) - 1) / (most - 1))] for n in range(most)}
+    kept = {ordered[round(n * (len(ordered) - 1) / max(1, most - 1))] for n in range(most)}
     return {at: chosen[at] for at in kept}
 
 
