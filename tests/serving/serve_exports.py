@@ -209,13 +209,13 @@ def class_of(export: Path) -> str:
 
 def on_vllm(name: str, export: Path, servers: Path) -> str:
     """Return how close vLLM's answers are, or why it gives none; the name says how it runs."""
-    server = [servers / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
+    server = [servers / "bin" / "vllm", "serve", export]
     settings = [*VLLM, *(() if "compiled" in name else ("--enforce-eager",))]
     environment = VLLM_ENVIRONMENT
     if "tensor parallel" in name:
         settings += ["--tensor-parallel-size", "2"]
         environment = VLLM_ENVIRONMENT | TWO_DEVICES
-    command = [*server, "--model", export, *settings, "--trust-remote-code", "--port", PORT]
+    command = [*server, *settings, "--trust-remote-code", "--port", PORT]
     return asked(command, export, environment)
 
 
