@@ -154,7 +154,7 @@ def _carry_out(
             typer.echo(f"report: {result.report}")
         else:
             typer.echo(f"done: {folder}", err=True)
-        if result.report and (commands := next_commands(folder, folder / "export")):
+        if result.report and (commands := next_commands(folder)):
             typer.echo("\n".join(["next:", *map(_folded, commands)]), err=True)
     return folder
 

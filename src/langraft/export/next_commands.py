@@ -10,35 +10,29 @@ from langraft.core.files import read_json
 _PORT = {"vllm": 8000, "llama.cpp": 8080}
 
 
-def next_commands(folder: Path, export: Path) -> list[str]:
-    """Return the commands that make sense for a graft and its export.
+def next_commands(folder: Path) -> list[str]:
+    """Return the commands that make sense for a graft, its export first where there is none.
 
     Args:
-        folder: Folder that may have ``graft/``, as a run has.
-        export: Its exported folder, which need not exist.
+        folder: A run's folder, or a graft's; none where it has no graft.
     """
-    commands: list[str] = []
-    if (folder / "graft" / "graft.json").is_file():
-        commands.append(f"langraft chat {_quoted(folder)}")
-    if (export / "config.json").is_file():
-        serve, server = _serve(export)
-        commands.append(serve)
-        if (export / "reference.json").is_file():
-            url = f"http://localhost:{_PORT[server]}"
-            commands.append(f"langraft verify {url} --export {_quoted(export)}")
-        commands.append(f"langraft push {_quoted(folder)} --to OWNER/NAME")
-    return commands
-
-
-def export_commands(folder: Path) -> list[str]:
-    """Return the commands for a graft that has not been exported, with the one that does it."""
-    export = _quoted(Path(f"{folder}-export"))
-    return [
-        f"langraft chat {_quoted(folder)}",
-        f"langraft export {_quoted(folder)} --out {export}",
-        f"vllm serve {export}",
-        f"langraft push {export} --to OWNER/NAME",
-    ]
+    if not any((place / "graft.json").is_file() for place in (folder, folder / "graft")):
+        return []
+    chat, export = f"langraft chat {_quoted(folder)}", folder / "export"
+    if not (export / "config.json").is_file():
+        new = _quoted(Path(f"{folder}-export"))
+        return [
+            chat,
+            f"langraft export {_quoted(folder)} --out {new}",
+            f"vllm serve {new}",
+            f"langraft push {new} --to OWNER/NAME",
+        ]
+    serve, server = _serve(export)
+    commands = [chat, serve]
+    if (export / "reference.json").is_file():
+        url = f"http://localhost:{_PORT[server]}"
+        commands.append(f"langraft verify {url} --export {_quoted(export)}")
+    return [*commands, f"langraft push {_quoted(folder)} --to OWNER/NAME"]
 
 
 def _serve(export: Path) -> tuple[str, str]:

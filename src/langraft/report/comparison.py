@@ -9,7 +9,7 @@ from statistics import fmean
 
 from langraft.core.files import write_text
 from langraft.evaluate.scorecard import Scorecard
-from langraft.export.next_commands import export_commands
+from langraft.export.next_commands import next_commands
 from langraft.report import wording
 from langraft.report.benchmarks import NO_SIGNAL_MEANING, Means, benchmark_rows
 from langraft.report.origin import Origin
@@ -167,7 +167,7 @@ def write_comparison(
             figure_text=figure_text,
             lost_nothing=_lost_nothing,
             origin=origin,
-            commands=export_commands(graft) if graft else [],
+            commands=next_commands(graft) if graft else [],
             bits_per_byte=wording.BITS_PER_BYTE,
             rows=rows,
             chart=scatter(spots),

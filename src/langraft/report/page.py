@@ -12,7 +12,7 @@ from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.curriculum.index import MANY_EPOCHS
 from langraft.evaluate.benchmarks.task_scores import TaskPair
-from langraft.export.next_commands import export_commands, next_commands
+from langraft.export.next_commands import next_commands
 from langraft.report import summary
 from langraft.report.benchmarks import (
     NO_SIGNAL_MEANING,
@@ -94,9 +94,7 @@ def view(run: RunRecord) -> dict[str, Any]:
         "most_epochs": MANY_EPOCHS,
         "verdict": summary.verdict(run),
         "bits_per_byte": BITS_PER_BYTE,
-        "commands": next_commands(run.folder, run.folder / "export")
-        if run.export
-        else export_commands(run.folder),
+        "commands": next_commands(run.folder),
         "measures": summary.measures(run),
         "tradeoff": summary.tradeoff(run),
         "stage_cards": [
