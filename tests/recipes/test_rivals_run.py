@@ -157,6 +157,7 @@ def test_another_weight_of_a_merge_retrains_nothing(finished: Path, tmp_path: Pa
     assert steps["baselines/full/merge-0.5"] == "would run"
 
 
+@pytest.mark.thorough
 def test_two_processes_train_and_merge_as_one(finished: Path) -> None:
     out = finished / "two"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
