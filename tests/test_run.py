@@ -112,6 +112,16 @@ def test_a_run_leaves_what_others_build_on(finished: Path) -> None:
     assert card["parameters"]["active"] < card["parameters"]["total"]
 
 
+def test_who_may_read_a_runs_folder_may_read_its_files(finished: Path) -> None:
+    run = finished / "run"
+    own = {
+        str(path.relative_to(run))
+        for path in run.rglob("*")
+        if path.is_file() and path.stat().st_mode & 0o666 != run.stat().st_mode & 0o666
+    }
+    assert own == set()
+
+
 def test_a_finished_run_is_expanded_again_and_the_expansion_detached(
     finished: Path, tmp_path: Path, small_recipe: dict[str, Any]
 ) -> None:

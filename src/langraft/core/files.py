@@ -60,6 +60,15 @@ def partial_file(path: Path) -> Generator[Path]:
         raise
 
 
+def permit_as_folder(path: Path) -> None:
+    """Let those read and write a file who may its folder, where the file system knows who may.
+
+    What a library writes as a temporary file and renames is for its owner alone.
+    """
+    with contextlib.suppress(OSError):
+        path.chmod(path.parent.stat().st_mode & 0o666)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: temporary file, flush to disk, rename."""
     with partial_file(path) as partial, partial.open("x", encoding="utf-8") as file:

@@ -31,7 +31,7 @@ from langraft.export.tensors import (
 )
 from langraft.families.load import FILES_OF_TOKENIZER, check_base, empty_model, resolve_base
 from langraft.families.stored_names import tensors_of_model
-from langraft.families.tensors import TensorFiles, save_tensors
+from langraft.families.tensors import TensorFiles, save_tensors, save_whole_model
 from langraft.families.twin import Twin
 from langraft.graft.description import (
     GRAFT_TOKENIZER,
@@ -257,7 +257,7 @@ def _write_model(
         held = held_tensors(model, source.empty)
         method.merge(model)
         fold_rows(model)
-        model.to(source.dtype).save_pretrained(folder, max_shard_size=settings.shard_bytes)
+        save_whole_model(model.to(source.dtype), folder, settings.shard_bytes)
         return read_model_config(folder), held(model)
     config, base, graft = source.config, source.base, source.graft
     if not method.has_experts:

@@ -20,9 +20,9 @@ from langraft.core.base_files import read_model_config
 from langraft.core.errors import ModelError
 from langraft.core.files import write_json, write_text
 from langraft.families.from_gguf.file import GgufFile
+from langraft.families.tensors import save_whole_model
 from langraft.tokenizers.gguf_tokenizer import end_ids, read_tokenizer, tokenizer_config
 
-_SHARD = "5GB"
 # Keys of a config that say who wrote it, not what the model is: equal files give equal folders.
 _OF_WRITER = ("transformers_version", "_name_or_path", "_model_name_or_path")
 
@@ -39,7 +39,7 @@ def write_base(file: GgufFile, folder: Path) -> None:
     """
     _write_tokenizer(file, folder)
     model = _load(file)
-    model.save_pretrained(folder, max_shard_size=_SHARD)
+    save_whole_model(model, folder)
     config = read_model_config(folder)
     kept = {key: _shortened(value) for key, value in config.items() if key not in _OF_WRITER}
     write_json(folder / "config.json", kept)

@@ -22,7 +22,7 @@ from langraft.corpus.reading.addresses import fingerprint_stored
 from langraft.corpus.source import AbstractSource
 from langraft.families.from_gguf.cache import is_gguf
 from langraft.families.load import FILES_FOR_SERVING, FILES_OF_TOKENIZER, build_model, resolve_base
-from langraft.families.tensors import TensorFiles, load_tensors
+from langraft.families.tensors import TensorFiles, load_tensors, save_whole_model
 from langraft.graft.description import (
     base_model_folder,
     fingerprint_base,
@@ -194,7 +194,7 @@ def make_base(run: RunContext, folder: Path) -> dict[str, Any]:
     if run.processes.is_leader:
         whole_model: Any = build_model(config)
         load_tensors(whole_model, TensorFiles.of_file(folder / WEIGHTS))
-        whole_model.save_pretrained(folder / "model")
+        save_whole_model(whole_model, folder / "model")
         for path in run.tokenizer.glob("tokenizer*"):
             shutil.copy(path, folder / "model" / path.name)
     return {
