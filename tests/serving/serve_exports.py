@@ -209,13 +209,14 @@ def class_of(export: Path) -> str:
 
 def on_vllm(name: str, export: Path, servers: Path) -> str:
     """Return how close vLLM's answers are, or why it gives none; the name says how it runs."""
-    server = [servers / "bin" / "vllm", "serve", export]
+    # What `vllm serve` starts; that command of the package for CPUs does not run here.
+    server = [servers / "bin" / "python", "-m", "vllm.entrypoints.openai.api_server"]
     settings = [*VLLM, *(() if "compiled" in name else ("--enforce-eager",))]
     environment = VLLM_ENVIRONMENT
     if "tensor parallel" in name:
         settings += ["--tensor-parallel-size", "2"]
         environment = VLLM_ENVIRONMENT | TWO_DEVICES
-    command = [*server, *settings, "--trust-remote-code", "--port", PORT]
+    command = [*server, "--model", export, *settings, "--trust-remote-code", "--port", PORT]
     return asked(command, export, environment)
 
 
