@@ -12,8 +12,10 @@ import pyarrow.parquet
 import pytest
 
 from command_line import langraft
+from langraft.core.document import Document
 from langraft.core.errors import CorpusError, RecipeError
 from langraft.corpus.almanac import documents
+from langraft.corpus.part_task import TRAIN, mark_document
 from langraft.recipes.beginning.begin import Begun, begin
 from langraft.recipes.beginning.write_recipe import about
 from langraft.recipes.load import load_recipe
@@ -173,6 +175,19 @@ def test_what_cannot_become_a_run_is_refused_and_nothing_written(
     given = {"base": str(base_folder), "original": ["en"], "new": ["hu"], "text": [str(untidy)]}
     with pytest.raises(error, match=message):
         begin(tmp_path / "begun", **(given | change))  # type: ignore[arg-type]
+    assert not (tmp_path / "begun").exists()
+
+
+def test_documents_of_which_none_would_be_held_out_are_said_before_a_run(
+    tmp_path: Path, base_folder: Path
+) -> None:
+    trained = [
+        t for t in texts("sw") if mark_document(Document(text=t, language="sw", id=""))[1] == TRAIN
+    ][:5]
+    records = [json.dumps({"text": text}) for text in trained]
+    (tmp_path / "few.jsonl").write_text("\n".join(records), encoding="utf-8")
+    with pytest.raises(CorpusError, match="5 documents to train on and 0 held out"):
+        begun(tmp_path / "begun", base_folder, f"sw={tmp_path / 'few.jsonl'}", new="sw")
     assert not (tmp_path / "begun").exists()
 
 

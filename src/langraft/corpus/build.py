@@ -9,7 +9,7 @@ its number of workers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -96,7 +96,8 @@ def build_corpus(
     build.read_sources()
     counts = build.write_streams(languages)
     for language in languages:
-        _check_has_text(language, counts[language])
+        found = counts[language]
+        check_has_text(language, found["documents"], found["heldout_documents"], found["dropped"])
     return counts
 
 
@@ -186,14 +187,23 @@ class _Build:
         )
 
 
-def _check_has_text(language: str, counts: dict[str, Any]) -> None:
-    if counts["documents"] and counts["heldout_documents"]:
+def check_has_text(
+    language: str, num_train: int, num_heldout: int, dropped: Mapping[str, int]
+) -> None:
+    """Raise CorpusError where a language has nothing to train on, or nothing to measure on.
+
+    Args:
+        language: Its code.
+        num_train: Documents to train on.
+        num_heldout: Documents that are held out.
+        dropped: Number of dropped documents by reason, the most frequent first.
+    """
+    if num_train and num_heldout:
         return
-    dropped = list(counts["dropped"].items())[:5]
-    reasons = ", ".join(f"{count} x {why}" for why, count in dropped)
+    reasons = ", ".join(f"{count} x {why}" for why, count in list(dropped.items())[:5])
     raise CorpusError(
-        f"{language}: {counts['documents']} documents to train on and "
-        f"{counts['heldout_documents']} held out (about one in 16 is). "
+        f"{language}: {num_train} documents to train on and {num_heldout} held out (about one in "
+        "16 is, chosen by a hash of its text). "
         + (f"Dropped: {reasons}. " if reasons else "")
         + "Give more text, or split it into more documents."
     )

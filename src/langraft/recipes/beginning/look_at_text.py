@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
+from langraft.corpus.build import check_has_text
 from langraft.corpus.cleaning import Cleaner, in_batches
 from langraft.corpus.counts import Drops
 from langraft.corpus.filter import SHORT_WORDS, AbstractFilter
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.filters.language import Language
 from langraft.corpus.filters.quality import LINE_WORDS, Quality
+from langraft.corpus.part_task import TRAIN, mark_document
 from langraft.corpus.text_batch import TextBatch
 from langraft.recipes.beginning.text_files import TextFile
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
@@ -83,7 +85,8 @@ def look_at_text(
         unchecked: Languages that no identifier knows.
 
     Raises:
-        CorpusError: when there is no document that can be read.
+        CorpusError: when there is no document that can be read, or so few that a run would have
+            nothing to train or measure on.
     """
     num_documents = num_bytes = 0.0
     is_estimated = False
@@ -109,8 +112,11 @@ def look_at_text(
     drops = Drops()
     is_short = _is_short(sample, language)
     cleaner = Cleaner(recommended_filters(unchecked, is_short), language, drops)
-    for batch in in_batches(sample):
-        cleaner.clean(batch)
+    kept = [each for batch in in_batches(sample) for each in cleaner.clean(batch).documents]
+    if len(sample) < _FILTERED and not is_estimated:  # the sample is all there is
+        num_train = sum(mark_document(document)[1] == TRAIN for document in kept)
+        dropped = dict(drops.documents.most_common())
+        check_has_text(language, num_train, len(kept) - num_train, dropped)
     return TextFacts(
         language=language,
         files=tuple(files),
