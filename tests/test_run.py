@@ -112,14 +112,12 @@ def test_a_run_leaves_what_others_build_on(finished: Path) -> None:
     assert card["parameters"]["active"] < card["parameters"]["total"]
 
 
-def test_who_may_read_a_runs_folder_may_read_its_files(finished: Path) -> None:
+def test_weights_are_for_whom_the_other_files_of_a_run_are(finished: Path) -> None:
     run = finished / "run"
-    own = {
-        str(path.relative_to(run))
-        for path in run.rglob("*")
-        if path.is_file() and path.stat().st_mode & 0o666 != run.stat().st_mode & 0o666
-    }
-    assert own == set()
+    usual = (run / "recipe.yaml").stat().st_mode
+    files = [path for path in run.rglob("*") if path.is_file()]
+    assert sum(path.suffix == ".safetensors" for path in files) > 4
+    assert {p.relative_to(run) for p in files if p.stat().st_mode != usual} == set()
 
 
 def test_a_finished_run_is_expanded_again_and_the_expansion_detached(

@@ -60,13 +60,17 @@ def partial_file(path: Path) -> Generator[Path]:
         raise
 
 
-def permit_as_folder(path: Path) -> None:
-    """Let those read and write a file who may its folder, where the file system knows who may.
+def permit(path: Path, mode: int) -> None:
+    """Give a file the permissions of another, where the file system has any.
 
     What a library writes as a temporary file and renames is for its owner alone.
+
+    Args:
+        path: The file.
+        mode: Of one that was opened in the usual way, so that the umask decided.
     """
     with contextlib.suppress(OSError):
-        path.chmod(path.parent.stat().st_mode & 0o666)
+        path.chmod(mode & 0o666)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from langraft.core.base_files import WEIGHT_INDEX, WeightIndex, read_base_json
 from langraft.core.errors import ArtifactError, ModelError
-from langraft.core.files import partial_file, permit_as_folder
+from langraft.core.files import partial_file, permit
 
 Part = tuple[slice, ...]  # of a tensor: start and stop of each dimension
 ReadPart = Callable[[Part], Tensor]
@@ -185,12 +185,14 @@ def load_tensors(
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a whole safetensors file or none of it."""
     with partial_file(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(dict(tensors), partial, metadata={"format": "pt"})
-        permit_as_folder(partial)
+        permit(partial, mode)
 
 
 def save_whole_model(model: Any, folder: Path, max_shard_size: int | str = "5GB") -> None:
-    """Write a model without graft as transformers does, for whom its folder is.
+    """Write a model without graft as transformers does, its weights for whom its config is.
 
     Args:
         model: Of transformers.
@@ -198,8 +200,9 @@ def save_whole_model(model: Any, folder: Path, max_shard_size: int | str = "5GB"
         max_shard_size: Of a file of weights: bytes, or as "5GB".
     """
     model.save_pretrained(folder, max_shard_size=max_shard_size)
+    mode = (folder / "config.json").stat().st_mode
     for path in weight_files(folder):
-        permit_as_folder(path)
+        permit(path, mode)
 
 
 @contextlib.contextmanager
