@@ -60,11 +60,13 @@ def test_a_tracked_run_ends_with_its_scorecard_and_with_what_to_type_next(
     assert scalars(last)["scorecard/gain"] == found["scorecard/gain"]
 
 
-def test_a_run_without_an_export_is_neither_served_nor_shared(recipe: Path, tmp_path: Path) -> None:
+def test_a_run_without_an_export_names_it_as_next(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     only = ("--set", "export.format=none", "--set", "baselines=[]", "--set", "training.track=[]")
     done = langraft("run", recipe, "--out", run, *only)
-    assert done.stderr[done.stderr.index("next:") :] == f"next:\n  langraft chat {run}\n"
+    said = done.stderr[done.stderr.index("next:") :]
+    assert said.startswith(f"next:\n  langraft chat {run}\n  langraft export {run} ")
+    assert f"vllm serve {run}-export\n" in said
     assert not (run / "tracking").exists()
 
 
