@@ -60,19 +60,6 @@ def partial_file(path: Path) -> Generator[Path]:
         raise
 
 
-def permit(path: Path, mode: int) -> None:
-    """Give a file the permissions of another, where the file system has any.
-
-    What a library writes as a temporary file and renames is for its owner alone.
-
-    Args:
-        path: The file.
-        mode: Of one that was opened in the usual way, so that the umask decided.
-    """
-    with contextlib.suppress(OSError):
-        path.chmod(mode & 0o666)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a file atomically: temporary file, flush to disk, rename."""
     with partial_file(path) as partial, partial.open("x", encoding="utf-8") as file:

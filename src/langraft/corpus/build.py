@@ -9,6 +9,7 @@ its number of workers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,11 +197,11 @@ def check_has_text(
         language: Its code.
         num_train: Documents to train on.
         num_heldout: Documents that are held out.
-        dropped: Number of dropped documents by reason, the most frequent first.
+        dropped: Number of dropped documents by reason.
     """
     if num_train and num_heldout:
         return
-    reasons = ", ".join(f"{count} x {why}" for why, count in list(dropped.items())[:5])
+    reasons = ", ".join(f"{count} x {why}" for why, count in Counter(dropped).most_common(5))
     raise CorpusError(
         f"{language}: {num_train} documents to train on and {num_heldout} held out (about one in "
         "16 is, chosen by a hash of its text). "

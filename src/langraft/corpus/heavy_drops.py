@@ -8,7 +8,7 @@ from typing import Any
 
 from langraft.corpus.counts import Drops
 
-MOST_DROPPED = 1 / 3  # of a stream's documents, beyond which it is said
+_MOST_DROPPED = 1 / 3  # of a stream's documents, beyond which it is said
 _NUM_REASONS = 2
 _EXCERPT = 100  # characters
 
@@ -70,7 +70,7 @@ def heavy_drops_of(drops: Drops, num_read: int) -> dict[str, Any] | None:
     Each reason has its share, the setting that changes it and one example.
     """
     num_dropped = drops.documents.total()
-    if not num_read or num_dropped <= MOST_DROPPED * num_read:
+    if not num_read or num_dropped <= _MOST_DROPPED * num_read:
         return None
     return {
         "share": num_dropped / num_read,

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from langraft.core.files import read_json
+from langraft.graft.description import graft_folder_of, is_graft
 
 _PORT = {"vllm": 8000, "llama.cpp": 8080}
 
@@ -16,7 +17,7 @@ def next_commands(folder: Path) -> list[str]:
     Args:
         folder: A run's folder, or a graft's; none where it has no graft.
     """
-    if not any((place / "graft.json").is_file() for place in (folder, folder / "graft")):
+    if not is_graft(graft_folder_of(folder)):
         return []
     chat, export = f"langraft chat {_quoted(folder)}", folder / "export"
     if not (export / "config.json").is_file():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from langraft.core.base_files import WEIGHT_INDEX, WeightIndex, read_base_json
 from langraft.core.errors import ArtifactError, ModelError
-from langraft.core.files import partial_file, permit
+from langraft.core.files import partial_file
 
 Part = tuple[slice, ...]  # of a tensor: start and stop of each dimension
 ReadPart = Callable[[Part], Tensor]
@@ -188,7 +188,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         partial.touch()
         mode = partial.stat().st_mode
         save_file(dict(tensors), partial, metadata={"format": "pt"})
-        permit(partial, mode)
+        _permit(partial, mode)
 
 
 def save_whole_model(model: Any, folder: Path, max_shard_size: int | str = "5GB") -> None:
@@ -202,7 +202,17 @@ def save_whole_model(model: Any, folder: Path, max_shard_size: int | str = "5GB"
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     mode = (folder / "config.json").stat().st_mode
     for path in weight_files(folder):
-        permit(path, mode)
+        _permit(path, mode)
+
+
+def _permit(path: Path, mode: int) -> None:
+    """Give a weight file the permissions of one that was opened in the usual way.
+
+    The library writes a temporary file and renames it, which leaves it to its owner alone. A file
+    system may have no permissions.
+    """
+    with contextlib.suppress(OSError):
+        path.chmod(mode & 0o666)
 
 
 @contextlib.contextmanager

@@ -126,13 +126,12 @@ def plan_method(
     hardware = (hardware or Hardware()).in_precision(training.dtype)
     shapes: list[ModelShape] = []
     trained = dict[str, int]()
-    languages = graft_info(model).languages
+    info = graft_info(model)
     for stage in stages:
         assert stage.trains is not None
-        rows = graft_info(model).method.token_rows
-        found = set_trainable(model, stage.trains, token_rows=rows)
+        found = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
         trained |= {name: parameter.numel() for name, parameter in found.items()}
-        share = _retained_share(stage, languages)
+        share = _retained_share(stage, info.languages)
         shapes.append(replace(read_model_shape(model), retained_share=share))
     problem = why_impossible(shapes[0], training, hardware)
     planned = tuple(

@@ -115,8 +115,7 @@ def look_at_text(
     kept = [each for batch in in_batches(sample) for each in cleaner.clean(batch).documents]
     if len(sample) < _FILTERED and not is_estimated:  # the sample is all there is
         num_train = sum(mark_document(document)[1] == TRAIN for document in kept)
-        dropped = dict(drops.documents.most_common())
-        check_has_text(language, num_train, len(kept) - num_train, dropped)
+        check_has_text(language, num_train, len(kept) - num_train, drops.documents)
     return TextFacts(
         language=language,
         files=tuple(files),
