@@ -77,7 +77,7 @@ def place(
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     words = (place / "recipe.yaml", "--out", place / "run")
-    _stop_in("langraft.corpus.build._check_has_text", "corpus", *words)
+    _stop_in("langraft.corpus.build.check_has_text", "corpus", *words)
     shutil.copytree(place / "run", place / "stopped corpus")
     _stop_in("langraft.recipes.grafted_stages.GraftedStages.note_trained", "train", *words)
     shutil.copytree(place / "run", place / "stopped train")
