@@ -66,6 +66,45 @@ def test_retain_costs_a_forward_pass_of_the_base_for_original_text() -> None:
     assert extra == pytest.approx(0.25 * (counter.get_total_flops() / 64 + attention))
 
 
+LANGUAGES = Languages(original=("en",), new=("el",))
+
+
+def with_original_rows(
+    losses: dict[str, float], num_chosen: int, rows: float | None = None
+) -> float:
+    """Return planned operations a token, a quarter of them of the original language."""
+    method = MoELPR(new_experts=2, experts_per_token=num_chosen)
+    model = graft_model(tiny_model(**WIDE), method, languages=LANGUAGES)
+    mixture = {"en": 1.0, "el": 3.0}
+    stage = Stage(name="s", tokens=512, mixture=mixture, trains=("experts",), losses=losses)
+    training = Training(sequence_length=64, batch_rows=8, micro_rows=8)
+    measured = None if rows is None else {"s": rows}
+    plan = plan_method(model, (stage,), training, method.name, original_rows=measured)
+    return plan.stages[0].flops_per_token
+
+
+def test_the_frozen_expert_saves_the_gradient_of_its_weights_for_the_tokens_that_it_gets() -> None:
+    all_new, all_original = (with_original_rows({}, 1, rows) for rows in (0.0, 1.0))
+    way_to_inner_weights = 2 * 64 * 160  # of the first layer, below which nothing trains
+    assert all_new - all_original == 2 * 3 * 64 * 160 * 12 + way_to_inner_weights
+    quarter = with_original_rows({}, 1, 0.25)
+    assert quarter == pytest.approx(0.75 * all_new + 0.25 * all_original)
+
+
+@pytest.mark.parametrize(
+    ("losses", "rows"),
+    [
+        ({}, 2 / 3),  # two of the three experts, each as often
+        ({"prior": 0.1}, 0.25 * 1 + 0.75 * 2 / 3),
+        ({"prior_new": 0.1}, 0.25 * 2 / 3),
+        ({"prior": 0.1, "prior_new": 0.1}, 0.25),
+    ],
+)
+def test_priors_say_what_the_frozen_expert_will_read(losses: dict[str, float], rows: float) -> None:
+    cost = with_original_rows(losses, 2)
+    assert cost == pytest.approx(with_original_rows(losses, 2, rows), rel=1e-12)
+
+
 def cost_of_rows(num_rows: int) -> tuple[float, float]:
     """Return planned operations a token, and those counted in the output matrix."""
     model = graft_model(tiny_model(**WIDE), MoELPR(token_rows="rare"), rare_tokens=range(num_rows))

@@ -120,6 +120,7 @@ def test_training_lowers_the_loss_and_logs_every_step(loader: PackedLoader, tmp_
     assert records[-1]["tokens"] == result.num_tokens == 640
     assert set(records[0]["loss_by_language"]) == {"en", "el"}
     assert set(records[0]["expert_0"]) == {"en", "el"}
+    assert 0 < records[0]["original_rows"] < 1
     assert set(records[0]["side_losses"]) == {"balance", "prior"}
     assert records[0]["side_losses"]["balance"] == pytest.approx(1.0, abs=0.5)
 

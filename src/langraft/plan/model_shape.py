@@ -51,6 +51,7 @@ class Experts:
         is_router_trained: Whether a router trains.
         has_gate: Whether a gate weighs the original FFN instead of the router.
         is_gate_trained: Whether that gate trains.
+        original_rows: Rows a token adds to the input of the original FFN, beside a gate 1.
     """
 
     num_new: int
@@ -61,16 +62,12 @@ class Experts:
     is_router_trained: bool
     has_gate: bool
     is_gate_trained: bool
+    original_rows: float
 
     @property
     def new_rows(self) -> float:
-        """Rows a token adds to the input of new experts, if all are chosen equally often."""
-        return self.top_k * self.num_new / self.num_competing
-
-    @property
-    def original_rows(self) -> float:
-        """Rows a token adds to the input of the original FFN."""
-        return 1.0 if self.has_gate else self.top_k - self.new_rows
+        """Rows a token adds to the input of new experts."""
+        return self.top_k - self.original_rows * (not self.has_gate)
 
     def rows_held(self, *, is_cpu: bool) -> tuple[float, float]:
         """Return the rows allocated per token for new experts and for the original FFN.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from langraft.core.settings.languages import Languages
-from langraft.core.settings.recipe import RETAIN
 from langraft.core.settings.stage import Stage
 from langraft.core.settings.training import Training
-from langraft.core.streams import languages_of
 from langraft.evaluate.scorecard import Parameters
 from langraft.graft.freeze import set_trainable
 from langraft.graft.moe.expanded_ffn import expanded_ffns
@@ -21,6 +18,7 @@ from langraft.plan.flops import flops_per_token
 from langraft.plan.hardware import Hardware
 from langraft.plan.memory import Memory, plan_memory
 from langraft.plan.model_shape import ModelShape
+from langraft.plan.original_text import with_text_of
 from langraft.plan.read_shape import read_model_shape
 from langraft.plan.search import SearchResult, search_settings, why_impossible
 from langraft.plan.speed import Speed, plan_speed
@@ -113,6 +111,7 @@ def plan_method(
     training: Training,
     method: str,
     hardware: Hardware | None = None,
+    original_rows: Mapping[str, float] | None = None,
 ) -> Plan:
     """Plan the training of a grafted model, which may be without weights (on the meta device).
 
@@ -122,6 +121,7 @@ def plan_method(
         training: Batch shape, precision, mesh.
         method: Key of the method.
         hardware: Devices to train on; by default one, and only memory is planned.
+        original_rows: By stage, how often the original FFN read a token, where it was measured.
     """
     hardware = (hardware or Hardware()).in_precision(training.dtype)
     shapes: list[ModelShape] = []
@@ -131,8 +131,8 @@ def plan_method(
         assert stage.trains is not None
         found = set_trainable(model, stage.trains, token_rows=info.method.token_rows)
         trained |= {name: parameter.numel() for name, parameter in found.items()}
-        share = _retained_share(stage, info.languages)
-        shapes.append(replace(read_model_shape(model), retained_share=share))
+        rows = (original_rows or {}).get(stage.name)
+        shapes.append(with_text_of(read_model_shape(model), stage, info.languages, rows))
     problem = why_impossible(shapes[0], training, hardware)
     planned = tuple(
         _plan_stage(shape, stage, training, hardware, has_speed=not problem)
@@ -174,21 +174,6 @@ def _plan_stage(
         memory=plan_memory(shape, training, hardware),
         speed=plan_speed(shape, training, hardware, tokens, flops) if has_speed else None,
     )
-
-
-def _retained_share(stage: Stage, languages: Languages | None) -> float:
-    """Return the share of a stage's tokens that the base reads too, by its first mixture."""
-    if languages is None or not (stage.losses or {}).get(RETAIN):
-        return 0.0
-    original = set(languages.original)
-    share = 0.0
-    for stream, weight in stage.mixture.items():
-        # One source in all languages that it may train: taken for as much text in each.
-        codes = languages_of(stream) or (*languages.original, *languages.new)
-        is_pair = "+" in stream
-        found = original.intersection(codes)
-        share += weight * (bool(found) if is_pair else len(found) / len(codes))
-    return share / sum(stage.mixture.values())
 
 
 def _notes(

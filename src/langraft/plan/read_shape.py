@@ -109,8 +109,9 @@ def _read_layer(
 
 def _read_experts(ffn: ExpandedFFN) -> Experts:
     expansions = ffn.expansions
+    num_new = sum(len(bank.weight_in) for bank in ffn.banks)
     return Experts(
-        num_new=sum(len(bank.weight_in) for bank in ffn.banks),
+        num_new=num_new,
         num_banks=len(ffn.banks),
         num_competing=ffn.num_competing,
         top_k=ffn.top_k,
@@ -118,6 +119,7 @@ def _read_experts(ffn: ExpandedFFN) -> Experts:
         is_router_trained=any(e.router.weight.requires_grad for e in expansions),
         has_gate=ffn.gate is not None,
         is_gate_trained=isinstance(ffn.gate, SigmoidGate) and ffn.gate.weight.requires_grad,
+        original_rows=1.0 if ffn.gate else ffn.top_k * (1 - num_new / ffn.num_competing),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 
 from langraft.core.artifacts import Manifest, read_manifest
 from langraft.core.errors import ArtifactError, ModelError
+from langraft.core.files import read_json_lines
 from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.families.tensors import TensorFiles, load_tensors
@@ -24,7 +27,15 @@ from langraft.recipes.run_context import RunContext
 from langraft.recipes.steps.columns import read_free_columns
 from langraft.recipes.steps.conversations import TOKENIZER
 from langraft.tokenizers.extension import Extension, is_extended
+from langraft.train.log import LOG
 from langraft.train.loop import WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class _RoutedStep:
+    """The key of a step's record that says where routers sent its tokens; None without routers."""
+
+    original_rows: float | None = None
 
 
 class GraftedStages:
@@ -173,6 +184,16 @@ class GraftedStages:
         """Return the training time of all stages."""
         folders = [self.folder / f"train-{stage.name}" for stage in self.stages]
         return round(sum(read_manifest(folder).counts["seconds"] for folder in folders), 3)
+
+    def original_rows(self) -> dict[str, float]:
+        """Return by stage how often the frozen FFN read a token, where routers chose."""
+        found = dict[str, float]()
+        for stage in self.stages:
+            records = read_json_lines(self.folder / f"train-{stage.name}" / LOG, _RoutedStep)
+            rows = [record.original_rows for record in records if record.original_rows is not None]
+            if rows:
+                found[stage.name] = fmean(rows)
+        return found
 
     @property
     def _dtype(self) -> torch.dtype:

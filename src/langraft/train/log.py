@@ -35,11 +35,11 @@ class StageLog:
 
     Attributes that a record may hold: ``step`` (from 1), ``tokens`` (so far), ``loss`` (nats a
     token), ``loss_by_language``, ``side_losses``, ``expert_0`` (share of routing weight that the
-    frozen expert gets, by language), ``divergence`` (of ``retain``, nats a retained token, by
-    language), ``lr``, ``gradient_norm``, ``tokens_per_second``,
-    ``data_share`` (of the step's time: waiting for its batches), ``seconds`` (of this stage so
-    far, over all sessions), ``heldout`` (bits per byte by language, at the steps where it was
-    measured).
+    frozen expert gets, by language), ``original_rows`` (how often the frozen FFN read a token, mean
+    over layers with experts), ``divergence`` (of ``retain``, nats a retained token, by language),
+    ``lr``, ``gradient_norm``, ``tokens_per_second``, ``data_share`` (of the step's time: waiting
+    for its batches), ``seconds`` (of this stage so far, over all sessions), ``heldout`` (bits per
+    byte by language, at the steps where it was measured).
     """
 
     def __init__(

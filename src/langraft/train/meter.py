@@ -1,4 +1,4 @@
-"""Sums of a step by language: losses, side losses, and the share of expert 0.
+"""Sums of a step by language: losses, side losses, and what the frozen expert got.
 
 Shape suffixes: T = tokens of a micro-batch.
 """
@@ -23,6 +23,7 @@ class StepMeter:
         self._nats = self._zeros.clone()
         self._labels = self._zeros.clone()
         self._expert_0 = self._zeros.clone()
+        self._original_rows = self._zeros.clone()
         self._routed = self._zeros.clone()
         self._divergence = self._zeros.clone()
         self._retained = self._zeros.clone()
@@ -47,18 +48,20 @@ class StepMeter:
     def add_routing(
         self, routing_by_layer: dict[int, Routing], languages_T: Tensor, is_token_T: Tensor
     ) -> None:
-        """Add the share of expert 0 in the routing of a micro-batch, padding left out."""
+        """Add what the frozen expert got of a micro-batch in each layer, padding left out."""
         for routing in routing_by_layer.values():
             share_T = routing.log_original_T().detach().exp().double()
             self._expert_0.index_add_(0, languages_T, share_T * is_token_T)
+            rows_T = routing.original_rows_T().double()
+            self._original_rows.index_add_(0, languages_T, rows_T * is_token_T)
             self._routed.index_add_(0, languages_T, is_token_T.double())
 
     def record(self, processes: Processes, codes: tuple[str, ...]) -> dict[str, Any]:
         """Return the step's part of the log, over all processes and languages."""
         names = list(self._side_losses)
-        kinds = [self._nats, self._labels, self._expert_0, self._routed]
+        kinds = [self._nats, self._labels, self._expert_0, self._original_rows, self._routed]
         sums = torch.stack([*kinds, self._divergence, self._retained])
-        nats, labels, expert_0, routed, divergence, retained = processes.sum(sums).tolist()
+        nats, labels, expert_0, rows, routed, divergence, retained = processes.sum(sums).tolist()
         side = [processes.sum(v) / processes.world_size for v in self._side_losses.values()]
         found: dict[str, Any] = {
             "loss": sum(nats) / max(1.0, sum(labels)),
@@ -68,6 +71,8 @@ class StepMeter:
             "side_losses": {n: float(v) for n, v in zip(names, side, strict=True)},
             "expert_0": {c: n / m for c, n, m in zip(codes, expert_0, routed, strict=True) if m},
         }
+        if any(routed):
+            found["original_rows"] = sum(rows) / sum(routed)
         if any(retained):
             pairs = zip(codes, divergence, retained, strict=True)
             found["divergence"] = {c: n / m for c, n, m in pairs if m}

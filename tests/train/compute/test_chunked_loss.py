@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_setup import grafted, with_new_tokens
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from langraft.curriculum.loader import IGNORED, Batch
 from langraft.graft.freeze import set_trainable
@@ -157,6 +158,16 @@ def test_no_logits_are_kept_and_none_are_computed_twice(monkeypatch: pytest.Monk
     total.backward()
     assert seen == [6] * 8
     assert max(kept) < 48 * VOCAB_SIZE
+
+
+def test_losses_without_a_gradient_cost_a_forward_pass_alone() -> None:
+    model = grafted()
+    set_trainable(model, ("experts", "token_rows"), token_rows="rare")
+    with torch.no_grad(), FlopCounterMode(display=False) as forward:
+        model(batch().input_ids)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        token_losses(model, batch())
+    assert counter.get_total_flops() == forward.get_total_flops()
 
 
 def test_corrected_rows_are_built_once_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:

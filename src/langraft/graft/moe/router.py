@@ -49,6 +49,12 @@ class Routing:
             return nn.functional.logsigmoid(self.gating.logits_T)
         return self.logits_TE.log_softmax(dim=-1)[:, self.num_kept :].logsumexp(dim=-1)
 
+    def original_rows_T(self) -> Tensor:
+        """Return how many rows of the original FFN's input are a token's: 0 or 1, (T,)."""
+        if self.gating is not None:
+            return torch.ones_like(self.experts_TK[:, 0])
+        return (self.experts_TK == 0).sum(dim=-1)
+
     def share_T(self, experts: range) -> Tensor:
         """Return the share of a token's output that some experts give, without gradient."""
         is_in_TK = (self.experts_TK >= experts.start) & (self.experts_TK < experts.stop)

@@ -176,7 +176,7 @@ def save_graft(grafted: GraftedStages, folder: Path) -> dict[str, Any]:
 
 
 def training_cost(grafted: GraftedStages) -> Cost:
-    """Return the cost of all stages: planned FLOPs and parameters, measured seconds."""
+    """Return the cost of all stages: FLOPs by what routers chose, measured seconds, parameters."""
     model = empty_base(grafted.run.base)
     rare_tokens, extension = grafted.rare_tokens(), grafted.extension
     graft_model(
@@ -187,7 +187,13 @@ def training_cost(grafted: GraftedStages) -> Cost:
         tokenizer=extension,
         languages=grafted.run.recipe.languages,
     )
-    plan = plan_method(model, grafted.stages, grafted.run.recipe.training, grafted.method.key)
+    plan = plan_method(
+        model,
+        grafted.stages,
+        grafted.run.recipe.training,
+        grafted.method.key,
+        original_rows=grafted.original_rows(),
+    )
     return Cost(
         tokens=sum(stage.tokens for stage in plan.stages),
         training_flops=sum(stage.training_flops for stage in plan.stages),

@@ -87,7 +87,8 @@ def summed_loss(
         with kept.chunk(piece):
             return adjust(head(hidden_CD))
 
-    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    # A function's forward pass cannot tell that nobody asks for the gradient that it would compute.
+    trained = [p for p in head.parameters() if p.requires_grad and torch.is_grad_enabled()]
     with hold_corrected_rows(head):
         found = SummedLoss.apply(
             hidden.flatten(0, 1), labels_T, logits_of, rows, z_loss, opinion, *trained
@@ -191,11 +192,13 @@ class SummedLoss(torch.autograd.Function):
                 logits_CV = logits_of(hidden_CD, piece)
             labels_C = labels_T[piece]
             towards = opinion.of_chunk(piece, labels_C != IGNORED) if opinion else None
-            part, gradient_CV = _chunk_loss(logits_CV.detach(), labels_C, z_loss, towards)
+            part, gradient_CV = _chunk_loss(
+                logits_CV.detach(), labels_C, z_loss, towards, wants_gradient=has_gradient
+            )
             totals.append(part.total)
             nats.append(part.nats_T)
             divergences.append(part.divergence_T)
-            if has_gradient:
+            if gradient_CV is not None:
                 inputs = [hidden_CD] if wants_hidden else []
                 found = torch.autograd.grad(logits_CV, [*inputs, *trained], gradient_CV)
                 if hidden_gradient_TD is not None:
@@ -219,9 +222,14 @@ class SummedLoss(torch.autograd.Function):
 
 
 def _chunk_loss(
-    logits_CV: Tensor, labels_C: Tensor, z_loss: float, towards: Divergence | None
-) -> tuple[BatchLoss, Tensor]:
-    """Return the loss of a chunk's C tokens, and its gradient, (C, V)."""
+    logits_CV: Tensor,
+    labels_C: Tensor,
+    z_loss: float,
+    towards: Divergence | None,
+    *,
+    wants_gradient: bool,
+) -> tuple[BatchLoss, Tensor | None]:
+    """Return the loss of a chunk's C tokens and, where wanted, its gradient, (C, V)."""
     has_label_C = labels_C != IGNORED
     place_C1 = labels_C.clamp(min=0).unsqueeze(1)
     log_p_CV = torch.log_softmax(logits_CV, dim=-1, dtype=torch.float32)
@@ -235,16 +243,19 @@ def _chunk_loss(
     loss = (nats_C * next_token_C).sum()
     if towards is not None:
         loss = loss + towards.weight * divergence_C.sum()
-    gradient_CV = log_p_CV.exp_()
     if z_loss:
         log_z_C = logits_CV.gather(1, place_C1).squeeze(1).float() * has_label_C + nats_C
         loss = loss + z_loss * log_z_C.square().sum()
         share_C = share_C + 2 * z_loss * log_z_C
+    found = BatchLoss(loss, nats_C, divergence_C)
+    if not wants_gradient:
+        return found, None
+    gradient_CV = log_p_CV.exp_()
     gradient_CV.mul_(share_C.unsqueeze(1))
     gradient_CV.scatter_add_(1, place_C1, -next_token_C.unsqueeze(1))
     if towards is not None:
         gradient_CV[towards.retained_K, : base_KW.shape[1]] -= towards.weight * base_KW
-    return BatchLoss(loss, nats_C, divergence_C), gradient_CV.to(logits_CV.dtype)
+    return found, gradient_CV.to(logits_CV.dtype)
 
 
 def _adjustment(config: Any) -> Callable[[Tensor], Tensor] | None:
