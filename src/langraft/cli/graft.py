@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +72,14 @@ def verify(
     timeout: Annotated[
         float, typer.Option(min=0.1, max=86400, help="Seconds to wait for an answer.")
     ] = 120,
+    key_env: Annotated[
+        str,
+        typer.Option("--key-env", help="Environment variable that holds the server's API key."),
+    ] = "",
+    is_diagnosed: Annotated[
+        bool,
+        typer.Option("--diagnose", help="Look for a known fault where it is close, too."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask a server for an export's reference continuations: is it that model, or what is wrong?"""
@@ -78,31 +87,34 @@ def verify(
     from langraft.export.server_faults import diagnose
     from langraft.export.verify import verify as compare_with_server
     from langraft.export.verify import worst
-    from langraft.families.load import load_model
+    from langraft.families.load import load_model, load_tokenizer
 
-    found = compare_with_server(url, export_folder, model=model, timeout=timeout)
+    key = os.environ.get(key_env, "") if key_env else ""
+    if key_env and not key:
+        raise ServerError(f"--key-env: the environment has no {key_env}, or it is empty.")
+    found = compare_with_server(url, export_folder, model=model, timeout=timeout, key=key)
     verdict = worst(found)
     largest = max(each.difference for each in found)
+    fault = ""
+    if verdict == "wrong" or (is_diagnosed and verdict == "close"):
+        exported = load_model(export_folder, has_own_code=True)
+        fault = diagnose(exported, found, load_tokenizer(export_folder))
     if as_json:
-        lines = [
-            {"prompt": c.expected.prompt, "verdict": c.verdict, "difference": c.difference}
-            for c in found
-        ]
-        typer.echo(json.dumps({"verdict": verdict, "continuations": lines}, indent=2))
+        found_json = [each.to_json() for each in found]
+        typer.echo(
+            json.dumps({"verdict": verdict, "fault": fault, "continuations": found_json}, indent=2)
+        )
     else:
-        for each in found:
-            typer.echo(
-                f"{each.verdict:5}  {each.num_same:2} of {len(each.expected.ids)} tokens, "
-                f"{each.difference:.1e} nats  {each.expected.language}  {each.expected.prompt!r}"
-            )
+        typer.echo("\n".join(each.line() for each in found))
+    guess = f" It looks as if {fault}." if fault else ""
     if verdict == "wrong":
-        fault = diagnose(load_model(export_folder, has_own_code=True), found)
         raise ServerError(
             f"{url} is not the model of {export_folder}: log-probabilities differ by up to "
-            f"{largest:.2g} nats. "
-            + (f"It looks as if {fault}." if fault else "None of the known faults explains it.")
+            f"{largest:.2g} nats.{guess or ' None of the known faults explains it.'}"
         )
-    typer.echo(f"{url} serves {export_folder}: {verdict}, within {largest:.1e} nats.", err=as_json)
+    typer.echo(
+        f"{url} serves {export_folder}: {verdict}, within {largest:.1e} nats.{guess}", err=as_json
+    )
 
 
 def delta(

@@ -24,6 +24,11 @@ CLOSE = 0.3  # 16 bits, or weights in 8
 _BY_ID = "token_id:"  # how vLLM writes tokens when it is asked to
 _UNSURE = 0.1  # a margin that rounding may turn round, or twice what it moved tokens before
 
+_HINTS = {
+    HTTPStatus.NOT_FOUND: " Has it that model? See --model.",
+    HTTPStatus.UNAUTHORIZED: " Does it want an API key? See --key-env.",
+}
+
 Verdict = Literal["equal", "close", "wrong"]
 
 
@@ -70,8 +75,25 @@ class Comparison:
         is_turned = not is_whole and self.expected.margins[self.num_same] <= unsure
         return "close" if (is_whole or is_turned) and self.difference <= CLOSE else "wrong"
 
+    def line(self) -> str:
+        """Return it in words."""
+        return (
+            f"{self.verdict:5}  {self.num_same:2} of {len(self.expected.ids)} tokens, "
+            f"{self.difference:.1e} nats  {self.expected.language}  {self.expected.prompt!r}"
+        )
 
-def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> list[Comparison]:
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {
+            "prompt": self.expected.prompt,
+            "verdict": self.verdict,
+            "difference": self.difference,
+        }
+
+
+def verify(
+    url: str, export: Path, *, model: str = "", timeout: float = 120, key: str = ""
+) -> list[Comparison]:
     """Compare a server with an export, prompt by prompt.
 
     Args:
@@ -79,6 +101,7 @@ def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> 
         export: Folder that it serves, with its ``reference.json``.
         model: Name of the model there; by default the only one that it has.
         timeout: Seconds to wait for an answer.
+        key: API key, where the server wants one.
 
     Raises:
         ArtifactError: when the folder has no reference.
@@ -87,30 +110,36 @@ def verify(url: str, export: Path, *, model: str = "", timeout: float = 120) -> 
     """
     reference = read_reference(export)
     tokenizer = load_tokenizer(export)
-    root = url.rstrip("/").removesuffix("/v1") + "/v1"
-    name = model or _only_model(root, timeout)
-    found: list[Comparison] = []
-    for expected in reference:
-        answer = _complete(root, name, expected, timeout)
-        if answer.ids:
-            num_same, differences = _by_token(expected, answer, tokenizer)
-        else:
-            num_same, differences = _by_text(expected, answer, tokenizer)
-        first = abs(expected.logprobs[0] - answer.logprobs[0])
-        found.append(
-            Comparison(
-                expected=expected,
-                answer=answer,
-                num_same=num_same,
-                difference=max(differences, default=first),
-            )
-        )
-    return found
+    server = _Server(url.rstrip("/").removesuffix("/v1") + "/v1", timeout, key)
+    name = model or _only_model(server)
+    return [compare(each, _complete(server, name, each), tokenizer) for each in reference]
+
+
+def compare(expected: Continuation, answer: Answer, tokenizer: Any) -> Comparison:
+    """Compare what a model says after a prompt with what a server says."""
+    by = _by_token if answer.ids else _by_text
+    num_same, differences = by(expected, answer, tokenizer)
+    first = abs(expected.logprobs[0] - answer.logprobs[0])
+    return Comparison(
+        expected=expected,
+        answer=answer,
+        num_same=num_same,
+        difference=max(differences, default=first),
+    )
 
 
 def _by_text(expected: Continuation, answer: Answer, tokenizer: Any) -> tuple[int, list[float]]:
-    """As ``_by_token``, for servers that say no tokens: those agree whose text does."""
-    texts = [tokenizer.decode(expected.ids[: n + 1]) for n in range(len(expected.ids))]
+    """As ``_by_token``, for servers that say no tokens: those agree whose text does.
+
+    Tokens are decoded behind their prompt: alone, the first would lose the space before it.
+    """
+    prompt = tokenizer.decode(expected.prompt_ids, skip_special_tokens=True)
+    texts = [
+        tokenizer.decode(
+            [*expected.prompt_ids, *expected.ids[: n + 1]], skip_special_tokens=True
+        ).removeprefix(prompt)
+        for n in range(len(expected.ids))
+    ]
     num_same = sum(answer.text.startswith(text.rstrip("\ufffd")) for text in texts)
     pairs = zip(expected.logprobs[:num_same], answer.logprobs, strict=False)
     return num_same, [abs(ours - theirs) for ours, theirs in pairs]
@@ -138,26 +167,46 @@ def worst(comparisons: list[Comparison]) -> Verdict:
     return next(v for v in ("wrong", "close", "equal") if v in found)
 
 
-def _only_model(root: str, timeout: float) -> str:
-    names = [each["id"] for each in _ask(f"{root}/models", None, timeout).get("data", [])]
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """Where and how to ask.
+
+    Attributes:
+        root: Address, up to ``/v1``.
+        timeout: Seconds to wait for an answer.
+        key: API key; empty: none.
+    """
+
+    root: str
+    timeout: float
+    key: str
+
+
+def _only_model(server: _Server) -> str:
+    names = [each["id"] for each in _ask(server, "models", None).get("data", [])]
     if len(names) != 1:
         raise ServerError(
-            f"{root} has {len(names)} models ({', '.join(names) or 'none'}). Name one: --model NAME"
+            f"{server.root} has {len(names)} models ({', '.join(names) or 'none'}). "
+            "Name one: --model NAME"
         )
     return names[0]
 
 
-def _complete(root: str, name: str, expected: Continuation, timeout: float) -> Answer:
+def _complete(server: _Server, name: str, expected: Continuation) -> Answer:
     asked = {
         "model": name,
         "prompt": expected.prompt_ids,
         "max_tokens": len(expected.ids),
         "temperature": 0,
+        # else vLLM takes those of the base's generation_config.json
+        "repetition_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
         "logprobs": 1,
         "ignore_eos": True,  # of vLLM and llama.cpp
         "return_tokens_as_token_ids": True,  # of vLLM
     }
-    answer = _ask(f"{root}/completions", asked, timeout)
+    root, answer = server.root, _ask(server, "completions", asked)
     try:
         choice = answer["choices"][0]
         text, given = choice["text"], choice.get("logprobs") or {}
@@ -180,22 +229,26 @@ def _complete(root: str, name: str, expected: Continuation, timeout: float) -> A
     )
 
 
-def _ask(url: str, body: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
+def _ask(server: _Server, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
     """Return a server's answer to a request.
 
     Raises:
         ServerError: when it gives none.
     """
+    url, timeout = f"{server.root}/{path}", server.timeout
     if not url.startswith(("http://", "https://")):
         raise ServerError(f"{url} is no address. Give one such as http://localhost:8000")
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if server.key:
+        headers["Authorization"] = f"Bearer {server.key}"
+    request = urllib.request.Request(url, data, headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:
             found = json.loads(response.read())
     except urllib.error.HTTPError as error:
         said = error.read(300).decode(errors="replace")
-        hint = " Has it that model? See --model." if error.code == HTTPStatus.NOT_FOUND else ""
+        hint = _HINTS.get(error.code, "")
         raise ServerError(f"{url} answered {error.code}: {said}{hint}") from None
     except (OSError, HTTPException) as error:  # a URLError wraps the reason
         reason = getattr(error, "reason", error)
