@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/quickstart
 SERVERS ?= .venv-serving
-SERVE ?= --out docs/serving.json
+SERVE ?= --like docs/serving.json --out docs/serving.json
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, BitsAndBytesConfig
 
 from langraft.export.folder import export_model
+from langraft.export.portable.folder import portable_caveat
 from langraft.families.load import load_model
 from langraft.graft.method import AbstractMethod
 from langraft.graft.methods.moe_ct import MoECT
@@ -72,11 +75,18 @@ def test_it_compiles_whole_and_computes_the_same(
 @torch.no_grad()
 @pytest.mark.parametrize("bits", [4, 8])
 def test_it_loads_in_few_bits_with_routers_left_as_they_are(
-    bits: int, save_base: Callable[..., Path], tmp_path: Path
+    bits: int,
+    save_base: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Where a processor has products in bfloat16, bitsandbytes packs rows by 32, which are not here.
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
     folder = exported(METHODS[0], save_base(), tmp_path)
     expected = load(folder)(IDS).logits
-    config = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
+    config = BitsAndBytesConfig(
+        load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_quant_type="nf4"
+    )
     model = load(folder, quantization_config=config, dtype=torch.float32)
     ffn = model.model.layers[0].mlp
     assert type(ffn.router).__name__ == "Scores"
@@ -101,3 +111,58 @@ def test_peft_trains_experts_and_whole_routers_but_no_adapter_of_a_router(
     found = {name for name, p in adapted.named_parameters() if p.grad is not None}
     assert any("experts.2.down_proj.lora_B" in name for name in found)
     assert any("router.modules_to_save" in name for name in found)
+
+
+def test_adapters_of_attention_are_recomputed_right_or_refused_and_copied(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = exported(METHODS[1], save_base(), tmp_path)
+
+    def gradients(**recomputation: Any) -> dict[str, torch.Tensor]:
+        model = load(folder).train()
+        if recomputation:
+            model.activation_checkpointing_enable(recomputation)
+            model.enable_input_require_grads()
+        model(IDS, labels=IDS, use_cache=False).loss.backward()
+        copied = copy.deepcopy(model)
+        assert torch.equal(copied(IDS).logits, model(IDS).logits)
+        return {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+    expected = gradients()
+    torch.testing.assert_close(gradients(use_reentrant=False), expected)
+    with pytest.raises(RuntimeError, match="use_reentrant"):
+        gradients(use_reentrant=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "config", "said", "unsaid"),
+    [
+        (METHODS[0], None, "vLLM serves it with --trust-remote-code", "Nor can"),
+        (METHODS[0], None, "SGLang was not tried", "--tensor-parallel-size"),
+        (METHODS[1], None, "leave --tensor-parallel-size at 1", "Nor can"),
+        (MoELPR(output_rank=4), None, "Nor can vLLM and SGLang", "vLLM serves it"),
+        (METHODS[0], {"logits_scaling": 8.0}, "Multiply the temperature by 8.", "Nor can"),
+        (METHODS[0], {"logits_scaling": 1.0}, "llama.cpp cannot.", "temperature"),
+    ],
+)
+def test_what_servers_do_with_a_portable_folder_is_said(
+    method: AbstractMethod, config: dict[str, Any] | None, said: str, unsaid: str
+) -> None:
+    caveat = portable_caveat([MoELPR(), method], config)
+    assert said in caveat
+    assert unsaid not in caveat
+
+
+def test_servers_split_both_matrices_of_an_adapter_and_nothing_of_the_experts(
+    save_base: Callable[..., Path], tmp_path: Path
+) -> None:
+    body = AutoModel.from_pretrained(
+        exported(METHODS[1], save_base(), tmp_path), trust_remote_code=True
+    )
+    split = {  # as vLLM and SGLang look for a layer in transformers' plan
+        name.partition(".self_attn.")[2]
+        for name, module in body.named_modules()
+        if isinstance(module, nn.Linear) and any(re.match(plan, name) for plan in body.tp_plan)
+    }
+    assert {f"q_proj.{part}" for part in ("base", "adapter_down", "adapter_up")} <= split
+    assert "" not in split  # all are of attention

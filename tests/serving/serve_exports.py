@@ -7,7 +7,9 @@ Makes a small base of every family, of random weights as large as trained ones, 
 it, and runs the quickstart on a tenth of its text. Each folder, and any given with --export, is
 served as its user would and asked as `langraft verify` asks. llama.cpp also tokenizes real text,
 where ../shared is. The table goes to docs/serving.json, of which docs/reference/serving.md is made;
-with --like an answer that is not of the same kind as in that file ends in status 1.
+rows of that file that were not served this time stay in it. A wrong answer or none ends in status 1
+once the table is written; with --like so does one that is of another kind than in that file, or has
+fewer tokens or lines that are alike.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ from langraft.recipes.load import load_recipe
 from langraft.recipes.run import run
 from langraft.tokenizers.extension import extend_tokenizer
 from langraft.tokenizers.training import train_tokenizer
+from serving.served_table import Row, failures, unlike, with_earlier_rows
 from tiny import tiny_model
 
 PROMPTS = {"en": ["The cat sat on the mat and", "One, two, three,"], "el": ["Το σπίτι είναι δίπλα"]}
@@ -84,7 +87,8 @@ ROWS: dict[str, tuple[str, AbstractMethod]] = {
     "qwen3, tensor parallel": ("qwen3", MoELPR(new_experts=3)),
     "gemma3_text, compiled, tensor parallel": ("gemma3_text", MoELPR(new_experts=3)),
 }
-QUICKSTART = {  # a tenth of its text; its shape and its tokenizer, which is trained in the run
+QUICKSTART = "quickstart"
+QUICKSTART_CHANGES = {  # a tenth of its text; its shape and tokenizer, which is trained in the run
     "base.stage.tokens": "80k",
     "stages[0].tokens": "48k",
     "baselines": "[]",
@@ -96,10 +100,12 @@ QUICKSTART = {  # a tenth of its text; its shape and its tokenizer, which is tra
 def main() -> None:
     given = arguments()
     lines = lines_of(given.text)
+    if not lines:
+        print(f"{given.text} has no text: tokenization is not compared.", file=sys.stderr)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         exports = make_exports(Path(folder), given)
-        rows: list[dict[str, str]] = []
+        rows: list[Row] = []
         for name, export in exports.items():
             rows.append(
                 {
@@ -110,8 +116,9 @@ def main() -> None:
                 }
             )
             print("|", " | ".join(rows[-1].values()), "|", flush=True)
-    if given.like and (changes := differences(rows, json.loads(given.like.read_text())["rows"])):
-        sys.exit("\n".join(changes))
+    problems = failures(rows)
+    if given.like:
+        problems += unlike(rows, json.loads(given.like.read_text())["rows"])
     if given.out:
         found = {
             "date": time.strftime("%Y-%m-%d"),
@@ -120,7 +127,11 @@ def main() -> None:
             "lines": len(lines),
             "rows": rows,
         }
+        if given.out.is_file():
+            found = with_earlier_rows(found, json.loads(given.out.read_text()))
         given.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 def arguments() -> argparse.Namespace:
@@ -129,22 +140,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--servers", type=Path, required=True, help="Their environment.")
     parser.add_argument("--export", type=Path, action="append", default=[], help="One there is.")
-    parser.add_argument("--only", nargs="*", help="Some rows, by name.")
+    names = [*ROWS, QUICKSTART]
+    parser.add_argument("--only", nargs="*", choices=names, metavar="ROW", help="Of its own.")
     parser.add_argument("--text", type=Path, default=TEXT, help="Folder of LANGUAGE.jsonl.gz.")
     parser.add_argument("--out", type=Path, help="JSON file of the table.")
-    parser.add_argument("--like", type=Path, help="An earlier one: answers must be of its kinds.")
+    parser.add_argument("--like", type=Path, help="Table that answers must be like.")
     return parser.parse_args()
-
-
-def differences(rows: list[dict[str, str]], earlier: list[dict[str, str]]) -> list[str]:
-    """Return of what kind an answer was and is, where the kinds differ: equal, close, cannot."""
-    before = {row["export"]: row for row in earlier}
-    return [
-        f"{row['export']}, {server}: was {before[row['export']][server]!r}, is {row[server]!r}"
-        for row in rows
-        for server in ("vLLM", "llama.cpp")
-        if row[server].split(":")[0] != before[row["export"]][server].split(":")[0]
-    ]
 
 
 def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
@@ -153,10 +154,10 @@ def make_exports(folder: Path, given: argparse.Namespace) -> dict[str, Path]:
     for number, (name, (family, method)) in enumerate(ROWS.items()):
         if given.only is None or name in given.only:
             found[name] = exported(folder / str(number), family, method, name == EXTENDED)
-    if given.only is None or "quickstart" in given.only:
-        changes = [f"{key}={value}" for key, value in QUICKSTART.items()]
-        run(load_recipe("quickstart", changes), folder / "quickstart")
-        found["quickstart"] = folder / "quickstart" / "export"
+    if given.only is None or QUICKSTART in given.only:
+        changes = [f"{key}={value}" for key, value in QUICKSTART_CHANGES.items()]
+        run(load_recipe(QUICKSTART, changes), folder / QUICKSTART)
+        found[QUICKSTART] = folder / QUICKSTART / "export"
     return found | {path.name: path for path in given.export}
 
 
@@ -181,12 +182,21 @@ def exported(folder: Path, family: str, method: AbstractMethod, is_extended: boo
                 parameter.copy_(noise)
     save(model, folder / "graft", base=base)
     write_prompts(folder / "graft", PROMPTS)
-    export = folder / "export"
+    return export_with_gguf(folder / "graft", folder / "export")
+
+
+def export_with_gguf(graft: Path, export: Path) -> Path:
+    """Export a graft as GGUF too; where that is refused, leave the reason beside the export."""
     try:
-        export_model(folder / "graft", export, gguf=("f32",))
-    except ExportError:  # llama.cpp cannot run it; on_llama_cpp says so
-        export_model(folder / "graft", export)
+        export_model(graft, export, gguf=("f32",))
+    except ExportError as error:
+        export_model(graft, export)
+        reason_file(export).write_text(str(error))
     return export
+
+
+def reason_file(export: Path) -> Path:
+    return export.with_name("no_gguf.txt")
 
 
 @torch.no_grad()
@@ -224,16 +234,25 @@ def on_llama_cpp(export: Path, servers: Path, lines: list[str]) -> str:
     """Return how close llama.cpp's answers are and whether it tokenizes alike, or why it cannot."""
     files = sorted(export.glob("*.gguf"))
     if not files:
-        twins = {FAMILIES[name].twin.architecture: FAMILIES[name].twin for name in FAMILIES}
-        twin = twins.get(class_of(export))
-        reason = twin.not_in_llama_cpp if twin else "it runs classes that it has code for"
-        return f"cannot: {reason}"
+        return without_gguf(export)
     command = [servers / "bin" / "python", LLAMA_CPP_SERVER]
     answers = [asked([*command, file, PORT], export, {}, lines) for file in files]
     if len(files) == 1:
         return answers[0]
     kinds = [file.stem.removeprefix("model-") for file in files]
     return "; ".join(f"{kind} {answer}" for kind, answer in zip(kinds, answers, strict=True))
+
+
+def without_gguf(export: Path) -> str:
+    """Return why llama.cpp has no file: it cannot run the class, or the converter failed."""
+    twins = [FAMILIES[name].twin for name in FAMILIES]
+    reasons = {twin.architecture: twin.not_in_llama_cpp for twin in twins}
+    reasons["GraftedForCausalLM"] = "it runs classes that it has code for"
+    if reason := reasons.get(class_of(export)):
+        return f"cannot: {reason}"
+    if reason_file(export).is_file():
+        return f"failed: {reason_file(export).read_text()}"
+    return "cannot: the folder has no GGUF file"
 
 
 def asked(
@@ -245,10 +264,10 @@ def asked(
             found = verify(url, export, timeout=ASK_SECONDS)
             num_alike = sum(tokenized_alike(url, export, lines))
     except ServerError as error:
-        return str(error)
+        return f"failed: {error}"
     largest = max(each.difference for each in found)
     tokens = sum(each.num_same for each in found), sum(len(each.expected.ids) for each in found)
-    answer = f"{worst(found)}: {tokens[0]} of {tokens[1]} tokens, {largest:.0e} nats"
+    answer = f"{worst(found)}: {tokens[0]} of {tokens[1]} tokens, {largest:.1e} nats"
     return answer + (f", {num_alike} of {len(lines)} lines tokenized alike" if lines else "")
 
 

@@ -18,6 +18,7 @@ from langraft.core.ownership import replaced_folder
 from langraft.core.settings.recipe import Export, GgufType, Tied
 from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_tensors
 from langraft.export.gguf import check_gguf, write_gguf
+from langraft.export.gguf_vocabulary import check_tokenizer
 from langraft.export.portable.folder import plan_portable, portable_caveat, write_modeling_file
 from langraft.export.proof import prove_logits
 from langraft.export.reference import read_prompts, write_reference
@@ -110,13 +111,13 @@ def choose_form(
         ExportError: when a standard class is wanted and none holds the model exactly.
     """
     if wanted == "portable" and methods[-1].has_experts:
-        return None, portable_caveat(methods)
+        return None, portable_caveat(methods, config)
     try:
         return find_twin(config, methods), ""
     except ExportError as error:
         if wanted == "standard":
             raise
-        return None, f"{portable_caveat(methods)} Why no standard class: {error.reason}."
+        return None, f"{portable_caveat(methods, config)} Why no standard class: {error.reason}."
 
 
 def serving_notes(
@@ -209,13 +210,14 @@ def _write(source: _Source, folder: Path, settings: Export, sequence_length: int
     """Write all files of an export and compare it with the graft."""
     assert settings.format != "none"
     twin, caveat = choose_form(source.config, source.methods, settings.format)
-    is_portable = twin is None and source.methods[-1].has_experts
-    check_gguf(settings, twin, is_portable=is_portable)
+    check_gguf(settings, source.config, twin, caveat)
+    if settings.gguf:
+        check_tokenizer(source.base_folder, is_extended=num_new_rows(source.graft) > 0)
     config, held = _write_model(source, twin, folder, settings)
     _copy_other_files(source, folder)
     difference = _prove(source, held, folder, sequence_length)
     if settings.gguf:
-        write_gguf(folder, settings.gguf)
+        write_gguf(folder, settings.gguf, source.base_folder)
     graft = source.graft
     counts = [graft.shape(name)[0] for name in graft if name.endswith(".experts.weight_out")]
     num_experts = max(counts) + 1 if counts else 0

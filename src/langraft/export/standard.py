@@ -238,6 +238,7 @@ def _stack(parts: list[PlannedTensor], num_experts: int) -> Tensor:
 def _no_standard(reason: str) -> ExportError:
     return ExportError(
         f"The graft has no standard format: {reason}. Set export.format: portable (a folder with "
-        "its own modelling file) or none (graft/, which langraft.load reads).",
+        "its own modelling file, without export.gguf: llama.cpp has no code for it) or none "
+        "(graft/, which langraft.load reads).",
         reason=reason,
     )

@@ -24,7 +24,7 @@ CLOSE = 0.3  # 16 bits, or weights in 8
 _BY_ID = "token_id:"  # how vLLM writes tokens when it is asked to
 _UNSURE = 0.1  # a margin that rounding may turn round, or twice what it moved tokens before
 
-_HINTS = {
+_HINTS: dict[int, str] = {
     HTTPStatus.NOT_FOUND: " Has it that model? See --model.",
     HTTPStatus.UNAUTHORIZED: " Does it want an API key? See --key-env.",
 }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from langraft.families.server_limits import ServerLimit, largest_tensor_parallel
+from langraft.families.server_limits import ServerLimit, TensorParallel, tensor_parallel_notes
 
 Size = Literal[1, "D", "E"]
 
@@ -41,6 +41,7 @@ class Twin:
             it so; elsewhere a folder gets an output matrix of its own.
         not_in_llama_cpp: Why llama.cpp cannot run the folder; empty where it can.
         server_limits: What servers' own classes leave out of a config.
+        tensor_parallel: Over how many devices servers split each layer.
         caveat: What else a user of the exported folder must know.
     """
 
@@ -62,6 +63,7 @@ class Twin:
     must_tie: bool = False
     not_in_llama_cpp: str = ""
     server_limits: tuple[ServerLimit, ...] = ()
+    tensor_parallel: tuple[TensorParallel, ...]
     caveat: str = ""
 
     @property
@@ -74,11 +76,10 @@ class Twin:
     def notes_for(self, config: Mapping[str, Any], num_experts: int) -> list[str]:
         """Return what a user of the folder of a base with this config must know."""
         limits = [limit for limit in self.server_limits if limit.concerns(config)]
-        size = largest_tensor_parallel(config, num_experts)
         return [
             *self.notes,
             *(f"{limit.servers} {limit.says}." for limit in limits),
-            f"vLLM and SGLang: a tensor-parallel size of at most {size}.",
+            *tensor_parallel_notes(self.tensor_parallel, config, num_experts),
         ]
 
     @property

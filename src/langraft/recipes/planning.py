@@ -14,9 +14,9 @@ from langraft.core.settings.scratch_base import ScratchBase
 from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
-from langraft.export.folder import serving_notes
+from langraft.export.folder import choose_form, serving_notes
 from langraft.export.gguf import check_gguf
-from langraft.export.standard import find_twin
+from langraft.export.gguf_vocabulary import check_tokenizer_of
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.tensors import TensorFiles
 from langraft.families.tokenizer_agreement import check_architecture_takes_tokenizer
@@ -156,11 +156,12 @@ def _check_model_and_text(recipe: Recipe, *, with_corpus: bool) -> tuple[int, li
     if recipe.evaluate.identifier is not None:
         make_recipe_identifier(recipe)
     exported = [*methods, methods_in(recipe)[0]]
-    if recipe.export.format == "standard" or recipe.export.gguf:
-        twin, is_portable = find_twin(config, exported), recipe.export.format == "portable"
-        check_gguf(recipe.export, twin, is_portable=is_portable)
     if recipe.export.format == "none":
         return num_bytes, []
+    twin, caveat = choose_form(config, exported, recipe.export.format)
+    check_gguf(recipe.export, config, twin, caveat)
+    if recipe.export.gguf:
+        check_tokenizer_of(recipe.base, is_extended=recipe.tokenizer is not None)
     return num_bytes, serving_notes(config, exported, recipe.export.format)
 
 

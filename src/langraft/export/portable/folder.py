@@ -35,16 +35,43 @@ from langraft.graft.moe import reference
 MODELING_FILE = "modeling_grafted.py"
 _IMPORTED = re.compile(r"from langraft\.graft\.moe\.reference import \([^)]*\)\n")
 _CAVEAT = (
-    "The folder carries its own modelling file: transformers loads it with "
-    "trust_remote_code=True{}; SGLang and llama.cpp cannot."
+    "The folder carries its own modelling file: transformers loads it with trust_remote_code=True"
+)
+_SERVED = (
+    ", vLLM serves it with --trust-remote-code; llama.cpp cannot. SGLang was not tried: by the "
+    "source of 0.5.23 it falls back to transformers' classes, with --trust-remote-code too, but "
+    "not for GLM-4, OLMo 2 and 3 and Phi-3, whose way to split attention it does not know."
+)
+_OWN_OUTPUT = (
+    "; llama.cpp cannot. Nor can vLLM and SGLang, which bring their own output matrix and know no "
+    "adapter of it."
+)
+_ONE_DEVICE = (
+    " Adapters of attention fit on one device alone: leave --tensor-parallel-size at 1, since vLLM "
+    "and SGLang would split both matrices of an adapter as they split its projection."
+)
+_UNSCALED = (
+    " In a portable folder vLLM and SGLang leave out logits_scaling: the first choice stays, its "
+    "probability does not. Multiply the temperature by {:g}."
 )
 
 
-def portable_caveat(methods: Sequence[AbstractMethod]) -> str:
-    """Return what a user of a portable folder of these methods must know."""
+def portable_caveat(
+    methods: Sequence[AbstractMethod], config: Mapping[str, Any] | None = None
+) -> str:
+    """Return what a user of a portable folder must know.
+
+    Args:
+        methods: How the base was grafted: the method of each expansion.
+        config: Of the base, where it is known.
+    """
     if any(method.has_adapter(is_output=True) for method in methods):
-        return _CAVEAT.format("") + " Nor can vLLM, which brings its own output matrix."
-    return _CAVEAT.format(", vLLM serves it with --trust-remote-code")
+        return _CAVEAT + _OWN_OUTPUT
+    caveat = _CAVEAT + _SERVED
+    if any(method.has_adapter(is_output=False) for method in methods):
+        caveat += _ONE_DEVICE
+    scaling = (config or {}).get("logits_scaling") or 1.0
+    return caveat + (_UNSCALED.format(scaling) if scaling != 1.0 else "")
 
 
 def plan_portable(

@@ -202,11 +202,22 @@ class GraftedFFN(nn.Module):
         else:
             y_TD = mix(x_TD, [base, *new], experts_TK, weights_TK)
         self.experts_TK, self.weights_TK = experts_TK, weights_TK
+        self.has_graph = torch.is_grad_enabled()
         y = y_TD.reshape(hidden.shape)
         return y if residual is None else y + residual
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the last pass out of copies: a tensor with a graph cannot be copied."""
+        kept = ("experts_TK", "weights_TK", "has_graph")
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
+
     def share_T(self, first: int, stop: int) -> Tensor:
         """Return the share of each token's output that some experts gave in the last pass."""
+        if torch.is_grad_enabled() and not self.has_graph:
+            raise RuntimeError(
+                "attention adapters get no gradient of the router under re-entrant recomputation; "
+                'give gradient_checkpointing_kwargs={"use_reentrant": False}'
+            )
         is_in_TK = (self.experts_TK >= first) & (self.experts_TK < stop)
         return (self.weights_TK * is_in_TK).sum(dim=-1)
 

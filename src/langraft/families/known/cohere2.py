@@ -1,7 +1,13 @@
 """Cohere 2: the twin is Cohere2-MoE, sliding layers and parallel blocks included."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import SILU_ALONE, VLLM_WIDER_WINDOW
+from langraft.families.server_limits import (
+    NO_ATTENTION_BIAS,
+    SERVERS_SILU_ALONE,
+    SGLANG_WIDER_WINDOW,
+    SPLIT_WITHIN_EXPERTS,
+    VLLM_WIDER_WINDOW,
+)
 from langraft.families.twin import Twin
 
 
@@ -23,5 +29,11 @@ class Cohere2(AbstractFamily):
         not_in_llama_cpp=(
             "it weighs the experts of a Cohere2-MoE by sigmoid, whatever the config says"
         ),
-        server_limits=(SILU_ALONE, VLLM_WIDER_WINDOW),
+        server_limits=(
+            SERVERS_SILU_ALONE,
+            NO_ATTENTION_BIAS,
+            VLLM_WIDER_WINDOW,
+            SGLANG_WIDER_WINDOW,
+        ),
+        tensor_parallel=SPLIT_WITHIN_EXPERTS,
     )

@@ -1,7 +1,13 @@
 """ERNIE 4.5: the twin is ERNIE-4.5-MoE without shared experts."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import SILU_ALONE
+from langraft.families.server_limits import (
+    ERNIE_SILU_ALONE,
+    ERNIE_SPLIT,
+    LLAMA_CPP_NO_DYNAMIC,
+    LLAMA_CPP_NO_LLAMA3,
+    SGLANG_REFUSES_OTHERS,
+)
 from langraft.families.twin import Twin
 
 
@@ -26,5 +32,11 @@ class Ernie45(AbstractFamily):
         layer="model.layers.{}.mlp",
         # Added to the scores when experts are chosen: no correction.
         zero_tensors={"moe_statics.e_score_correction_bias": (1, "E")},
-        server_limits=(SILU_ALONE,),
+        server_limits=(
+            ERNIE_SILU_ALONE,
+            SGLANG_REFUSES_OTHERS,
+            LLAMA_CPP_NO_LLAMA3,
+            LLAMA_CPP_NO_DYNAMIC,
+        ),
+        tensor_parallel=ERNIE_SPLIT,
     )

@@ -1,7 +1,15 @@
 """Granite: the twin is GraniteMoE, which has the same multipliers."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import NO_HEAD_DIM, SILU_ALONE
+from langraft.families.server_limits import (
+    GRANITE_NO_HEAD_DIM,
+    LLAMA_CPP_NO_DYNAMIC,
+    LLAMA_CPP_NO_LLAMA3,
+    NO_ATTENTION_BIAS,
+    SGLANG_THETA_ALONE,
+    SILU_ALONE,
+    SPLIT_WIDTH,
+)
 from langraft.families.twin import Twin
 
 
@@ -17,5 +25,13 @@ class Granite(AbstractFamily):
         layer="model.layers.{}.block_sparse_moe",
         router="router.layer",
         stacked_projections=("input_linear", "output_linear"),
-        server_limits=(SILU_ALONE, NO_HEAD_DIM),
+        server_limits=(
+            SILU_ALONE,
+            SGLANG_THETA_ALONE,
+            LLAMA_CPP_NO_LLAMA3,
+            LLAMA_CPP_NO_DYNAMIC,
+            GRANITE_NO_HEAD_DIM,
+            NO_ATTENTION_BIAS,
+        ),
+        tensor_parallel=SPLIT_WIDTH,
     )

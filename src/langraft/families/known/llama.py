@@ -1,7 +1,14 @@
 """Llama: the twin is Mixtral, which has the same attention."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import SGLANG_NO_HEAD_DIM, SGLANG_THETA_ALONE, SILU_ALONE
+from langraft.families.server_limits import (
+    LLAMA_CPP_NO_DYNAMIC,
+    LLAMA_CPP_ROPES,
+    SGLANG_MIXTRAL_THETA_ALONE,
+    SGLANG_NO_HEAD_DIM,
+    SILU_ALONE,
+    SPLIT_WIDTH,
+)
 from langraft.families.twin import Twin
 
 
@@ -16,5 +23,12 @@ class Llama(AbstractFamily):
         unsupported_reason="Mixtral has no biases",
         layer="model.layers.{}.block_sparse_moe",
         projections=("w1", "w3", "w2"),
-        server_limits=(SILU_ALONE, SGLANG_THETA_ALONE, SGLANG_NO_HEAD_DIM),
+        server_limits=(
+            SILU_ALONE,
+            SGLANG_MIXTRAL_THETA_ALONE,
+            LLAMA_CPP_ROPES,
+            LLAMA_CPP_NO_DYNAMIC,
+            SGLANG_NO_HEAD_DIM,
+        ),
+        tensor_parallel=SPLIT_WIDTH,
     )

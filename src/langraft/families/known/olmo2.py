@@ -1,7 +1,7 @@
 """OLMo 2: the twin is FlexOlmo, which has the same norms after attention and FFN."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import SILU_ALONE
+from langraft.families.server_limits import FLEX_OLMO_SPLIT, VLLM_SILU_ALONE
 from langraft.families.twin import Twin
 
 
@@ -16,8 +16,9 @@ class Olmo2(AbstractFamily):
         layer="model.layers.{}.mlp",
         not_in_llama_cpp="it does not know this class",
         caveat=(
-            "SGLang does not know this class. vLLM does not renormalise its routing weights; "
-            "the RMS norm after the experts takes that factor out again, but for its epsilon."
+            "SGLang does not know this class: by the source of 0.5.23, not tried here, it falls "
+            "back to transformers' and stops at how that splits attention (colwise_gather_output)."
         ),
-        server_limits=(SILU_ALONE,),
+        server_limits=(VLLM_SILU_ALONE,),
+        tensor_parallel=FLEX_OLMO_SPLIT,
     )

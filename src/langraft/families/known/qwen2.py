@@ -1,7 +1,12 @@
 """Qwen2: the twin is Qwen2-MoE without shared expert."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import NO_HEAD_DIM, SILU_ALONE
+from langraft.families.server_limits import (
+    NO_HEAD_DIM,
+    QWEN_NO_WINDOW,
+    SERVERS_SILU_ALONE,
+    SPLIT_WITHIN_EXPERTS,
+)
 from langraft.families.twin import Twin
 
 
@@ -27,5 +32,6 @@ class Qwen2(AbstractFamily):
             "it refuses a Qwen2-MoE without shared expert and does not renormalise the routing "
             "weights"
         ),
-        server_limits=(SILU_ALONE, NO_HEAD_DIM),
+        server_limits=(SERVERS_SILU_ALONE, NO_HEAD_DIM, QWEN_NO_WINDOW),
+        tensor_parallel=SPLIT_WITHIN_EXPERTS,
     )

@@ -1,7 +1,13 @@
 """Qwen3: the twin is Qwen3-MoE."""
 
 from langraft.families.family import AbstractFamily
-from langraft.families.server_limits import SILU_ALONE
+from langraft.families.server_limits import (
+    LLAMA_CPP_NO_DYNAMIC,
+    LLAMA_CPP_NO_LLAMA3,
+    NO_OUTPUT_BIAS,
+    SILU_ALONE,
+    SPLIT_WITHIN_EXPERTS,
+)
 from langraft.families.twin import Twin
 
 
@@ -19,5 +25,11 @@ class Qwen3(AbstractFamily):
         },
         layer="model.layers.{}.mlp",
         has_dense_layers=True,
-        server_limits=(SILU_ALONE,),
+        server_limits=(
+            SILU_ALONE,
+            LLAMA_CPP_NO_LLAMA3,
+            LLAMA_CPP_NO_DYNAMIC,
+            NO_OUTPUT_BIAS,
+        ),
+        tensor_parallel=SPLIT_WITHIN_EXPERTS,
     )
