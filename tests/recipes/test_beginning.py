@@ -158,6 +158,8 @@ def test_without_original_text_the_base_writes_its_replay(
     [
         ({"new": ["de"]}, CorpusError, "No text in German"),
         ({"original": ["sw", "eu"], "new": ["hu"]}, CorpusError, "No text in Basque"),
+        ({"new": []}, RecipeError, "--new names no language"),
+        ({"original": []}, RecipeError, "--original names no language"),
         ({"new": ["en"]}, RecipeError, "--new and under --original"),
         ({"tokens": "many"}, RecipeError, "--tokens many"),
         ({"text": ["xx=a.txt"]}, RecipeError, "'xx' is no language"),

@@ -90,6 +90,9 @@ def begin(
     path = folder / "recipe.yaml"
     if path.exists():
         raise RecipeError(f"{path} is there already. Give another folder, or delete it first.")
+    for option, codes in (("--original", original), ("--new", new)):
+        if not codes:
+            raise RecipeError(f"{option} names no language. Give codes, such as {option} en,hu.")
     if both := [code for code in new if code in original]:
         raise RecipeError(
             f"{both[0]} is given under --new and under --original; it is one of them."
