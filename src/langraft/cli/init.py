@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -160,10 +161,10 @@ def _heavy_drops(facts: TextFacts) -> str:
 
 
 def _next(begun: Begun) -> str:
-    path = begun.recipe
+    typed = shlex.quote(str(begun.recipe))
     return (
-        f"recipe: {path}\n"
-        f"next: langraft plan {path}\n"
-        f"      langraft run {path}\n"
+        f"recipe: {begun.recipe}\n"
+        f"next: langraft plan {typed}\n"
+        f"      langraft run {typed}\n"
         f"      langraft chat runs/{begun.beginning.name}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
     num_steps = beginning.budget / (beginning.batch_rows * beginning.sequence_length)
     return environment.get_template("recipe.yaml.j2").render(
         given=beginning,
-        recipe=path,
+        recipe=shlex.quote(str(path)),
         sources=_sources(beginning),
         filters=_filters(beginning),
         mixture=_mixture(beginning),
