@@ -9,7 +9,7 @@ served as its user would and asked as `langraft verify` asks. llama.cpp also tok
 where ../shared is. The table goes to docs/serving.json, of which docs/reference/serving.md is made;
 rows of that file that were not served this time stay in it. A wrong answer or none ends in status 1
 once the table is written; with --like so does one that is of another kind than in that file, or has
-fewer tokens or lines that are alike.
+fewer lines tokenized alike.
 """
 
 from __future__ import annotations
