@@ -245,6 +245,20 @@ def test_fewer_broken_records_than_allowed_are_counted_and_the_rest_goes_on(
     }
 
 
+@pytest.mark.parametrize("empty", ['{"text": ""}', '{"text": null}', '{"text": " "}'])
+def test_empty_texts_are_counted_and_stop_nothing_while_most_are_filled(
+    tmp_path: Path, build: Any, empty: str
+) -> None:
+    path = tmp_path / "a.jsonl"
+    write_lines(path, 36, [empty] * 30)
+    counts = build(Files(path=str(path), languages=("en",)))
+    assert counts["broken"] == {"empty text": 30}
+    assert counts["documents"] + counts["heldout_documents"] == 36
+    write_lines(path, 36, [empty] * 37)
+    with pytest.raises(CorpusError, match="37 of 73 records are broken"):
+        build(Files(path=str(path), languages=("en",)))
+
+
 def test_a_thousandth_is_allowed_to_be_broken_by_default(tmp_path: Path, build: Any) -> None:
     path = tmp_path / "a.jsonl"
     write_lines(path, 999, BAD[:1])

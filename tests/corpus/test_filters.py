@@ -124,6 +124,14 @@ def test_what_is_nothing_but_boilerplate_is_dropped() -> None:
     assert judge(Boilerplate(banners=False), banner) == banner
 
 
+def test_a_banner_that_is_a_line_of_a_file_is_dropped() -> None:
+    lines = [SENTENCE, "This site uses cookies. Accept all", "She ate all the cookies."]
+    found = Boilerplate().make_judge("en")(TextBatch(lines, "en", [True] * 3))
+    assert found[0] == lines[0]
+    assert isinstance(found[1], Rejection)
+    assert found[2] == lines[2]
+
+
 # Line repairs
 
 

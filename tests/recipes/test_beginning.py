@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -17,6 +19,7 @@ from langraft.core.errors import CorpusError, RecipeError
 from langraft.corpus.almanac import documents
 from langraft.corpus.part_task import TRAIN, mark_document
 from langraft.recipes.beginning.begin import Begun, begin
+from langraft.recipes.beginning.text_form import is_hard_wrapped
 from langraft.recipes.beginning.write_recipe import about
 from langraft.recipes.load import load_recipe
 
@@ -142,6 +145,111 @@ def test_files_called_after_a_language_are_in_it_and_folders_are_read_as_one(
     found = begun(tmp_path / "begun", base_folder, str(tmp_path / "text"), new="hu")
     paths = [entry.model_dump()["path"] for entry in load_recipe(found.recipe).corpus.sources]
     assert paths == [f"{tmp_path}/text/{code}/*.txt" for code in ("en", "hu")]
+
+
+def sources_of(found: Begun) -> list[dict[str, Any]]:
+    return load_recipe(found.recipe).model_dump(mode="json")["corpus"]["sources"]
+
+
+def test_a_table_with_holes_and_broken_rows_becomes_a_corpus(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    with (untidy / "news.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["1", "", "2026-01-01"]] * 40 + [["too", "few"]] * 5)
+    found = begun(tmp_path / "begun", base_folder, str(untidy))
+    (table,) = [source for source in sources_of(found) if source["path"].endswith("news.csv")]
+    assert 5 / 165 < table["max_broken"] < 0.05
+    assert any("5 x 2 columns where the header has 3" in note for note in found.notes)
+    done = langraft("corpus", found.recipe, "--out", tmp_path / "run", "--report", "--json")
+    assert json.loads(done.stdout)["sw"]["read_documents"] == 120
+
+
+def test_a_file_that_is_broken_in_the_main_is_refused(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    with (untidy / "news.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["too", "few"]] * 50)
+    with pytest.raises(CorpusError, match=r"news.csv: 50 of 170 records are broken"):
+        begun(tmp_path / "begun", base_folder, str(untidy))
+
+
+def test_what_a_folder_holds_beside_text_is_left_out_and_said(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    (untidy / "empty.txt").touch()
+    (untidy / "noise.txt").write_bytes(bytes(range(128, 256)) * 400)
+    (untidy / "letter.docx").write_bytes(b"PK")
+    found = begun(tmp_path / "begun", base_folder, str(untidy))
+    paths = {Path(source["path"]).name for source in sources_of(found)}
+    assert paths == {"old.txt", "news.csv", "web.jsonl", "books.parquet"}
+    for name in ("empty.txt", "noise.txt", "letter.docx"):
+        assert any(f"left out: {untidy / name}" in note for note in found.notes)
+
+
+def test_files_that_are_named_are_refused_all_at_once(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    (untidy / "empty.txt").touch()
+    named = (str(untidy / "empty.txt"), str(untidy / "nowhere.txt"), str(untidy))
+    with pytest.raises(CorpusError, match=r"(?s)2 mistakes.*empty.txt is empty.*nowhere.txt"):
+        begun(tmp_path / "begun", base_folder, *named)
+
+
+def test_a_language_that_is_said_goes_before_a_folder(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    given = (str(untidy), f"sw={untidy / 'books.parquet'}")
+    found = begun(tmp_path / "begun", base_folder, *given)
+    languages = {Path(s["path"]).name: s["languages"] for s in sources_of(found)}
+    assert languages["books.parquet"] == ["sw"]
+
+
+def test_names_of_folders_above_the_path_say_nothing(tmp_path: Path, base_folder: Path) -> None:
+    folder = tmp_path / "hu" / "project"
+    folder.mkdir(parents=True)
+    for code in ("en", "hu"):
+        name = "first.txt" if code == "en" else "second.txt"
+        (folder / name).write_text("\n".join(texts(code)), encoding="utf-8")
+    found = begun(tmp_path / "begun", base_folder, str(folder), new="hu")
+    languages = {Path(s["path"]).name: s["languages"] for s in sources_of(found)}
+    assert languages == {"first.txt": ["en"], "second.txt": ["hu"]}
+
+
+def test_a_file_of_two_languages_counts_for_each_what_is_in_it(
+    tmp_path: Path, base_folder: Path
+) -> None:
+    (tmp_path / "both.txt").write_text("\n".join(texts("hu") + texts("en")), encoding="utf-8")
+    found = begun(tmp_path / "begun", base_folder, str(tmp_path / "both.txt"), new="hu")
+    for code in ("en", "hu"):
+        facts = found.beginning.texts[code]
+        num_bytes = sum(len(text.encode()) for text in texts(code))
+        assert facts.num_bytes == pytest.approx(num_bytes, rel=0.05)
+        assert facts.dropped_share < 0.1
+    assert "is in several languages" in found.recipe.read_text(encoding="utf-8")
+
+
+def test_wrapped_lines_are_read_as_paragraphs(tmp_path: Path, base_folder: Path) -> None:
+    for code in ("en", "hu"):
+        wrapped = "\n\n".join(textwrap.fill(text, 72) for text in texts(code))
+        (tmp_path / f"{code}.txt").write_text(wrapped, encoding="utf-8")
+    found = begun(tmp_path / "begun", base_folder, str(tmp_path), new="hu")
+    assert {source["documents"] for source in sources_of(found)} == {"paragraph"}
+    assert found.beginning.texts["hu"].num_documents == len(texts("hu"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_wrapped"),
+    [
+        (["One line.", "Another one.", "A third!"] * 5, False),  # a document a line
+        (["One line.", "Another one.", "", "A third!", "A fourth."] * 5, False),
+        (["A sentence that is", "cut in two.", "", "Another that", "is cut", "so."] * 5, True),
+        (["A sentence that is", "cut in two, and no blank line"] * 5, False),
+        (["One title", "", "Another title", ""] * 5, False),
+        ([], False),
+    ],
+)
+def test_wrapped_lines_are_told_from_a_document_a_line(lines: list[str], is_wrapped: bool) -> None:
+    assert is_hard_wrapped(lines) is is_wrapped
 
 
 def test_without_original_text_the_base_writes_its_replay(

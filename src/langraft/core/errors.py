@@ -21,8 +21,10 @@ A message says what was given, what is allowed and what to do next.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+_MAX_SHOWN = 30  # mistakes in one message; a recipe may name hundreds of languages
 
 
 class LangraftError(Exception):
@@ -111,6 +113,21 @@ def _install_command(extra: str) -> str:
     if (root / "pyproject.toml").is_file() and (root / "src" / "langraft").is_dir():
         return f' in {root}: pip install -c constraints.txt -e ".[{extra}]"'
     return f': pip install "langraft[{extra}]"'
+
+
+def errors_together(errors: Sequence[UserError], where: str) -> UserError:
+    """Return one error for several, each message once: the error itself where there is one.
+
+    Args:
+        errors: At least one.
+        where: In what the mistakes are, such as ``the text of the recipe``.
+    """
+    messages = list(dict.fromkeys(map(str, errors)))
+    if len(messages) == 1:
+        return errors[0]
+    shown = "\n".join(f"  {message}" for message in messages[:_MAX_SHOWN])
+    rest = f"\n  and {len(messages) - _MAX_SHOWN} more" if len(messages) > _MAX_SHOWN else ""
+    return CorpusError(f"{len(messages)} mistakes in {where}:\n{shown}{rest}")
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
 from langraft.core.files import read_json_object
-from langraft.corpus.reading.records import encodable
+from langraft.corpus.reading.records import EMPTY, encodable
 
 _MAX_SHOWN = 5  # broken records in messages
 MAX_EXAMPLES = 20  # dropped documents kept for each reason
@@ -54,17 +54,34 @@ class BrokenCount:
         self.by_reason += other.by_reason
         self.places = [*self.places, *other.places][:_MAX_SHOWN]
 
+    @property
+    def num_counted(self) -> int:
+        """Broken records that count against the limit.
+
+        Empty texts and files lose nothing, so they do not, unless they are the most: then another
+        column is probably that of the text.
+        """
+        num_empty = sum(self.by_reason[reason] for reason in EMPTY)
+        is_much = 2 * num_empty > self.num_records
+        return self.by_reason.total() - (0 if is_much else num_empty)
+
     def check(self) -> None:
         """Raise CorpusError, with reasons and first records, when the limit is exceeded."""
-        broken = self.by_reason.total()
+        broken = self.num_counted
         if broken <= self.max_share * self.num_records:
             return
+        raise CorpusError(
+            self.described(f"; allowed is a share of {self.max_share:g} (max_broken of the source)")
+            + "\nRepair the files, or raise max_broken to continue without these records."
+        )
+
+    def described(self, remark: str = "") -> str:
+        """Return how many are broken, why, a remark, and the first ones on lines of their own."""
         reasons = ", ".join(f"{count} x {reason}" for reason, count in self.by_reason.most_common())
         places = "\n".join(f"  {place}" for place in self.places)
-        raise CorpusError(
-            f"{broken} of {self.num_records} records are broken ({reasons}); allowed is a share of "
-            f"{self.max_share:g} (max_broken of the source). The first:\n{places}\n"
-            "Repair the files, or raise max_broken to continue without these records."
+        return (
+            f"{self.by_reason.total()} of {self.num_records} records are broken ({reasons})"
+            f"{remark}. The first:\n{places}"
         )
 
 

@@ -6,13 +6,11 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from langraft.core.errors import CorpusError, UserError
+from langraft.core.errors import UserError, errors_together
 from langraft.core.settings.recipe import Recipe
 from langraft.corpus.source import AbstractSource
 from langraft.evaluate.further_texts import read_further_text
 from langraft.evaluate.mixed_language import read_mixed
-
-_MAX_SHOWN = 30  # mistakes; a recipe may name hundreds of languages
 
 
 def check_text(recipe: Recipe, *, with_corpus: bool) -> None:
@@ -28,19 +26,15 @@ def check_text(recipe: Recipe, *, with_corpus: bool) -> None:
         UserError: the mistake, when there is one.
         CorpusError: with all mistakes, when there are several.
     """
-    found: dict[str, UserError] = {}  # by message: languages may share a file
+    found: list[UserError] = []
     checks = [*(_corpus_checks(recipe) if with_corpus else ()), *_evaluation_checks(recipe)]
     for check in checks:
         try:
             check()
         except UserError as error:
-            found.setdefault(str(error), error)
-    if len(found) == 1:
-        raise next(iter(found.values()))
+            found.append(error)
     if found:
-        shown = "\n".join(f"  {message}" for message in list(found)[:_MAX_SHOWN])
-        rest = f"\n  and {len(found) - _MAX_SHOWN} more" if len(found) > _MAX_SHOWN else ""
-        raise CorpusError(f"{len(found)} mistakes in the text of the recipe:\n{shown}{rest}")
+        raise errors_together(found, "the text of the recipe")
 
 
 def _corpus_checks(recipe: Recipe) -> Iterator[Callable[[], object]]:

@@ -92,3 +92,13 @@ def test_encodings_are_guessed_from_the_beginning(tmp_path: Path) -> None:
         path.write_bytes((HUNGARIAN * 1000).encode(encoding))
         assert guess_encoding(str(path)) == guessed
     assert guess_encoding(str(tmp_path / "a.parquet")) is None
+
+
+def test_encodings_are_guessed_from_lines_that_come_late(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"plain text\n" * 10_000 + f"{HUNGARIAN}\n".encode("cp1250") * 40)
+    assert guess_encoding(str(path)) == "cp1250"
+    path.write_bytes(f"{HUNGARIAN}\n".encode() * 40 + f"{HUNGARIAN}\n".encode("cp1250") * 39)
+    assert guess_encoding(str(path)) == "utf-8"  # as most lines are
+    path.write_bytes(("a" + "é" * 100_000).encode())  # a line that is read in pieces
+    assert guess_encoding(str(path)) == "utf-8"

@@ -36,7 +36,7 @@ def written(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 @pytest.mark.parametrize(
-    ("kind", "mark"), [("csv", ","), ("csv", ";"), ("csv", "\t"), ("tsv", "\t")]
+    ("kind", "mark"), [("csv", ","), ("csv", ";"), ("csv", "\t"), ("csv", "|"), ("tsv", "\t")]
 )
 def test_quoted_cells_keep_line_ends_quotes_and_delimiters(
     tmp_path: Path, kind: str, mark: str, suffix: str

@@ -4,7 +4,8 @@ A rule, not an extractor: pages as they were fetched want one (trafilatura) befo
 Text about HTML has tags too, so a document is only taken for HTML where tags and entities are
 dense. Of banners, C4 drops every line that names a policy or cookies (Raffel et al. 2020,
 arXiv:1910.10683, section 2.2). Ours drops such lines only near the ends of a document, where
-banners stand, and only when few lines name them, so that text about cookies stays.
+banners stand, and only when few lines name them, so that text about cookies stays; of a file with a
+document a line, like C4, any such line.
 """
 
 from __future__ import annotations
@@ -66,17 +67,17 @@ class Boilerplate(AbstractFilter):
         """Return a judge that takes boilerplate out of texts."""
         del language
 
-        def clean(text: str) -> str | Rejection:
+        def clean(text: str, is_line: bool) -> str | Rejection:
             cleaned = text
             if "<" in text or "&" in text:
                 markup = _MARKUP.findall(text)
                 if len(markup) > 1 and sum(map(len, markup)) > self.min_markup * len(text):
                     cleaned = _text_of_html(text)
             if self.banners and _has_any(cleaned.lower(), _COOKIES + _RIGHTS):
-                cleaned = _without_banners(cleaned)
+                cleaned = _without_banners(cleaned, is_line)
             return cleaned if cleaned.strip() else Rejection("nothing but boilerplate", text[:80])
 
-        return lambda batch: [clean(text) for text in batch]
+        return lambda batch: list(map(clean, batch, batch.is_line_D))
 
 
 def _has_any(text: str, words: tuple[str, ...]) -> bool:
@@ -88,12 +89,16 @@ def _is_banner(line: str) -> bool:
     return names_cookies or _has_any(line, _RIGHTS)
 
 
-def _without_banners(text: str) -> str:
-    """Return a text without the lines near its ends that name cookies, policies or rights."""
+def _without_banners(text: str, is_line: bool) -> str:
+    """Return a text without the lines near its ends that name cookies, policies or rights.
+
+    Of a document that is about them nothing is taken out, unless it is a line of a file: then a
+    page's banner is a document of its own.
+    """
     lines = text.split("\n")
     filled = [number for number, line in enumerate(lines) if line.strip()]
     named = [number for number in filled if _is_banner(lines[number].lower())]
-    if len(named) > _MOST_BANNERS or 2 * len(named) > len(filled):
+    if not is_line and (len(named) > _MOST_BANNERS or 2 * len(named) > len(filled)):
         return text  # it is about them
     at_ends = {*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]}
     banners = {n for n in named if n in at_ends and len(lines[n].split()) <= _BANNER_WORDS}

@@ -12,6 +12,8 @@ from langraft.corpus.reading.compression import explain_damage, open_decompresse
 from langraft.corpus.reading.optional_packages import import_extra
 
 SAMPLE_BYTES = 1 << 16  # of the beginning of a file, by which its encoding is judged
+_CONTINUATION = bytes(range(0x80, 0xC0))  # of a character whose beginning stands before
+_GUESSED_BYTES = 1 << 26  # of a file, in which lines are looked for that are not UTF-8
 UTF8 = ("utf-8", "utf-8-sig")  # a byte order mark is taken off either way
 _MARKS = {  # byte order marks; UTF-32's begins like UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
@@ -55,7 +57,10 @@ def is_encodable(text: str) -> bool:
 
 
 def guess_encoding(address: str) -> str | None:
-    """Return the encoding that a file of text seems to have, from its first 64 KiB.
+    """Return the encoding that a file of text seems to have, from its first 64 MiB.
+
+    A byte order mark says it. Otherwise it is UTF-8, unless most of its lines beyond ASCII are not;
+    those are guessed from, since lines of ASCII are the same in any encoding.
 
     Args:
         address: Path or address, plain or compressed.
@@ -70,18 +75,35 @@ def guess_encoding(address: str) -> str | None:
     """
     if file_kind(address, [".parquet"]):
         return None
-    sample = b""
+    num_valid, invalid = 0, bytearray()
+    num_invalid = num_read = 0
     with explain_damage(address, lambda: "its beginning"), open_decompressed(address) as file:
-        while len(sample) < SAMPLE_BYTES and (data := file.read(SAMPLE_BYTES - len(sample))):
-            sample += data
-    if marked := marked_encoding(sample):
-        return marked
+        if marked := marked_encoding(file.peek(4)[:4]):
+            return marked
+        is_whole = True
+        while num_read < _GUESSED_BYTES and (line := file.readline(SAMPLE_BYTES)):
+            num_read += len(line)
+            begins_whole, is_whole = is_whole, line.endswith(b"\n")
+            if line.isascii():
+                continue
+            if _is_utf8(line if begins_whole else line.lstrip(_CONTINUATION)):
+                num_valid += 1
+            else:
+                num_invalid += 1
+                invalid += line if len(invalid) < SAMPLE_BYTES else b""
+    if num_invalid <= num_valid:
+        return "utf-8"
+    found = _guess(bytes(invalid), f"Guessing the encoding of {address}")
+    return found[0] if found else None
+
+
+def _is_utf8(line: bytes) -> bool:
+    """Say whether a line, which may end inside a character, is UTF-8."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)  # may end inside a character
+        codecs.getincrementaldecoder("utf-8")().decode(line)
     except UnicodeDecodeError:
-        found = _guess(sample, f"Guessing the encoding of {address}")
-        return found[0] if found else None
-    return "utf-8"
+        return False
+    return True
 
 
 def describe_guess(sample: bytes) -> str:

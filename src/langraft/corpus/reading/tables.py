@@ -28,7 +28,7 @@ def table_rows(
     Args:
         address: Path or address.
         kind: ``.csv`` or ``.tsv``. The columns of a csv are divided by commas; when its header has
-            no comma, but semicolons or tabs divide it into several columns, by those.
+            no comma, but semicolons, tabs or bars divide it into several columns, by those.
         encoding: Of the text.
 
     Raises:
@@ -92,7 +92,7 @@ class _Lines:
 
 def _delimiter(header: str) -> str:
     if "," not in header:
-        for delimiter in (";", "\t"):
+        for delimiter in (";", "\t", "|"):
             if len(next(csv.reader([header], delimiter=delimiter), [])) > 1:
                 return delimiter
     return ","

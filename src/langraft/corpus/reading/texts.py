@@ -22,7 +22,7 @@ from langraft.corpus.reading.records import (
 )
 from langraft.corpus.reading.tables import table_column, table_rows
 
-KINDS = (".jsonl", ".txt", ".parquet", ".csv", ".tsv")
+KINDS = (".jsonl", ".ndjson", ".txt", ".parquet", ".csv", ".tsv")
 _TABLES = (".csv", ".tsv")
 _CHECKED_RECORDS = 100
 

@@ -1,4 +1,4 @@
-"""Text files, local or remote: jsonl, txt, parquet, csv or tsv, plain or compressed."""
+"""Text files, local or remote: jsonl (ndjson), txt, parquet, csv or tsv, plain or compressed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Files(AbstractSource):
     source: Literal["files"] = Field(default="files", description="Text files.")
     path: str = Field(
         description="File, folder or glob, on this machine or an fsspec address (s3://, gs://, "
-        "https://); {language} stands for the language. Ends in .jsonl, .txt, .parquet, .csv or "
-        ".tsv, all but .parquet also with .gz or .zst."
+        "https://); {language} stands for the language. Ends in .jsonl, .ndjson, .txt, "
+        ".parquet, .csv or .tsv, all but .parquet also with .gz or .zst."
     )
     text_key: str = Field(
         default="text", description="Key (jsonl) or column (parquet, csv, tsv) of the text."

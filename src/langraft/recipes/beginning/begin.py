@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from langraft.core.errors import CorpusError, RecipeError
+from langraft.core.errors import CorpusError, RecipeError, UserError, errors_together
 from langraft.core.files import write_text
 from langraft.core.language import language_name
 from langraft.core.settings.parse import parse_recipe
@@ -99,12 +99,19 @@ def begin(
         )
     budget = _budget(tokens)
     looked_at = look_at_base(base)
-    files = find_text(text, (*original, *new))
+    found = find_text(text, (*original, *new))
+    files = found.files
     unchecked = tuple(unknown_to_lingua((*original, *new)))
     texts: dict[str, TextFacts] = {}
+    mistakes: list[UserError] = []
     for code in (*original, *new):
         if of_language := [file for file in files if code in file.shares]:
-            texts[code] = look_at_text(code, of_language, looked_at.tokenizer, unchecked)
+            try:
+                texts[code] = look_at_text(code, of_language, looked_at.tokenizer, unchecked)
+            except CorpusError as error:
+                mistakes.append(error)
+    if mistakes:
+        raise errors_together(mistakes, "what --text gives")
     _check_languages(texts, original, new, files)
     beginning = Beginning(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "graft",
@@ -121,7 +128,7 @@ def begin(
     check_before_running(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, written)
-    return Begun(path, beginning, _notes(beginning, files))
+    return Begun(path, beginning, [*found.notes, *_notes(beginning, files)])
 
 
 def _budget(tokens: str | None) -> int | None:
@@ -168,6 +175,12 @@ def _notes(beginning: Beginning, files: Sequence[TextFile]) -> list[str]:
         if set(file.shares) - named
     ]
     notes += [
+        f"{address}: {broken.described()}\n  They are left out (max_broken); mend them to keep them"
+        for facts in beginning.texts.values()
+        for address, broken in facts.broken.items()
+        if broken.num_counted
+    ]
+    notes += [
         f"no text in {language_name(code)} was given: the base writes what is replayed, and what "
         "it keeps is measured on sentences that come with langraft"
         for code in beginning.without_text
@@ -191,6 +204,8 @@ def _facts_json(facts: TextFacts) -> dict[str, Any]:
                 "path": file.stored.address,
                 "text_key": file.text_key,
                 "encoding": file.encoding,
+                "documents": file.unit,
+                "broken": dict(facts.broken[file.stored.address].by_reason),
                 "shares": dict(file.shares),
             }
             for file in facts.files

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from langraft.core.document import Document
 from langraft.core.errors import CorpusError
+from langraft.core.language import shortest_code
 from langraft.corpus.build import check_has_text
 from langraft.corpus.cleaning import Cleaner, in_batches
-from langraft.corpus.counts import Drops
+from langraft.corpus.counts import BrokenCount, Drops
 from langraft.corpus.filter import SHORT_WORDS, AbstractFilter
 from langraft.corpus.filters import FILTERS
 from langraft.corpus.filters.language import Language
 from langraft.corpus.filters.quality import LINE_WORDS, Quality
+from langraft.corpus.identify import make_language_scorer
 from langraft.corpus.part_task import TRAIN, mark_document
+from langraft.corpus.reading.texts import KINDS
 from langraft.corpus.text_batch import TextBatch
-from langraft.recipes.beginning.text_files import TextFile
+from langraft.recipes.beginning.text_files import SAMPLE_CHARACTERS, TextFile
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
 RECOMMENDED = ("mojibake", "boilerplate", "repair", "language", "quality", "repetition")
-_FILTERED = 1000  # documents of a language that the filters are tried on
+_FILTERED = 1000  # documents of a language that the filters are tried on, about
 _TOKENIZED = 2**20  # characters
+_MOST_BROKEN = 0.1  # of a file's records
 _COUNTED_BYTES = 2**26  # of a file; of what is longer the size is estimated
 _UNPACKED = 3  # bytes of text in a stored byte of a compressed or parquet file, roughly
 
@@ -34,6 +40,7 @@ class TextFacts:
     Attributes:
         language: Its code.
         files: Where it is.
+        broken: Of each file, by address, what of it could not be read.
         num_documents: Documents read; of files beyond 64 MB only those within them.
         num_bytes: Bytes of UTF-8, estimated for files beyond 64 MB.
         is_estimated: Whether some file is longer than was read.
@@ -47,6 +54,7 @@ class TextFacts:
 
     language: str
     files: tuple[TextFile, ...]
+    broken: Mapping[str, BrokenCount]
     num_documents: int
     num_bytes: int
     is_estimated: bool
@@ -76,7 +84,10 @@ class TextFacts:
 def look_at_text(
     language: str, files: Sequence[TextFile], tokenizer: DocumentTokenizer, unchecked: Sequence[str]
 ) -> TextFacts:
-    """Read the text of a language, up to 64 MB a file, and try the filters on its beginning.
+    """Read the text of a language, up to 64 MB a file, and try the filters on a sample of it.
+
+    Of files in several languages the documents that are likeliest in this one are counted and
+    tried, so that the others do not look like losses.
 
     Args:
         language: Its code.
@@ -85,25 +96,12 @@ def look_at_text(
         unchecked: Languages that no identifier knows.
 
     Raises:
-        CorpusError: when there is no document that can be read, or so few that a run would have
-            nothing to train or measure on.
+        CorpusError: when there is no document that can be read, more than a tenth of a file's
+            records are broken, or there is so little that a run would have nothing to train or
+            measure on.
     """
-    num_documents = num_bytes = 0.0
-    is_estimated = False
-    sample: list[Document] = []
-    for file in files:
-        share = file.shares[language]
-        read = 0
-        for document in file.documents(language):
-            num_documents += share
-            read += len(document.text.encode())
-            if len(sample) < _FILTERED:
-                sample.append(document)
-            if read > _COUNTED_BYTES:
-                is_estimated = True
-                read = max(read, _likely_bytes(file))
-                break
-        num_bytes += read * share
+    read = [_read(file, language, 1 + _FILTERED // len(files)) for file in files]
+    sample = [document for each in read for document in each.sample]
     if not sample:
         raise CorpusError(
             f"{', '.join(file.stored.address for file in files)}: no document of {language} can be "
@@ -113,21 +111,73 @@ def look_at_text(
     is_short = _is_short(sample, language)
     cleaner = Cleaner(recommended_filters(unchecked, is_short), language, drops)
     kept = [each for batch in in_batches(sample) for each in cleaner.clean(batch).documents]
-    if len(sample) < _FILTERED and not is_estimated:  # the sample is all there is
+    if all(each.is_whole for each in read):  # the sample is all there is
         num_train = sum(mark_document(document)[1] == TRAIN for document in kept)
         check_has_text(language, num_train, len(kept) - num_train, drops.documents)
     return TextFacts(
         language=language,
         files=tuple(files),
-        num_documents=round(num_documents),
-        num_bytes=round(num_bytes),
-        is_estimated=is_estimated,
+        broken={each.address: each.broken for each in read},
+        num_documents=round(sum(each.num_documents for each in read)),
+        num_bytes=round(sum(each.num_bytes for each in read)),
+        is_estimated=any(each.is_estimated for each in read),
         bytes_per_token=_bytes_per_token([d.text for d in sample], tokenizer),
         num_tried=len(sample),
         num_tried_bytes=sum(len(document.text.encode()) for document in sample),
         is_short=is_short,
         drops=drops,
     )
+
+
+class _Read(NamedTuple):
+    """What was read of a file in one language; ``is_whole`` where the sample is all of it."""
+
+    address: str
+    broken: BrokenCount
+    sample: list[Document]
+    num_documents: float
+    num_bytes: float
+    is_estimated: bool
+    is_whole: bool
+
+
+def _read(file: TextFile, language: str, num_sampled: int) -> _Read:
+    """Read a file and take a sample from all over it (reservoir sampling, Vitter 1985)."""
+    broken = BrokenCount(max_share=1.0)
+    chance = random.Random(0)
+    sample: list[Document] = []
+    num_documents = num_bytes = 0
+    is_estimated = False
+    for document in broken.good(file.records(language)):
+        num_documents += 1
+        num_bytes += len(document.text.encode())
+        place = len(sample) if len(sample) < num_sampled else chance.randrange(num_documents)
+        if place < num_sampled:
+            sample[place : place + 1] = [document]
+        if num_bytes > _COUNTED_BYTES:
+            is_estimated = True
+            num_bytes = max(num_bytes, _likely_bytes(file))
+            break
+    address = file.stored.address
+    if broken.num_counted > _MOST_BROKEN * broken.num_records:
+        raise CorpusError(f"{address}: {broken.described()}\nMend it, or give other text.")
+    is_whole = len(sample) == num_documents and not is_estimated
+    share = 1.0
+    if len(file.shares) > 1:
+        sample, share = _in_language(sample, language)
+    return _Read(
+        *(address, broken, sample, num_documents * share, num_bytes * share),
+        *(is_estimated, is_whole),
+    )
+
+
+def _in_language(sample: list[Document], language: str) -> tuple[list[Document], float]:
+    """Return the documents that are likeliest in a language, and their share of the bytes."""
+    scores = make_language_scorer(language)([d.text[:SAMPLE_CHARACTERS] for d in sample])
+    code = shortest_code(language)
+    found = [d for d, score in zip(sample, scores, strict=True) if score.likeliest == code]
+    sizes = [sum(len(d.text.encode()) for d in documents) for documents in (found, sample)]
+    return found, sizes[0] / max(1, sizes[1])
 
 
 def recommended_filters(unchecked: Sequence[str], is_short: bool) -> list[AbstractFilter]:
@@ -151,7 +201,7 @@ def _is_short(sample: Sequence[Document], language: str) -> bool:
 
 
 def _likely_bytes(file: TextFile) -> int:
-    is_plain = file.stored.address.endswith((".txt", ".jsonl", ".csv", ".tsv"))
+    is_plain = file.stored.address.endswith(tuple(kind for kind in KINDS if kind != ".parquet"))
     return file.stored.num_bytes * (1 if is_plain else _UNPACKED)
 
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from langraft.core.document import BrokenRecord, Document
-from langraft.core.errors import CorpusError, RecipeError
+from langraft.core.errors import CorpusError, RecipeError, UserError, errors_together
 from langraft.core.language import check_language
 from langraft.corpus.identify import LanguageScore, make_language_scorer
-from langraft.corpus.reading.addresses import StoredFile, find_files, is_remote
+from langraft.corpus.reading.addresses import StoredFile, file_kind, find_files, is_empty, is_remote
 from langraft.corpus.reading.encodings import UTF8, guess_encoding
+from langraft.corpus.reading.lines import decoded_lines
+from langraft.corpus.reading.paths import find_paths
 from langraft.corpus.reading.texts import KINDS, propose_text_column
 from langraft.corpus.sources.files import Files
+from langraft.recipes.beginning.text_form import is_hard_wrapped, language_in_name, looks_like_text
 
-_IDENTIFIED = 40  # documents of a file whose language is looked at
-_SAMPLE_CHARACTERS = 600
+_READ = 1000  # documents of a file, among which
+_IDENTIFIED = 40  # evenly spread ones have their language looked at
+SAMPLE_CHARACTERS = 600  # of each, from which a language is told
 _LEAST_SHARE = 0.1  # of a file's documents, for a language to count as being in it
+_CHECKED_LINES = 1000  # of a .txt, for where its documents end
 Identify = Callable[[list[str]], list[LanguageScore]]
 
 
@@ -32,84 +37,152 @@ class TextFile:
         stored: The file.
         text_key: Key or column of the text; ``text`` where its kind has none.
         encoding: As the source `files` takes it.
+        unit: What a document is, in a .txt.
         shares: Share of its documents in each of its languages, the most frequent first.
     """
 
     stored: StoredFile
     text_key: str
     encoding: str
+    unit: Literal["line", "paragraph"]
     shares: Mapping[str, float]
 
-    def documents(self, language: str) -> Iterator[Document]:
-        """Yield the documents that can be read, as those of a language."""
+    def records(self, language: str) -> Iterator[Document | BrokenRecord]:
+        """Yield its documents as those of a language, and what cannot be read."""
         source = Files(
             path=self.stored.address.replace("[", "[[]"),
             languages=(language,),
             text_key=self.text_key,
             encoding=self.encoding,
+            documents=self.unit,
         )
-        return (d for d in source.read(language) if not isinstance(d, BrokenRecord))
+        return source.read(language)
 
 
-def find_text(given: Sequence[str], named: Sequence[str]) -> list[TextFile]:
+@dataclass(frozen=True, slots=True)
+class FoundText:
+    """What some paths hold.
+
+    Attributes:
+        files: Those that can be read.
+        notes: What is left out, with the reason, and what is doubtful, a sentence each.
+    """
+
+    files: list[TextFile]
+    notes: list[str]
+
+
+def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
     """Look at every file that some paths mean.
+
+    A file that is named is refused when it cannot be read; one that a folder or glob holds is left
+    out, with a note. A path given with its language goes before others that mean the same file.
 
     Args:
         given: Paths, addresses or globs, each perhaps with its language: ``hu=text/*.csv``.
-        named: Languages that the user has named; a folder or file called after one is in it.
+        named: Languages that the user has named; a file, or a folder at or below the path given,
+            that is called after one is in it.
 
     Raises:
-        CorpusError: when there is no such file, none can be read as text, or a language cannot be
-            identified.
-        RecipeError: when a path has a language that is none.
+        UserError: the mistakes, when there are several all together: no such file, none that can be
+            read as text, a language that is none.
     """
     identify = make_language_scorer("en")  # all that lingua knows; what is likeliest is asked
     found: dict[str, TextFile] = {}
-    for entry in given:
-        language, path = _split(entry)
-        for stored in find_files(path, KINDS, "--text"):
-            if stored.address not in found:
-                known = language or _in_its_name(stored.address, named)
-                found[stored.address] = _look_at(stored, known, identify)
-    return list(found.values())
+    left_out: dict[str, str] = {}
+    mistakes: list[UserError] = []
+    for entry in sorted(given, key=lambda entry: not _is_with_language(entry)):
+        try:
+            language, path = _split(entry)
+            stored_files = find_files(path, KINDS, "--text")
+        except UserError as error:
+            mistakes.append(error)
+            continue
+        for stored in stored_files:
+            address = stored.address
+            if address in found or address in left_out:
+                continue
+            try:
+                known = language or language_in_name(address, path, named)
+                found[address] = _look_at(stored, known, identify)
+            except CorpusError as error:
+                if address in (path, str(Path(path))):
+                    mistakes.append(error)
+                left_out[address] = str(error)
+        left_out |= {path: reason for path, reason in _other_kinds(path) if path not in left_out}
+    notes = [f"left out: {reason}" for reason in left_out.values()]
+    if not found and not mistakes:
+        mistakes.append(CorpusError("No file given can be read as text. " + " ".join(notes)))
+    if mistakes:
+        raise errors_together(mistakes, "what --text gives")
+    notes += [
+        f"{file.stored.address}: its first line looks like a row and is taken for the names of "
+        "columns. Where it is one, put a line with names before it"
+        for file in found.values()
+        if looks_like_text(file.text_key)
+    ]
+    return FoundText(list(found.values()), notes)
+
+
+def _is_with_language(entry: str) -> bool:
+    code, separator, _ = entry.partition("=")
+    return bool(separator) and "/" not in code and not Path(entry).exists() and not is_remote(entry)
 
 
 def _split(entry: str) -> tuple[str, str]:
     """Return the language of ``hu=PATH``, empty for a bare path, and the path."""
-    code, separator, path = entry.partition("=")
-    if not separator or "/" in code or Path(entry).exists() or is_remote(entry):
+    if not _is_with_language(entry):
         return "", entry
+    code, _, path = entry.partition("=")
     try:
         return check_language(code), path
     except ValueError as error:
         raise RecipeError(f"--text {entry}: {code!r} is no language: {error}.") from None
 
 
-def _in_its_name(address: str, named: Sequence[str]) -> str:
-    """Return the one named language that a file or its folders are called after, or nothing."""
-    words = set(re.split(r"[^0-9A-Za-z]+", address))
-    called = [code for code in named if code in words]
-    return called[0] if len(called) == 1 else ""
+def _other_kinds(path: str) -> Iterator[tuple[str, str]]:
+    """Yield the files of a local folder that are of no kind that can be read, and say so."""
+    if not is_remote(path) and Path(path).is_dir():
+        for other in find_paths(path, lambda address: file_kind(address, KINDS) is None)[0]:
+            yield other, f"{other}: of a kind that is not read (readable are {', '.join(KINDS)})"
 
 
 def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
     address = stored.address
+    if is_empty(address):
+        raise CorpusError(f"{address} is empty.")
     encoding = guess_encoding(address) or UTF8[0]
-    text_key = propose_text_column(address, encoding) or "text"
-    file = TextFile(stored=stored, text_key=text_key, encoding=encoding, shares={language: 1.0})
+    file = TextFile(
+        stored=stored,
+        text_key=propose_text_column(address, encoding) or "text",
+        encoding=encoding,
+        unit="paragraph" if _is_wrapped(address, encoding) else "line",
+        shares={language: 1.0},
+    )
+    records = itertools.islice(file.records(language or "en"), _READ)
+    documents = [record for record in records if isinstance(record, Document)]
+    if not documents:
+        raise CorpusError(f"{address}: no text can be read of its first {_READ} records.")
     if language:
         return file
-    first = itertools.islice(file.documents("en"), _IDENTIFIED)
-    texts = [document.text[:_SAMPLE_CHARACTERS] for document in first]
+    step = max(1, len(documents) // _IDENTIFIED)
+    texts = [document.text[:SAMPLE_CHARACTERS] for document in documents[::step]]
     likeliest = Counter(score.likeliest for score in identify(texts))
-    found = {
+    shares = {
         code: count
         for code, count in likeliest.most_common()
         if code and count > _LEAST_SHARE * len(texts)
     }
-    if not found:
+    if not shares:
         raise CorpusError(
             f"{address}: its language cannot be identified. Say it: --text LANGUAGE={address}."
         )
-    total = sum(found.values())
-    return replace(file, shares={code: count / total for code, count in found.items()})
+    total = sum(shares.values())
+    return replace(file, shares={code: count / total for code, count in shares.items()})
+
+
+def _is_wrapped(address: str, encoding: str) -> bool:
+    if file_kind(address, KINDS) != ".txt":
+        return False
+    lines = itertools.islice(decoded_lines(address, encoding), _CHECKED_LINES)
+    return is_hard_wrapped([line for _, line in lines if isinstance(line, str)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
+from langraft.corpus.counts import BrokenCount
+from langraft.corpus.sources.files import Files
 from langraft.recipes.beginning.look_at_base import BaseFacts
 from langraft.recipes.beginning.look_at_text import TextFacts, recommended_filters
-from langraft.recipes.beginning.text_files import TextFile
 
 _REPLAY = 0.04  # share of a stage's tokens that is text of original languages
 _HELDOUT = 1 / 16  # about the share of a corpus that is kept out of training
@@ -29,6 +30,7 @@ _MICRO_TOKENS = {True: 8192, False: 2048}  # computed at once, with an accelerat
 _STEPS = 1000  # that a small budget is cut into
 _WRITTEN_TOKENS = 20_000  # that the base writes at least where there is no text to replay
 _SAMPLE_TOKENS = 512  # of a text that the base writes, unless its context is shorter
+_SPARE = 1.1  # times the share of broken records that was found
 _EVEN = 0.5  # a new language's share: its tokens to this power
 
 
@@ -60,6 +62,12 @@ class Beginning:
     def without_text(self) -> list[str]:
         """Original languages of which there is no text."""
         return [code for code in self.original if code not in self.texts]
+
+    @property
+    def mixed_files(self) -> list[str]:
+        """Files in several languages."""
+        files = [file for text in self.texts.values() for file in text.files]
+        return list(dict.fromkeys(f.stored.address for f in files if len(f.shares) > 1))
 
     @property
     def short(self) -> list[str]:
@@ -118,7 +126,7 @@ def _sources(beginning: Beginning) -> list[dict[str, Any]]:
     sources: list[dict[str, Any]] = []
     for code in (*beginning.original, *beginning.new):
         if code in beginning.texts:
-            sources += _files(code, beginning.texts[code].files)
+            sources += _files(code, beginning.texts[code])
         else:
             written = max(_WRITTEN_TOKENS, _rounded(beginning.budget * _REPLAY))
             sources.append({"source": "almanac", "languages": [code]})
@@ -130,24 +138,37 @@ def _sources(beginning: Beginning) -> list[dict[str, Any]]:
     return sources
 
 
-def _files(code: str, files: Sequence[TextFile]) -> list[dict[str, Any]]:
+def _files(code: str, facts: TextFacts) -> list[dict[str, Any]]:
     """Return the entries that read a language's files: a folder's files of one form together."""
-    groups: dict[tuple[str, str, str, str], list[TextFile]] = {}
-    for file in files:
+    groups: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for file in facts.files:
         folder, _, name = file.stored.address.rpartition("/")
         suffix = "".join(Path(name).suffixes[-2:]) or name
-        groups.setdefault((folder, suffix, file.text_key, file.encoding), []).append(file)
+        form = (folder, suffix, file.text_key, file.encoding, file.unit)
+        groups.setdefault(form, []).append(file.stored.address)
     entries: list[dict[str, Any]] = []
-    for (folder, suffix, text_key, encoding), members in groups.items():
-        paths = [file.stored.address for file in members]
-        if len(members) > 1 and _is_whole(folder, suffix, paths):
-            paths = [f"{folder}/*{suffix}"]
-        for path in paths:
+    for (folder, suffix, text_key, encoding, unit), paths in groups.items():
+        together = {path: [path] for path in paths}
+        if len(paths) > 1 and _is_whole(folder, suffix, paths):
+            together = {f"{folder}/*{suffix}": paths}
+        for path, members in together.items():
             entry: dict[str, Any] = {"source": "files", "path": path, "languages": [code]}
             entry |= {"text_key": text_key} if text_key != "text" else {}
             entry |= {"encoding": encoding} if encoding != "utf-8" else {}
-            entries.append(entry)
+            entry |= {"documents": unit} if unit != "line" else {}
+            entries.append(entry | _max_broken(facts, members))
     return entries
+
+
+def _max_broken(facts: TextFacts, addresses: Iterable[str]) -> dict[str, float]:
+    """Return the key that lets a run go on without the broken records of some files, if needed."""
+    count = BrokenCount(max_share=Files.model_fields["max_broken"].default)
+    for address in addresses:
+        count.add(facts.broken[address])
+    share = count.num_counted / max(1, count.num_records)
+    if share <= count.max_share:
+        return {}
+    return {"max_broken": math.ceil(share * _SPARE * 1000) / 1000}
 
 
 def _is_whole(folder: str, suffix: str, paths: Iterable[str]) -> bool:
