@@ -49,7 +49,7 @@ FIGURES: dict[str, Callable[[Card], float | None]] = {
     "Spanish kept (%)": kept("es"),
     "BLiMP": benchmark("blimp", "after"),
     "trained, million": lambda card: card["parameters"]["trainable"] / 1e6,
-    "active a token, million": lambda card: card["parameters"]["active"] / 1e6,
+    "active per token, million": lambda card: card["parameters"]["active"] / 1e6,
     "10^12 FLOPs": lambda card: card["training_flops"] / 1e12,
     "seconds": lambda card: card["seconds"],
 }

@@ -26,7 +26,7 @@ FIGURES: dict[str, Callable[[Card], float | None]] = {
     "transfer (bits per byte)": lambda card: card["transfer"],
     "gain on text that mixes languages": lambda card: card["mixed"],
     "parameters, million": lambda card: card["parameters"]["total"] / 1e6,
-    "active a token, million": lambda card: card["parameters"]["active"] / 1e6,
+    "active per token, million": lambda card: card["parameters"]["active"] / 1e6,
     "trained, million": lambda card: card["parameters"]["trainable"] / 1e6,
     "training, 10^12 FLOPs": lambda card: card["training_flops"] / 1e12,
     "training, seconds": lambda card: card["seconds"],

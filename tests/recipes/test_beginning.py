@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -329,6 +330,7 @@ def test_init_prints_base_text_and_what_to_type_next(
     assert "export: MixtralForCausalLM" in done.stdout
     assert "Swahili (sw)" in done.stdout
     assert f"langraft run {tmp_path / 'begun' / 'recipe.yaml'}" in done.stdout
+    assert re.search(r"training: \d\.\de\+\d\d FLOPs, about [\d.]+ hours on this", done.stdout)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from langraft.recipes.beginning.look_at_text import TextFacts
 
 
+_SAID_DROPS = 0.05  # of the documents tried, from which reasons are said
+_SAID_REASONS = 2
+
+
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where recipe.yaml is written.")],
     base: Annotated[
@@ -66,8 +70,8 @@ def init(
     typer.echo(_base_lines(begun.beginning.base))
     typer.echo(_text_table(begun.beginning.texts.values()))
     for facts in begun.beginning.texts.values():
-        if warning := _heavy_drops(facts):
-            typer.echo(warning)
+        if remark := _drops(facts):
+            typer.echo(remark)
     for note in begun.notes:
         typer.echo(f"note: {note}")
     typer.echo(_next(begun))
@@ -145,25 +149,33 @@ def _text_table(texts: Sequence[TextFacts] | Any) -> str:
     return format_table(header, rows)
 
 
-def _heavy_drops(facts: TextFacts) -> str:
-    """Say why the filters would drop much of a language; nothing where they would not."""
+def _drops(facts: TextFacts) -> str:
+    """Say why the filters would drop some of a language, in full where it is much; else ''."""
     from langraft.core.language import language_name
     from langraft.corpus.heavy_drops import describe_heavy_drops, heavy_drops_of
 
     found = heavy_drops_of(facts.drops, facts.num_tried)
-    if found is None:
-        return ""
-    return describe_heavy_drops(
-        f"{language_name(facts.language)}: the filters would drop {found['share']:.0%} of "
-        f"{facts.num_tried:,} documents tried",
-        found,
+    beginning = (
+        f"{language_name(facts.language)}: the filters would drop {facts.dropped_share:.0%} of "
+        f"{facts.num_tried:,} documents tried"
     )
+    if found is not None:
+        return describe_heavy_drops(beginning, found)
+    if facts.dropped_share < _SAID_DROPS:
+        return ""
+    reasons = facts.drops.documents.most_common(_SAID_REASONS)
+    shares = (f"{reason} ({count / facts.num_tried:.0%})" for reason, count in reasons)
+    return f"{beginning}, mostly for {', '.join(shares)}"
 
 
 def _next(begun: Begun) -> str:
     typed = shlex.quote(str(begun.recipe))
+    hours = begun.cpu_hours
+    here = f", about {hours:,.1f} hours on this machine's CPU" if hours is not None else ""
     return (
         f"recipe: {begun.recipe}\n"
+        f"training: {begun.training_flops:.1e} FLOPs{here}; on another machine: "
+        f"langraft plan {typed} --accelerator RTX-4090\n"
         f"next: langraft plan {typed}\n"
         f"      langraft run {typed}\n"
         f"      langraft chat runs/{begun.beginning.name}"

@@ -97,7 +97,7 @@ def compare(
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare methods: same base, same tokens in the same order. Run it again to go on."""
+    """Compare methods on the same base and text. Run it again to go on."""
     from langraft.cli.tables.score_tables import method_table
     from langraft.recipes.compare import compare_methods
     from langraft.recipes.load import load_recipe

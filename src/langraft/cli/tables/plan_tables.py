@@ -59,7 +59,7 @@ def _plan_text(plan: Plan) -> str:
     return (
         fill_lines(
             f"{plan.method}: {short_count(sizes.total)} parameters, "
-            f"{short_count(sizes.active)} active a token, {short_count(sizes.trainable)} trained"
+            f"{short_count(sizes.active)} active per token, {short_count(sizes.trainable)} trained"
         )
         + "\n"
         + format_table(columns, [_stage_cells(stage) for stage in plan.stages])

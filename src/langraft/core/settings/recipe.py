@@ -123,7 +123,9 @@ class Recipe(Settings):
     )
     stages: tuple[Stage, ...] = ()
     baselines: tuple[SerializeAsAny[MethodSettings], ...] = Field(
-        default=(), description="Methods to run beside it, on the same tokens in the same order."
+        default=(),
+        description="Methods to run beside it, on the same tokens in the same order unless "
+        "they have stages of their own.",
     )
     training: Training = Training()
     evaluate: EvaluationSettings = EvaluationSettings()

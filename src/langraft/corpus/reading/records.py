@@ -85,19 +85,19 @@ def broken_record(invalid: Invalid, address: str, line: int, shown: str) -> Brok
 def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
     """Return the key whose values look most like text in the first 100 records, or None.
 
-    That is the key with the longest values on average, of those of which at least half are text:
-    words, not an address, a number or a name without spaces.
+    That is the key with the most text, of those of whose values at least half are text: words, not
+    an address, a number or a name without spaces.
     """
     given: defaultdict[str, list[object]] = defaultdict(list)
     for record in itertools.islice(records, _PROPOSED_FROM):
         for key, value in record.items():
             if value is not None and value != "":
                 given[key].append(value)
-    lengths: dict[str, float] = {}
+    lengths: dict[str, int] = {}
     for key, values in given.items():
         texts = [value for value in values if isinstance(value, str) and _is_prose(value)]
         if texts and len(texts) * 2 >= len(values):
-            lengths[key] = sum(map(len, texts)) / len(values)
+            lengths[key] = sum(map(len, texts))
     return max(lengths, key=lengths.__getitem__, default=None)
 
 

@@ -19,17 +19,21 @@ from langraft.core.settings.settings import TokenCount, first_mistake
 from langraft.core.settings.yaml_keys import parse_yaml
 from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.identify import unknown_to_lingua
+from langraft.plan.hardware import find_hardware
+from langraft.plan.plan import Plan
 from langraft.recipes.beginning.look_at_base import look_at_base
 from langraft.recipes.beginning.look_at_text import TextFacts, look_at_text
 from langraft.recipes.beginning.text_files import TextFile, find_text
 from langraft.recipes.beginning.write_recipe import Beginning, recipe_text
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import check_before_running
+from langraft.recipes.planning import check_before_running, plan_recipe
 
 _SHREDDED = 2.5  # bytes of a token below which more tokens are worth a thought
 # Tokens of text from which new rows can be learned: with 66 thousand they cost most of the gain
 # (docs/results.md), PolyLM and others add them with billions; the line between is a guess.
 _MUCH_TEXT = 10_000_000
+# Of the products that are timed here; SmolLM2-135M in float32 reaches 0.66 with one AVX-512 thread.
+_CPU_UTILISATION = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,25 @@ class Begun:
     Attributes:
         recipe: The file.
         beginning: What it was written from.
+        plan: What its training costs, on this machine's CPU where there is no accelerator.
         notes: What a user should know of the text.
     """
 
     recipe: Path
     beginning: Beginning
+    plan: Plan
     notes: list[str]
+
+    @property
+    def training_flops(self) -> float:
+        """Floating-point operations of all stages."""
+        return sum(stage.training_flops for stage in self.plan.stages)
+
+    @property
+    def cpu_hours(self) -> float | None:
+        """Hours of training on this machine's CPU; None where it trains on an accelerator."""
+        speeds = [stage.speed for stage in self.plan.stages]
+        return sum(speed.hours for speed in speeds if speed) if all(speeds) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what was found, as plain data."""
@@ -61,6 +78,8 @@ class Begun:
             },
             "text": {code: _facts_json(facts) for code, facts in self.beginning.texts.items()},
             "tokens": self.beginning.budget,
+            "training_flops": self.training_flops,
+            "cpu_hours": self.cpu_hours,
             "notes": self.notes,
         }
 
@@ -126,9 +145,12 @@ def begin(
     written = recipe_text(beginning, path)
     recipe = parse_recipe(parse_yaml(written, path, ""), REGISTRIES, path)
     check_before_running(recipe)
+    device = None if beginning.has_accelerator else "cpu"
+    hardware = find_hardware(device, flops_utilisation=_CPU_UTILISATION)
+    plan = plan_recipe(recipe, hardware)[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, written)
-    return Begun(path, beginning, [*found.notes, *_notes(beginning, files)])
+    return Begun(path, beginning, plan, [*found.notes, *_notes(beginning, files)])
 
 
 def _budget(tokens: str | None) -> int | None:

@@ -123,7 +123,7 @@ def look_at_text(
         is_estimated=any(each.is_estimated for each in read),
         bytes_per_token=_bytes_per_token([d.text for d in sample], tokenizer),
         num_tried=len(sample),
-        num_tried_bytes=sum(len(document.text.encode()) for document in sample),
+        num_tried_bytes=_num_bytes(sample),
         is_short=is_short,
         drops=drops,
     )
@@ -162,22 +162,27 @@ def _read(file: TextFile, language: str, num_sampled: int) -> _Read:
     if broken.num_counted > _MOST_BROKEN * broken.num_records:
         raise CorpusError(f"{address}: {broken.described()}\nMend it, or give other text.")
     is_whole = len(sample) == num_documents and not is_estimated
-    share = 1.0
-    if len(file.shares) > 1:
-        sample, share = _in_language(sample, language)
+    wanted = _in_language(sample, language) if len(file.shares) > 1 else sample
     return _Read(
-        *(address, broken, sample, num_documents * share, num_bytes * share),
-        *(is_estimated, is_whole),
+        address=address,
+        broken=broken,
+        sample=wanted,
+        num_documents=num_documents * len(wanted) / max(1, len(sample)),
+        num_bytes=num_bytes * _num_bytes(wanted) / max(1, _num_bytes(sample)),
+        is_estimated=is_estimated,
+        is_whole=is_whole,
     )
 
 
-def _in_language(sample: list[Document], language: str) -> tuple[list[Document], float]:
-    """Return the documents that are likeliest in a language, and their share of the bytes."""
+def _in_language(sample: list[Document], language: str) -> list[Document]:
+    """Return the documents that are likeliest in a language."""
     scores = make_language_scorer(language)([d.text[:SAMPLE_CHARACTERS] for d in sample])
     code = shortest_code(language)
-    found = [d for d, score in zip(sample, scores, strict=True) if score.likeliest == code]
-    sizes = [sum(len(d.text.encode()) for d in documents) for documents in (found, sample)]
-    return found, sizes[0] / max(1, sizes[1])
+    return [d for d, score in zip(sample, scores, strict=True) if score.likeliest == code]
+
+
+def _num_bytes(documents: Sequence[Document]) -> int:
+    return sum(len(document.text.encode()) for document in documents)
 
 
 def recommended_filters(unchecked: Sequence[str], is_short: bool) -> list[AbstractFilter]:
