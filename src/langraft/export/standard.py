@@ -19,7 +19,7 @@ from langraft.families.sites import split_gate_and_up
 from langraft.families.tensors import TensorFiles
 from langraft.families.twin import Twin
 from langraft.families.twin_config import config_for_twin, why_not_exact
-from langraft.graft.method import AbstractMethod
+from langraft.graft.method import AbstractMethod, new_experts_by_layer
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"  # of every family with a twin
 _PROJECTIONS = ("gate_proj", "up_proj", "down_proj")  # of the FFN of every family with a twin
@@ -58,8 +58,7 @@ def find_twin(config: Mapping[str, Any], methods: Sequence[AbstractMethod]) -> T
                 f"no standard class has a gate between the original FFN and a branch of experts, "
                 f"which {method.name} has"
             )
-    experts = [method.experts_by_layer(config["num_hidden_layers"]) for method in expansions]
-    counts = {sum(of_layer) for of_layer in zip(*experts, strict=True)}
+    counts = set(new_experts_by_layer(expansions, config["num_hidden_layers"]))
     has_open_layers = any(method.has_open_layers for method in expansions)
     if has_open_layers:
         counts.add(0)

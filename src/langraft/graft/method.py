@@ -252,3 +252,13 @@ def method_stages(recipe: Recipe, method: AbstractMethod) -> tuple[Stage, ...]:
     blank = {"trains": None, "losses": None}
     given = method.stages or [stage.model_copy(update=blank) for stage in recipe.stages]
     return tuple(method.complete_stage(stage, has_new_tokens=has_new_tokens) for stage in given)
+
+
+def new_experts_by_layer(methods: Sequence[AbstractMethod], num_layers: int) -> tuple[int, ...]:
+    """Return the number of new experts of each layer, those of all expansions together.
+
+    Raises:
+        ModelError: when what a recipe lists does not fit the model's layers.
+    """
+    counts = [method.experts_by_layer(num_layers) for method in methods]
+    return tuple(map(sum, zip(*counts, strict=True)))

@@ -159,7 +159,7 @@ def _check_model_and_text(recipe: Recipe, *, with_corpus: bool) -> tuple[int, li
     if recipe.export.format == "none":
         return num_bytes, []
     twin, caveat = choose_form(config, exported, recipe.export.format)
-    check_gguf(recipe.export, config, twin, caveat)
+    check_gguf(recipe.export, config, exported, twin, caveat)
     if recipe.export.gguf:
         check_tokenizer_of(recipe.base, is_extended=recipe.tokenizer is not None)
     return num_bytes, serving_notes(config, exported, recipe.export.format)
