@@ -222,6 +222,24 @@ def test_a_full_disk_is_noted_in_the_plan_and_refuses_the_run(
     run(recipe, folder, is_dry=True)
 
 
+def test_text_that_a_run_would_refuse_is_noted_in_the_plan(
+    save_base: Callable[..., Path], recipe_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("id,body\n1,a text of some words\n", encoding="utf-8")
+    sources = [
+        {"source": "files", "path": str(tmp_path / name), "languages": [code]}
+        for code, name in (("en", "a.csv"), ("el", "missing.txt"))
+    ]
+    address = {"source": "files", "path": "https://nowhere.invalid/a.txt", "languages": ["el"]}
+    sources.append(address | {"label": "web"})
+    recipe = parse_recipe(recipe_data(save_base(), corpus=sources), REGISTRIES)
+    (note,) = [note for note in plan_recipe(recipe)[0].notes if "would be refused" in note]
+    assert "no column 'text'" in note
+    assert "missing.txt" in note
+    with pytest.raises(CorpusError, match="no column 'text'"):
+        check_before_running(recipe)
+
+
 def test_the_planned_bytes_are_about_those_that_a_run_writes(
     save_base: Callable[..., Path],
     recipe_data: Callable[..., dict[str, Any]],

@@ -330,7 +330,9 @@ def test_init_prints_base_text_and_what_to_type_next(
     assert "export: MixtralForCausalLM" in done.stdout
     assert "Swahili (sw)" in done.stdout
     assert f"langraft run {tmp_path / 'begun' / 'recipe.yaml'}" in done.stdout
-    assert re.search(r"training: \d\.\de\+\d\d FLOPs, about [\d.]+ hours on this", done.stdout)
+    assert re.search(
+        r"training: \d\.\de\+\d\d FLOPs, about [\d.]+ (h|min|s)\b.* on this", done.stdout
+    )
 
 
 @pytest.mark.parametrize(

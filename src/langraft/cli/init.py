@@ -169,9 +169,11 @@ def _drops(facts: TextFacts) -> str:
 
 
 def _next(begun: Begun) -> str:
+    from langraft.core.in_words.quantities import duration
+
     typed = shlex.quote(str(begun.recipe))
     hours = begun.cpu_hours
-    here = f", about {hours:,.1f} hours on this machine's CPU" if hours is not None else ""
+    here = f", about {duration(3600 * hours)} on this machine's CPU" if hours is not None else ""
     return (
         f"recipe: {begun.recipe}\n"
         f"training: {begun.training_flops:.1e} FLOPs{here}; on another machine: "

@@ -44,7 +44,7 @@ from langraft.recipes.steps.base_model import empty_scratch_model, scratch_stage
 from langraft.recipes.steps.base_samples import check_lengths, sampled_sources
 from langraft.recipes.steps.conversations import check_template, instruct_inputs
 from langraft.recipes.steps.shared_steps import corpus_inputs, make_recipe_identifier
-from langraft.recipes.text_checks import check_text
+from langraft.recipes.text_checks import check_text, why_corpus_refused
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 from langraft.tokenizers.extension import Extension
 from langraft.tokenizers.vocabulary import BaseVocabulary
@@ -189,9 +189,9 @@ def plan_recipe(
         folder: Of the run; a note of the plan says when its disk has no room.
 
     Raises:
-        LangraftError: as ``check_before_running``, but the corpus need not be here; and of an extra
-            that is not installed a note of the plan says so, where a run would be refused or
-            benchmarks cannot be checked.
+        LangraftError: as ``check_before_running``, but the corpus need not be here; where a run
+            would be refused for its text or a missing extra, or benchmarks cannot be checked, a
+            note of the plan says so.
     """
     remarks = _missing_here(recipe)
     num_bytes, of_export = _check_model_and_text(recipe, with_corpus=False)
@@ -220,7 +220,7 @@ def plan_recipe(
 
 
 def _missing_here(recipe: Recipe) -> tuple[str, ...]:
-    """Return what a run would need installed; a plan is often made on another machine."""
+    """Return what a run would need here; a plan is often made on another machine."""
     remarks: list[str] = []
     try:
         check_tasks(recipe.evaluate, recipe.languages.all)
@@ -230,6 +230,8 @@ def _missing_here(recipe: Recipe) -> tuple[str, ...]:
         check_libraries(recipe.training)
     except MissingExtraError as error:
         remarks.append(f"a run here would be refused. {error}")
+    if reason := why_corpus_refused(recipe):
+        remarks.append(f"a run here would be refused. {reason}")
     return tuple(remarks)
 
 
