@@ -232,7 +232,8 @@ def test_text_that_a_run_would_refuse_is_noted_in_the_plan(
     ]
     address = {"source": "files", "path": "https://nowhere.invalid/a.txt", "languages": ["el"]}
     sources.append(address | {"label": "web"})
-    recipe = parse_recipe(recipe_data(save_base(), corpus=sources), REGISTRIES)
+    data = recipe_data(save_base())
+    recipe = parse_recipe(data | {"corpus": [*data["corpus"], *sources]}, REGISTRIES)
     (note,) = [note for note in plan_recipe(recipe)[0].notes if "would be refused" in note]
     assert "no column 'text'" in note
     assert "missing.txt" in note
