@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from langraft.report.comparison import MethodRow, Spread, write_comparison
-from langraft.report.scatter import Box, Spot, scatter
+from langraft.report.scatter import WIDTHS, Box, Spot, boxes_of, scatter
 
 
 def row(key: str, gain: float, retention: float, guarded: float | None = None) -> MethodRow:
@@ -83,6 +84,24 @@ def test_marks_bars_and_labels_are_inside_and_apart(case: str, width: float) -> 
         assert bottom <= chart.height + 1e-6
     pairs = [*itertools.combinations(labels, 2), *itertools.product(labels, shapes)]
     assert [(a, b) for a, b in pairs if covers(a, b)] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "ends", [[(1.02, 0.41)], [(0.986, 1.0), (0.941, 1.17)], [(0.9, 0.0), (1.0, 0.5), (1.1, -0.2)]]
+)
+def test_labels_keep_clear_of_the_lines_that_lead_to_marks(
+    ends: list[tuple[float, float]], width: float
+) -> None:
+    spots: list[Spot] = []
+    for path, (retention, gain) in enumerate(ends):
+        halfway = spot("", (1 + retention) / 2 + 0.01, gain / 2)
+        spots += [replace(halfway, path=path), replace(spot("m", retention, gain), path=path)]
+    chart = scatter(spots)
+    assert len(chart.lines) == 2 * len(ends)
+    boxes = [m.label.box(m.x[0], width) for m in chart.marks if m.label is not None]
+    for (_, line), box in itertools.product(chart.lines, boxes):
+        assert not any(covers(box, on_line) for on_line in boxes_of(line, width, chart.height))
 
 
 def covers(a: Box, b: Box) -> bool:

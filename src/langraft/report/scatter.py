@@ -22,17 +22,25 @@ _SPACE = 0.65  # between a mark and its label
 _BAR = 0.15
 _LEAST_HEIGHT = 18.0
 
+_LINE_BOXES = 100  # that a line is taken for
+
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+Line = tuple[tuple[float, float], tuple[float, float]]  # two places, in percent
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A mark before it is placed: mean, lowest and highest of both figures, and how it looks."""
+    """A mark before it is placed: mean, lowest and highest of both figures, and how it looks.
+
+    A line leads to it from the mark before it on the ``path`` of its number, or from the base; from
+    nowhere without one.
+    """
 
     label: str
     css: str
     retention: tuple[float, float, float]
     gain: tuple[float, float, float]
+    path: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """The whole chart; ``height`` in rem, ``paths`` by method as SVG."""
+    """The whole chart; ``height`` in rem, ``lines`` with the number of their path."""
 
     x_axis: Axis
     y_axis: Axis
     height: float
     marks: tuple[Mark, ...]
+    lines: tuple[tuple[int, Line], ...]
 
 
 def scatter(spots: Sequence[Spot]) -> Scatter:
@@ -101,12 +110,13 @@ def scatter(spots: Sequence[Spot]) -> Scatter:
         )
         for spot in spots
     ]
-    labels = _place(bare, height)
+    lines = _lines(spots, bare)
+    labels = _place(bare, [line for _, line in lines], height)
     marks = (
         Mark(mark.name, mark.css, mark.x, mark.y, label)
         for mark, label in zip(bare, labels, strict=True)
     )
-    return Scatter(x_axis, y_axis, height, tuple(marks))
+    return Scatter(x_axis, y_axis, height, tuple(marks), tuple(lines))
 
 
 def _positions(axis: Axis, values: Sequence[float]) -> tuple[float, float, float]:
@@ -114,12 +124,42 @@ def _positions(axis: Axis, values: Sequence[float]) -> tuple[float, float, float
     return (mean, low, high)
 
 
-def _place(marks: Sequence[Mark], height: float) -> list[Label | None]:
+def _lines(spots: Sequence[Spot], marks: Sequence[Mark]) -> list[tuple[int, Line]]:
+    """Return the lines between the marks of each path, which begins at the base."""
+    before: dict[int, Mark] = {}
+    lines: list[tuple[int, Line]] = []
+    for spot, mark in zip(spots, marks, strict=True):
+        if spot.path is not None:
+            begin = before.get(spot.path, marks[0])
+            lines.append((spot.path, ((begin.x[0], begin.y[0]), (mark.x[0], mark.y[0]))))
+            before[spot.path] = mark
+    return lines
+
+
+def boxes_of(line: Line, width: float, height: float) -> list[Box]:
+    """Return small boxes along a line, in rem."""
+    (x0, y0), (x1, y1) = line
+    steps = [number / _LINE_BOXES for number in range(_LINE_BOXES + 1)]
+    centres = [
+        ((x0 + (x1 - x0) * t) * width / 100, (100 - y0 - (y1 - y0) * t) * height / 100)
+        for t in steps
+    ]
+    half = _BAR / 2
+    return [(x - half, y - half, x + half, y + half) for x, y in centres]
+
+
+def _place(marks: Sequence[Mark], lines: Sequence[Line], height: float) -> list[Label | None]:
     """Return the labels, placed from the top; each where it covers least, near its mark if it can.
 
     The first place that is clear at every width is taken.
     """
-    taken = {width: [b for m in marks for b in m.boxes(width, height)] for width in WIDTHS}
+    taken = {
+        width: [
+            *(box for mark in marks for box in mark.boxes(width, height)),
+            *(box for line in lines for box in boxes_of(line, width, height)),
+        ]
+        for width in WIDTHS
+    }
     found: list[Label | None] = [None] * len(marks)
     for number in sorted(range(len(marks)), key=lambda n: -marks[n].y[0]):
         mark = marks[number]

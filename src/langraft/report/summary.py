@@ -215,16 +215,6 @@ class Tradeoff:
     chart: Scatter
     stops: tuple[Stop, ...]
 
-    @property
-    def paths(self) -> list[tuple[int, str]]:
-        """Return each method's path from the base through its stages, for SVG."""
-        base, *marks = self.chart.marks
-        of_method: dict[int, list[str]] = {}
-        for stop, mark in zip(self.stops, marks, strict=True):
-            points = of_method.setdefault(stop.method, [f"{base.x[0]} {100 - base.y[0]:.2f}"])
-            points.append(f"{mark.x[0]} {100 - mark.y[0]:.2f}")
-        return [(method, "M" + "L".join(points)) for method, points in of_method.items()]
-
 
 def stage_card(run: RunRecord, method: MethodRecord, stage: StageRecord) -> Scorecard:
     """Return the scorecard after a stage; its cost is that of the whole method."""
@@ -264,6 +254,7 @@ def tradeoff(run: RunRecord) -> Tradeoff:
             f"m{stop.method % 5}{'' if stop.is_last else ' hollow'}",
             (stop.card.retention, stop.card.retention, stop.card.retention),
             (stop.card.gain, stop.card.gain, stop.card.gain),
+            path=stop.method,
         )
         for stop in stops
     ]
