@@ -16,7 +16,7 @@ from hypothesis import example, given, strategies
 
 from langraft.core.errors import ExportError
 from langraft.export.folder import export_model
-from langraft.export.gguf_vocabulary import ScoredVocabulary, check_tokenizer
+from langraft.export.gguf.vocabulary import ScoredVocabulary, check_tokenizer
 from langraft.families.load import load_tokenizer
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save

@@ -9,7 +9,7 @@ import pytest
 
 from langraft.chat.template import ChatTemplate
 from langraft.core.conversation import Message
-from langraft.export.modelfile import go_template, modelfile
+from langraft.export.gguf.modelfile import go_template, modelfile
 from langraft.families.load import load_tokenizer
 from langraft.tokenizers.training import train_tokenizer
 from tiny import tiny_model

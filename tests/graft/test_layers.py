@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from langraft.core.errors import ExportError, ModelError
-from langraft.export.folder import choose_form
+from langraft.export.form import choose_form
 from langraft.export.standard import find_twin
 from langraft.graft.methods.moe_ct import MoECT
 from langraft.graft.methods.moe_lpr import MoELPR

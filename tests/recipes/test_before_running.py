@@ -276,6 +276,12 @@ def test_what_servers_leave_out_of_the_base_is_said_in_the_plan(
         )
     }
     assert "compute SiLU in experts" in said["auto"]
+    assert "a tensor of its own" not in said["auto"]
+    tied = save_base(tie_word_embeddings=True)
+    for wanted, is_said in (("separate", True), ("keep", False)):
+        recipe = parse_recipe(recipe_data(tied, export={"tied": wanted}), REGISTRIES)
+        notes = " ".join(plan_recipe(recipe)[0].notes)
+        assert ("own (0.0 MB), since some servers never tie" in notes) is is_said
     assert "vLLM serves it with --trust-remote-code" in said["portable"]
     assert "vLLM" not in said["none"]
 

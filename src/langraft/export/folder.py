@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from langraft.chat.tokenizer_files import write_stop_ids
 from langraft.core.base_files import read_model_config
-from langraft.core.errors import ExportError
 from langraft.core.files import write_json
 from langraft.core.ownership import replaced_folder
 from langraft.core.settings.recipe import Export, GgufType, Tied
 from langraft.export.base_tensors import frozen_names, held_tensors, prove_base_tensors
-from langraft.export.gguf import check_gguf, write_gguf
-from langraft.export.gguf_vocabulary import check_tokenizer
-from langraft.export.portable.folder import plan_portable, portable_caveat, write_modeling_file
+from langraft.export.form import Form, choose_form, untied_note
+from langraft.export.gguf.convert import check_gguf, write_gguf
+from langraft.export.gguf.vocabulary import check_tokenizer
+from langraft.export.portable.folder import plan_portable, write_modeling_file
 from langraft.export.proof import prove_logits
 from langraft.export.reference import read_prompts, write_reference
-from langraft.export.standard import HEAD, copies_note, find_twin, plan_standard
+from langraft.export.standard import HEAD, copies_note, plan_standard
 from langraft.export.tensors import (
     PlannedTensor,
-    num_bytes,
     num_new_rows,
     open_graft,
     plan_base,
@@ -42,12 +41,10 @@ from langraft.graft.description import (
     method_of,
     read_graft,
 )
-from langraft.graft.method import AbstractMethod, new_experts_by_layer
+from langraft.graft.method import AbstractMethod
 from langraft.graft.store import empty_graft, load
 from langraft.graft.wrappers.new_rows import fold_rows
 from langraft.tokenizers.extension import copy_tokenizer
-
-Form = Literal["auto", "standard", "portable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,42 +97,6 @@ class _Source:
     def dtype(self) -> torch.dtype:
         """Stored precision of the base."""
         return self.base.dtype(next(iter(self.base)))
-
-
-def choose_form(
-    config: Mapping[str, Any], methods: Sequence[AbstractMethod], wanted: Form
-) -> tuple[Twin | None, str]:
-    """Return the standard class to write, or None and the caveat of a portable folder.
-
-    Raises:
-        ExportError: when a standard class is wanted and none holds the model exactly.
-    """
-    if wanted == "portable" and methods[-1].has_experts:
-        return None, portable_caveat(methods, config)
-    try:
-        return find_twin(config, methods), ""
-    except ExportError as error:
-        if wanted == "standard":
-            raise
-        return None, f"{portable_caveat(methods, config)} Why no standard class: {error.reason}."
-
-
-def serving_notes(
-    config: Mapping[str, Any], methods: Sequence[AbstractMethod], wanted: Form
-) -> list[str]:
-    """Return what a user of the folder will have to know, before there is one.
-
-    Args:
-        config: Of the base.
-        methods: The method of each expansion.
-        wanted: As ``export_model`` takes it.
-    """
-    twin, caveat = choose_form(config, methods, wanted)
-    if twin is None:
-        return [caveat] if caveat else []
-    return twin.notes_for(
-        config, 1 + max(new_experts_by_layer(methods, config["num_hidden_layers"]))
-    )
 
 
 def export_model(
@@ -237,12 +198,7 @@ def _caveat(twin: Twin, num_experts: int, source: _Source, folder: Path) -> str:
     notes.append(copies_note(twin, source.graft, source.config["num_hidden_layers"]))
     written = TensorFiles.of_folder(folder)
     if HEAD in written and HEAD not in source.base:
-        size = num_bytes(written.shape(HEAD), written.dtype(HEAD))
-        notes.append(
-            f"The base ties its output matrix to the embedding; here it is a tensor of its own "
-            f"({size / 1e6:,.1f} MB), since some servers never tie. `export.tied: keep` leaves it "
-            "out."
-        )
+        notes.append(untied_note(written.shape(HEAD), written.dtype(HEAD)))
     return " ".join(note for note in notes if note)
 
 

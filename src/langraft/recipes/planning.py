@@ -14,9 +14,9 @@ from langraft.core.settings.scratch_base import ScratchBase
 from langraft.core.settings.stage import Stage
 from langraft.corpus.storage.shards import open_stream
 from langraft.evaluate.benchmarks.task_plan import check_tasks
-from langraft.export.folder import choose_form, serving_notes
-from langraft.export.gguf import check_gguf
-from langraft.export.gguf_vocabulary import check_tokenizer_of
+from langraft.export.form import choose_form, serving_notes
+from langraft.export.gguf.convert import check_gguf
+from langraft.export.gguf.vocabulary import check_tokenizer_of
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.tensors import TensorFiles
 from langraft.families.tokenizer_agreement import check_architecture_takes_tokenizer
@@ -162,7 +162,7 @@ def _check_model_and_text(recipe: Recipe, *, with_corpus: bool) -> tuple[int, li
     check_gguf(recipe.export, config, exported, twin, caveat)
     if recipe.export.gguf:
         check_tokenizer_of(recipe.base, is_extended=recipe.tokenizer is not None)
-    return num_bytes, serving_notes(config, exported, recipe.export.format)
+    return num_bytes, serving_notes(config, exported, recipe.export.format, recipe.export.tied)
 
 
 def _check_files(recipe: Recipe, base: Path) -> int:

@@ -27,6 +27,7 @@ from langraft.recipes.beginning.text_files import TextFile, find_text
 from langraft.recipes.beginning.write_recipe import Beginning, recipe_text
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.planning import check_before_running, plan_recipe
+from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
 _SHREDDED = 2.5  # bytes of a token below which more tokens are worth a thought
 # Tokens of text from which new rows can be learned: with 66 thousand they cost most of the gain
@@ -121,16 +122,7 @@ def begin(
     found = find_text(text, (*original, *new))
     files = found.files
     unchecked = tuple(unknown_to_lingua((*original, *new)))
-    texts: dict[str, TextFacts] = {}
-    mistakes: list[UserError] = []
-    for code in (*original, *new):
-        if of_language := [file for file in files if code in file.shares]:
-            try:
-                texts[code] = look_at_text(code, of_language, looked_at.tokenizer, unchecked)
-            except CorpusError as error:
-                mistakes.append(error)
-    if mistakes:
-        raise errors_together(mistakes, "what --text gives")
+    texts = _look_at_texts((*original, *new), files, looked_at.tokenizer, unchecked)
     _check_languages(texts, original, new, files)
     beginning = Beginning(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "graft",
@@ -163,6 +155,26 @@ def _budget(tokens: str | None) -> int | None:
     if budget < 1:
         raise RecipeError(f"--tokens {tokens}: a budget is at least one token, such as 50M.")
     return budget
+
+
+def _look_at_texts(
+    languages: Sequence[str],
+    files: Sequence[TextFile],
+    tokenizer: DocumentTokenizer,
+    unchecked: Sequence[str],
+) -> dict[str, TextFacts]:
+    """Look at the text of each language that there is text of; refuse all that is unfit at once."""
+    texts: dict[str, TextFacts] = {}
+    mistakes: list[UserError] = []
+    for code in languages:
+        if of_language := [file for file in files if code in file.shares]:
+            try:
+                texts[code] = look_at_text(code, of_language, tokenizer, unchecked)
+            except CorpusError as error:
+                mistakes.append(error)
+    if mistakes:
+        raise errors_together(mistakes, "what --text gives")
+    return texts
 
 
 def _check_languages(

