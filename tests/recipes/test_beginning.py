@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import textwrap
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from langraft.core.errors import CorpusError, RecipeError
 from langraft.corpus.almanac import documents
 from langraft.corpus.part_task import TRAIN, mark_document
 from langraft.recipes.beginning.begin import Begun, begin
-from langraft.recipes.beginning.text_form import is_hard_wrapped
+from langraft.recipes.beginning.text_form import is_hard_wrapped, language_in_name
 from langraft.recipes.beginning.write_recipe import about
 from langraft.recipes.load import load_recipe
 
@@ -165,6 +166,32 @@ def test_a_table_with_holes_and_broken_rows_becomes_a_corpus(
     assert json.loads(done.stdout)["sw"]["read_documents"] == 120
 
 
+def test_a_table_without_a_header_is_read_with_a_note(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    with (untidy / "news.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([n, text] for n, text in enumerate(texts("sw")))
+    found = begun(tmp_path / "begun", base_folder, str(untidy))
+    assert any("its first line looks like a row" in note for note in found.notes)
+    assert found.beginning.texts["sw"].num_documents == len(texts("sw")) - 1
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "called"),
+    [
+        ("text/hu/a.txt", "text", "hu"),
+        ("text/hu/a.txt", "text/hu/*.txt", "hu"),
+        ("text/hu/a.txt", "text/hu/a.txt", "hu"),
+        ("text/a_hu.txt", "text/*", "hu"),
+        ("hu/text/a.txt", "hu/text", ""),
+        ("text/hu/en.txt", "text", ""),  # of two
+        ("text/hun.txt", "text", ""),
+    ],
+)
+def test_a_language_is_told_by_names_from_the_path_on(address: str, path: str, called: str) -> None:
+    assert language_in_name(address, path, ("en", "hu")) == called
+
+
 def test_a_file_that_is_broken_in_the_main_is_refused(
     tmp_path: Path, base_folder: Path, untidy: Path
 ) -> None:
@@ -180,11 +207,12 @@ def test_what_a_folder_holds_beside_text_is_left_out_and_said(
     (untidy / "empty.txt").touch()
     (untidy / "noise.txt").write_bytes(bytes(range(128, 256)) * 400)
     (untidy / "letter.docx").write_bytes(b"PK")
+    os.mkfifo(untidy / "pipe")
     found = begun(tmp_path / "begun", base_folder, str(untidy))
     paths = {Path(source["path"]).name for source in sources_of(found)}
     assert paths == {"old.txt", "news.csv", "web.jsonl", "books.parquet"}
-    for name in ("empty.txt", "noise.txt", "letter.docx"):
-        assert any(f"left out: {untidy / name}" in note for note in found.notes)
+    for name in ("empty.txt", "noise.txt", "letter.docx", "pipe"):
+        assert any("left out: " in note and str(untidy / name) in note for note in found.notes)
 
 
 def test_files_that_are_named_are_refused_all_at_once(

@@ -98,7 +98,7 @@ def ct_graft(**changes: Any) -> Any:
 def test_loss_and_gradient_are_those_of_all_logits_of_two_models(
     make: Callable[[], Any], original_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 7 * VOCAB_SIZE)
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 7)
     model, text = make(), batch(original_rows=original_rows)
     ready = prepared(model, trains=("experts", "routers"))
     moved(model)

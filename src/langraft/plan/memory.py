@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from langraft.core.settings.training import Training
 from langraft.plan.hardware import Hardware
 from langraft.plan.model_shape import Layer, ModelShape, Weights
-from langraft.train.compute.chunked_loss import CHUNK_LOGITS_CPU, CHUNK_LOGITS_GPU
+from langraft.train.compute.chunked_loss import chunk_tokens
 from langraft.train.processes.gradient_sync import fits_between_micro_batches
 
 _QUANTIZED_BYTES = {"int8": 1 + 4 / 256, "int4": 0.5 + 1 / 64}  # a scale per 256 or 64 weights
@@ -188,10 +188,10 @@ def _loss_bytes(shape: ModelShape, tokens: int, hardware: Hardware, size: int) -
     Where the base reads along, its logits of the chunk too, with the logarithms of its
     probabilities, these themselves and a copy of the graft's: a chunk may be of such text alone.
     """
-    most = CHUNK_LOGITS_CPU if hardware.is_cpu else CHUNK_LOGITS_GPU
+    at_once = min(tokens, chunk_tokens(shape.vocab_size, is_cpu=hardware.is_cpu))
     trained = sum(p.num_trained for p in shape.head)
     a_logit = 8 + (12 + size) * (shape.retained_share > 0)
-    return min(tokens * shape.vocab_size, most) * a_logit + trained * (4 + size)
+    return at_once * shape.vocab_size * a_logit + trained * (4 + size)
 
 
 def _num_last_gradients(shape: ModelShape) -> float:

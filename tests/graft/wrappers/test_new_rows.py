@@ -169,7 +169,7 @@ def test_the_loss_by_chunks_reaches_new_tokens(monkeypatch: pytest.MonkeyPatch) 
         | {"input_ids": mixed_ids(), "labels": mixed_ids(), "position_ids": positions}
     )
     whole = chunked_loss.token_losses(model, batch)
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 5 * (VOCAB_SIZE + NEW))
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 5)
     torch.testing.assert_close(chunked_loss.token_losses(model, batch), whole, atol=1e-5, rtol=1e-5)
     assert whole.isfinite().all()
 

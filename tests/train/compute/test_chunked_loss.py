@@ -106,7 +106,7 @@ def test_any_shape_has_the_loss_and_the_gradients_of_plain_cross_entropy(
 def test_every_family_has_its_own_logits_however_it_scales_or_caps_them(
     model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 7 * VOCAB_SIZE)
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 7)
     model = tiny_model(model_type).requires_grad_(True)
     assert_same(model, batch())
 
@@ -121,7 +121,7 @@ def test_logits_of_gemma_are_capped() -> None:
 def test_whatever_trains_in_the_output_matrix_gets_its_gradient(
     make: str, z_loss: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 7 * VOCAB_SIZE)
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 7)
     trains: Any
     if make == "rare rows":
         model, trains = grafted(), ("experts", "routers", "token_rows")
@@ -141,7 +141,7 @@ def test_whatever_trains_in_the_output_matrix_gets_its_gradient(
 
 
 def test_no_logits_are_kept_and_none_are_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 6 * VOCAB_SIZE)
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 6)
     model = grafted()
     set_trainable(model, ("experts",), token_rows="rare")
     seen: list[int] = []
@@ -171,7 +171,7 @@ def test_losses_without_a_gradient_cost_a_forward_pass_alone() -> None:
 
 
 def test_corrected_rows_are_built_once_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked_loss, "CHUNK_LOGITS_CPU", 6 * VOCAB_SIZE)
+    monkeypatch.setattr(chunked_loss, "CHUNK_TOKENS_CPU", 6)
     model, built = grafted(), list[int]()
     real = RareRowHead.corrected
     monkeypatch.setattr(RareRowHead, "corrected", lambda head: (built.append(1), real(head))[1])

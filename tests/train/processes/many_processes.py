@@ -111,7 +111,7 @@ class Collectives(TorchDispatchMode):
 def train(name: str, text: Path, folder: Path, processes: Processes, stop_after: int) -> None:
     """Train one setting and write what was communicated."""
     torch.set_num_threads(1)
-    chunked_loss.CHUNK_LOGITS_CPU = 320 * 10 if "chunked" in name else 2**26
+    chunked_loss.CHUNK_TOKENS_CPU = 10 if "chunked" in name else 512
     at = folder / name
     if processes.is_leader:
         at.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,10 @@ SETTINGS = {
 def main(folder: Path) -> None:
     processes = join_processes()
     torch.set_num_threads(1)
-    whole_logits = chunked_loss.CHUNK_LOGITS_CPU
+    whole = chunked_loss.CHUNK_TOKENS_CPU
     for name, settings in SETTINGS.items():
         is_chunked = name in ("chunked", "expanded", "extended")
-        chunked_loss.CHUNK_LOGITS_CPU = 320 * 10 if is_chunked else whole_logits
+        chunked_loss.CHUNK_TOKENS_CPU = 10 if is_chunked else whole
         at = folder / name
         if processes.is_leader:
             at.mkdir(parents=True)

@@ -25,6 +25,7 @@ _READ = 1000  # documents of a file, among which
 _IDENTIFIED = 40  # evenly spread ones have their language looked at
 SAMPLE_CHARACTERS = 600  # of each, from which a language is told
 _LEAST_SHARE = 0.1  # of a file's documents, for a language to count as being in it
+_SHOWN = 5  # files of other kinds
 _CHECKED_LINES = 1000  # of a .txt, for where its documents end
 Identify = Callable[[list[str]], list[LanguageScore]]
 
@@ -109,7 +110,8 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
                 if address in (path, str(Path(path))):
                     mistakes.append(error)
                 left_out[address] = str(error)
-        left_out |= {path: reason for path, reason in _other_kinds(path) if path not in left_out}
+        if others := _other_kinds(path):
+            left_out[path] = others
     notes = [f"left out: {reason}" for reason in left_out.values()]
     if not found and not mistakes:
         mistakes.append(CorpusError("No file given can be read as text. " + " ".join(notes)))
@@ -140,11 +142,21 @@ def _split(entry: str) -> tuple[str, str]:
         raise RecipeError(f"--text {entry}: {code!r} is no language: {error}.") from None
 
 
-def _other_kinds(path: str) -> Iterator[tuple[str, str]]:
-    """Yield the files of a local folder that are of no kind that can be read, and say so."""
+def _other_kinds(path: str) -> str:
+    """Name the files of a local folder that are of no kind that can be read; '' without any."""
+    others: list[str] = []
+
+    def note(address: str) -> bool:
+        if file_kind(address, KINDS) is None:
+            others.append(address)
+        return False  # nothing is opened: it may be a pipe
+
     if not is_remote(path) and Path(path).is_dir():
-        for other in find_paths(path, lambda address: file_kind(address, KINDS) is None)[0]:
-            yield other, f"{other}: of a kind that is not read (readable are {', '.join(KINDS)})"
+        find_paths(path, note)
+    if not others:
+        return ""
+    rest = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
+    return f"{', '.join(sorted(others)[:_SHOWN])}{rest}: only {', '.join(KINDS)} are read"
 
 
 def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
