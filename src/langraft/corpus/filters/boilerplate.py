@@ -5,7 +5,7 @@ Text about HTML has tags too, so a document is only taken for HTML where tags an
 dense. Of banners, C4 drops every line that names a policy or cookies (Raffel et al. 2020,
 arXiv:1910.10683, section 2.2). Ours drops such lines only near the ends of a document, where
 banners stand, and only when few lines name them, so that text about cookies stays; of a file with a
-document a line, like C4, any such line.
+document a line, like C4, any such line of up to twenty words.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ _CONSENT = re.compile(
 )
 _RIGHTS = ("privacy policy", "terms of use", "terms of service", "all rights reserved")
 _EDGE_LINES, _MOST_BANNERS, _BANNER_WORDS = 5, 3, 60
+_LINE_BANNER_WORDS = 20  # where nothing around a line tells it from a text about cookies
 
 
 class Boilerplate(AbstractFilter):
@@ -101,7 +102,8 @@ def _without_banners(text: str, is_line: bool) -> str:
     if not is_line and (len(named) > _MOST_BANNERS or 2 * len(named) > len(filled)):
         return text  # it is about them
     at_ends = {*filled[:_EDGE_LINES], *filled[-_EDGE_LINES:]}
-    banners = {n for n in named if n in at_ends and len(lines[n].split()) <= _BANNER_WORDS}
+    most_words = _LINE_BANNER_WORDS if is_line else _BANNER_WORDS
+    banners = {n for n in named if n in at_ends and len(lines[n].split()) <= most_words}
     return "\n".join(line for number, line in enumerate(lines) if number not in banners)
 
 
