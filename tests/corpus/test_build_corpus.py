@@ -252,7 +252,7 @@ def test_empty_texts_are_counted_and_stop_nothing_while_most_are_filled(
     path = tmp_path / "a.jsonl"
     write_lines(path, 36, [empty] * 30)
     counts = build(Files(path=str(path), languages=("en",)))
-    assert counts["broken"] == {"empty text": 30}
+    assert counts["broken"] == {"empty record": 30}
     assert counts["documents"] + counts["heldout_documents"] == 36
     write_lines(path, 36, [empty] * 37)
     with pytest.raises(CorpusError, match="37 of 73 records are broken"):

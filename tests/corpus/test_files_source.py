@@ -215,9 +215,9 @@ def test_invalid_utf8_is_one_broken_line(tmp_path: Path) -> None:
         ('"a"', "not a JSON object"),
         ("null", "not a JSON object"),
         ('{"text": 3}', "the value of 'text' is not a text"),
-        ('{"text": null}', "empty text"),
-        ('{"text": ""}', "empty text"),
-        ('{"text": " \\n\\t "}', "empty text"),
+        ('{"text": null}', "empty record"),
+        ('{"text": ""}', "empty record"),
+        ('{"text": " \\n\\t "}', "empty record"),
         ("[" * 100_000, "invalid JSON"),
         ('{"text": "a", "n": ' + "1" * 5000 + "}", "invalid JSON"),
     ],
@@ -254,7 +254,7 @@ def test_half_a_surrogate_pair_is_broken_text(tmp_path: Path) -> None:
 def test_a_parquet_value_that_is_no_text_is_broken(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["a", None, "", "b"]}), path)
-    assert broken_record(path) == [(2, "empty text"), (3, "empty text")]
+    assert broken_record(path) == [(2, "empty record"), (3, "empty record")]
     pq.write_table(pa.table({"text": [1, 2]}), path)
     assert broken_record(path) == [(n, "the value of 'text' is not a text") for n in (1, 2)]
 

@@ -61,7 +61,7 @@ def test_rows_that_cannot_be_read_are_broken_one_by_one(tmp_path: Path) -> None:
         (3, "1 columns where the header has 2"),
         (4, "3 columns where the header has 2"),
         (5, "invalid row: text after a closing quote"),
-        (6, "empty text"),
+        (6, "empty record"),
         (7, "invalid row: new-line character seen in unquoted field"),
         (8, "\0seven"),
         (9, "eight"),

@@ -15,7 +15,8 @@ from langraft.corpus.reading.addresses import path_or_address
 from langraft.corpus.reading.encodings import is_encodable
 from langraft.corpus.reading.lines import decoded_lines
 
-EMPTY = ("empty text", "empty file")  # reasons of broken records with which nothing is lost
+EMPTY_RECORD, EMPTY_FILE = "empty record", "empty file"
+EMPTY = (EMPTY_RECORD, EMPTY_FILE)  # reasons of broken records with which nothing is lost
 _PROPOSED_FROM = 100  # records, in which a column of text is looked for
 _URL = re.compile(r"\s*\S+://\S+\s*")
 _UNSPACED = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff]")  # Thai to Han
@@ -56,18 +57,24 @@ def text_under(record: Mapping[str, Any], key: str, setting: str) -> str | Inval
     if key not in record:
         keys = ", ".join(sorted(str(key) for key in record))
         return Invalid(f"no key {key!r} ({setting}); the record has: {keys[:200]}")
-    return as_text(record[key], key)
+    return whole_text(record[key], key)
 
 
 def as_text(value: object, key: str) -> str | Invalid:
     """Return a value if it is a text that is not blank and can be encoded as UTF-8."""
     if isinstance(value, UnicodeDecodeError):
         return Invalid("invalid UTF-8")
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return Invalid("empty text")
     if not isinstance(value, str):
         return Invalid(f"the value of {key!r} is not a text")
+    if not value.strip():
+        return Invalid("empty text")
     return value if is_encodable(value) else Invalid("half a surrogate pair in the text")
+
+
+def whole_text(value: object, key: str) -> str | Invalid:
+    """As ``as_text``, of a record that is this text: blank or null, it is empty."""
+    is_empty = value is None or (isinstance(value, str) and not value.strip())
+    return Invalid(EMPTY_RECORD) if is_empty else as_text(value, key)
 
 
 def encodable(text: str) -> str:

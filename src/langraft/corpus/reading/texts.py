@@ -12,13 +12,14 @@ from langraft.corpus.reading.columns import first_records, rows
 from langraft.corpus.reading.encodings import UTF8
 from langraft.corpus.reading.lines import NumberedText, check_utf8, decoded_lines
 from langraft.corpus.reading.records import (
+    EMPTY_FILE,
     Invalid,
-    as_text,
     broken_record,
     json_records,
     likely_text_key,
     missing_column,
     text_under,
+    whole_text,
 )
 from langraft.corpus.reading.tables import table_column, table_rows
 
@@ -43,16 +44,16 @@ def read_texts(
         CorpusError: when the file is damaged, in the main in another encoding, or lacks the column.
     """
     if is_empty(address):
-        yield 0, broken_record(Invalid("empty file"), address, 0, "")
+        yield 0, broken_record(Invalid(EMPTY_FILE), address, 0, "")
     elif kind == ".parquet":
         for row, (value,) in enumerate(rows(address, [text_key], "text_key"), start=1):
-            yield row, _text_or_broken(as_text(value, text_key), address, row, value)
+            yield row, _text_or_broken(whole_text(value, text_key), address, row, value)
     elif kind in _TABLES:
         for line, cell in table_column(address, kind, text_key, encoding):
             if isinstance(cell, BrokenRecord):
                 yield line, cell
             else:
-                yield line, _text_or_broken(as_text(cell, text_key), address, line, cell)
+                yield line, _text_or_broken(whole_text(cell, text_key), address, line, cell)
     elif kind == ".txt":
         for line, text in decoded_lines(address, encoding):
             if isinstance(text, BrokenRecord) or text.strip():
