@@ -5,6 +5,7 @@ Keys that are not named here belong to transformers and tokenizers, which check 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,6 +160,11 @@ def read_model_config(folder: Path) -> dict[str, Any]:
         ModelError: when it is missing, damaged, or a key that langraft reads is of a wrong type.
     """
     return read_base_object(folder / "config.json", _ModelConfig)
+
+
+def stored_dtype(config: Mapping[str, Any]) -> str:
+    """Return the name of the precision that a model's config says its weights are stored in."""
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
 
 
 def read_end_ids(folder: Path) -> int | list[int] | None:

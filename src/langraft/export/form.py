@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from langraft.core.base_files import stored_dtype
 from langraft.core.errors import ExportError
 from langraft.core.settings.recipe import Tied
 from langraft.export.portable.folder import portable_caveat
@@ -56,7 +57,7 @@ def serving_notes(
     num_experts = 1 + max(new_experts_by_layer(methods, config["num_hidden_layers"]))
     notes = twin.notes_for(config, num_experts)
     if config.get("tie_word_embeddings") and tied == "separate" and not twin.must_tie:
-        dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
+        dtype = getattr(torch, stored_dtype(config))
         notes.append(untied_note([config["vocab_size"], config["hidden_size"]], dtype))
     return notes
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 import yaml
 
-from langraft.core.base_files import read_model_config
+from langraft.core.base_files import read_model_config, stored_dtype
 from langraft.core.errors import ModelError
 
 DtypeName = Literal["float32", "bfloat16", "float16"]
@@ -44,7 +44,7 @@ def choose_dtype(name: DtypeName | None, run_folder: Path, base: Path) -> torch.
     """
     if name is not None:
         return _DTYPES[name]
-    return _DTYPES.get(_trained(run_folder) or _stored(base), torch.float32)
+    return _DTYPES.get(_trained(run_folder) or stored_dtype(read_model_config(base)), torch.float32)
 
 
 def _trained(run_folder: Path) -> str | None:
@@ -58,8 +58,3 @@ def _trained(run_folder: Path) -> str | None:
         return None  # no recipe of ours; the weights speak for themselves
     training = recipe.get("training") if isinstance(recipe, dict) else None
     return str(training.get("dtype", "float32")) if isinstance(training, dict) else "float32"
-
-
-def _stored(base: Path) -> str:
-    config = read_model_config(base)
-    return str(config.get("dtype") or config.get("torch_dtype") or "float32")
