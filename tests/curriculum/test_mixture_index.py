@@ -85,10 +85,10 @@ def test_the_mixture_has_its_shares() -> None:
 
 
 def test_going_on_at_a_trillion_takes_no_time() -> None:
-    before = time.perf_counter()
+    before = time.process_time()
     index = index_of(rows={"el": 10**9, "hu": 10**7, "sw": 3})
     places = [index.locate(10**12 + number) for number in range(100)]
-    assert time.perf_counter() - before < 1
+    assert time.process_time() - before < 1
     assert len(set(places)) == 100
     assert {place.stream for place in places} == set(ROWS)
     assert all(isinstance(place, RowLocation) and place.epoch > 0 for place in places)

@@ -119,7 +119,7 @@ def test_a_tiny_share_is_kept_to_where_no_period_could_hold_it() -> None:
 def test_the_longest_ramp_of_a_hundred_languages_is_laid_out_at_once(num_samples: int) -> None:
     before = {f"l{n}": 1.0 + n for n in range(100)}
     after = {f"l{n}": 100.0 - n for n in range(100)}
-    started = time.perf_counter()
+    started = time.process_time()
     schedule = RampSchedule(before, after, num_samples)
     schedule.stream_at(num_samples - 1)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

@@ -188,6 +188,6 @@ def test_any_answer_gives_whole_tasks_or_reasons(text: str, is_truncated: bool) 
 
 @pytest.mark.parametrize("unit", ["\n", " ", "#", "*", "4.\n", "\n***", "```", "Input ", "<think>"])
 def test_long_runs_of_marks_are_read_at_once(unit: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     read(f"4. Instruction: a{unit * 3000}b\nInput: c\nOutput: d{unit * 3000}e")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -376,9 +376,9 @@ def test_a_half_written_log_line_is_dropped_on_resuming(
 
 
 def test_resuming_costs_the_same_far_into_a_stage(loader: PackedLoader) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     loader.rows(range(10**12, 10**12 + 4))
-    assert time.monotonic() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 @pytest.mark.slow

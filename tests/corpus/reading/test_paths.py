@@ -102,9 +102,9 @@ def test_links_that_multiply_are_refused_and_do_not_hang(tmp_path: Path) -> None
         for other in folders:
             if other != folder:
                 (folder / f"to-{other.name}").symlink_to(other)
-    began = time.monotonic()
+    began = time.process_time()
     assert "by more than 100 names" in refusal(tmp_path)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_a_thousand_folders_in_each_other_are_read(tmp_path: Path) -> None:
