@@ -18,7 +18,8 @@ from langraft.evaluate.heldout import HeldoutScore
 from langraft.evaluate.scorecard import Cost, Parameters, Scorecard, compare
 from langraft.plan.hardware import find_hardware
 from langraft.recipes.load import load_recipe
-from langraft.recipes.planning import plan_recipe, plan_recipe_text
+from langraft.recipes.planning import plan_recipe
+from langraft.recipes.text_planning import plan_recipe_text
 from langraft.report.comparison import summarise
 from langraft.report.tables import format_table
 

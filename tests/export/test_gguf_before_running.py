@@ -15,8 +15,9 @@ from langraft.export.folder import export_model
 from langraft.graft.methods.moe_lpr import MoELPR
 from langraft.graft.store import save
 from langraft.graft.surgery import graft_model
+from langraft.recipes.before_running import check_before_running
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import check_before_running, plan_recipe
+from langraft.recipes.planning import plan_recipe
 from langraft.tokenizers.extension import extend_tokenizer
 from langraft.tokenizers.gguf_words import names_of_words
 from tiny import VOCAB_SIZE, tiny_model

@@ -28,9 +28,10 @@ from langraft.core.errors import (
 from langraft.core.settings.parse import parse_recipe
 from langraft.plan import disk
 from langraft.plan.hardware import Hardware
+from langraft.recipes.before_running import check_base_values, check_before_running
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.pipeline import Pipeline
-from langraft.recipes.planning import check_base_values, check_before_running, plan_recipe
+from langraft.recipes.planning import plan_recipe
 from langraft.recipes.run import run
 from langraft.recipes.run_context import RunContext
 from langraft.train.processes.group import Processes
@@ -254,7 +255,7 @@ def test_the_planned_bytes_are_about_those_that_a_run_writes(
         planned.append(num_bytes)
         return ""
 
-    monkeypatch.setattr("langraft.recipes.planning.why_no_room", note)
+    monkeypatch.setattr("langraft.recipes.before_running.why_no_room", note)
     folder = tmp_path / "run"
     run(parse_recipe(recipe_data(save_base("gpt2")), REGISTRIES), folder)
     weights = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))

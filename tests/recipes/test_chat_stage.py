@@ -31,9 +31,9 @@ from langraft.evaluate.evaluation import Evaluation
 from langraft.families.load import load_tokenizer
 from langraft.graft.store import load
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import plan_recipe_text
 from langraft.recipes.run import run
 from langraft.recipes.steps.training import make_loader
+from langraft.recipes.text_planning import plan_recipe_text
 from langraft.report.benchmarks import Means
 from tiny import VOCAB_SIZE
 

@@ -25,9 +25,10 @@ from langraft.core.settings.recipe import Recipe
 from langraft.corpus.storage.shards import ShardWriter
 from langraft.plan.text_chart import draw_text_chart, spread_labels
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import plan_recipe, plan_recipe_text
+from langraft.recipes.planning import plan_recipe
 from langraft.recipes.steps.shared_steps import corpus_inputs
 from langraft.recipes.steps.training import make_loader, warn_of_repetition
+from langraft.recipes.text_planning import plan_recipe_text
 from langraft.train.loop import num_samples
 
 # Tokens of every source; a row has 8.

@@ -49,7 +49,8 @@ def plan(
     from langraft.cli.tables.sparklines import draw_sparklines
     from langraft.plan.hardware import find_hardware
     from langraft.recipes.load import load_recipe
-    from langraft.recipes.planning import plan_recipe, plan_recipe_text
+    from langraft.recipes.planning import plan_recipe
+    from langraft.recipes.text_planning import plan_recipe_text
 
     loaded = load_recipe(recipe, changes or [])
     folder = out or Path("runs") / loaded.name

@@ -24,13 +24,13 @@ from langraft.core.settings.recipe import Recipe
 from langraft.corpus.build import WORK
 from langraft.evaluate.scorecard import Scorecard
 from langraft.graft.method import AbstractMethod
-from langraft.recipes.grafted_stages import GraftedStages
-from langraft.recipes.load import dump_recipe
-from langraft.recipes.planning import (
+from langraft.recipes.before_running import (
     check_base_values,
     check_before_running,
     check_processes,
 )
+from langraft.recipes.grafted_stages import GraftedStages
+from langraft.recipes.load import dump_recipe
 from langraft.recipes.run_context import RunContext
 from langraft.recipes.steps import base_model, columns, method_steps, shared_steps
 from langraft.recipes.steps.base_samples import (

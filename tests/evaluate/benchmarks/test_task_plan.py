@@ -15,7 +15,8 @@ from langraft.evaluate.benchmarks.task_plan import (
     data_fingerprints,
     plan_tasks,
 )
-from langraft.recipes.planning import check_before_running, plan_recipe
+from langraft.recipes.before_running import check_before_running
+from langraft.recipes.planning import plan_recipe
 
 
 def test_a_language_without_a_file_is_left_out_and_said_so(

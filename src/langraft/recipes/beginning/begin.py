@@ -21,12 +21,13 @@ from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.identify import unknown_to_lingua
 from langraft.plan.hardware import find_hardware
 from langraft.plan.plan import Plan
+from langraft.recipes.before_running import check_before_running
 from langraft.recipes.beginning.look_at_base import look_at_base
 from langraft.recipes.beginning.look_at_text import TextFacts, look_at_text
 from langraft.recipes.beginning.text_files import TextFile, find_text
 from langraft.recipes.beginning.write_recipe import Beginning, recipe_text
 from langraft.recipes.load import REGISTRIES
-from langraft.recipes.planning import check_before_running, plan_recipe
+from langraft.recipes.planning import plan_training
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
 
 _SHREDDED = 2.5  # bytes of a token below which more tokens are worth a thought
@@ -139,7 +140,7 @@ def begin(
     check_before_running(recipe)
     device = None if beginning.has_accelerator else "cpu"
     hardware = find_hardware(device, flops_utilisation=_CPU_UTILISATION)
-    plan = plan_recipe(recipe, hardware)[0]
+    plan = plan_training(recipe, hardware)[0]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, written)
     return Begun(path, beginning, plan, [*found.notes, *_notes(beginning, files)])
