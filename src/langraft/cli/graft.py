@@ -18,7 +18,7 @@ GraftArgument = Annotated[
 
 
 class GgufChoice(StrEnum):
-    """How a GGUF file stores weights."""
+    """How a GGUF file stores weights: GgufType, since typer takes no list of literals."""
 
     F32 = "f32"
     F16 = "f16"
