@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,28 @@ def test_a_file_in_another_encoding_is_refused_with_a_guess(tmp_path: Path, num_
     if num_lines > 10:
         with pytest.raises(CorpusError, match=match):
             texts(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", [HUNGARIAN, "plain text that is ASCII in every byte"])
+def test_wide_characters_without_a_mark_are_told_from_utf8(
+    tmp_path: Path, encoding: str, text: str
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"{text}\n".encode(encoding) * 40)
+    assert guess_encoding(str(path)) == encoding
+    with pytest.raises(CorpusError, match=f"set `encoding: {encoding}`"):
+        source(path).check("hu")
+    assert texts(path, encoding=encoding) == [text] * 40
+
+
+def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(random.Random(0).randbytes(20_000))
+    with pytest.raises(CorpusError, match="zero bytes and seems to be no text: take it out"):
+        source(path).check("hu")
+    with pytest.raises(CorpusError, match="seems to be no text"):
+        texts(path)
 
 
 def test_a_broken_line_among_many_refuses_no_file(tmp_path: Path) -> None:

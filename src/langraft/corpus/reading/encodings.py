@@ -60,7 +60,8 @@ def guess_encoding(address: str) -> str | None:
     """Return the encoding that a file of text seems to have, from its first 64 MiB.
 
     A byte order mark says it. Otherwise it is UTF-8, unless most of its lines beyond ASCII are not;
-    those are guessed from, since lines of ASCII are the same in any encoding.
+    those are guessed from, since lines of ASCII are the same in most encodings. In those in which
+    they are not they hold zero bytes, and the file is guessed from as it begins.
 
     Args:
         address: Path or address, plain or compressed.
@@ -75,7 +76,7 @@ def guess_encoding(address: str) -> str | None:
     """
     if file_kind(address, [".parquet"]):
         return None
-    num_valid, invalid = 0, bytearray()
+    num_valid, invalid, beginning = 0, bytearray(), bytearray()
     num_invalid = num_read = 0
     with explain_damage(address, lambda: "its beginning"), open_decompressed(address) as file:
         if marked := marked_encoding(file.peek(4)[:4]):
@@ -83,22 +84,35 @@ def guess_encoding(address: str) -> str | None:
         is_whole = True
         while num_read < _GUESSED_BYTES and (line := file.readline(SAMPLE_BYTES)):
             num_read += len(line)
+            beginning += line if len(beginning) < SAMPLE_BYTES else b""
             begins_whole, is_whole = is_whole, line.endswith(b"\n")
-            if line.isascii():
+            if is_plain(line):
                 continue
-            if _is_utf8(line if begins_whole else line.lstrip(_CONTINUATION)):
+            if is_utf8(line if begins_whole else line.lstrip(_CONTINUATION)):
                 num_valid += 1
             else:
                 num_invalid += 1
                 invalid += line if len(invalid) < SAMPLE_BYTES else b""
     if num_invalid <= num_valid:
         return "utf-8"
-    found = _guess(bytes(invalid), f"Guessing the encoding of {address}")
+    sample = bytes(beginning if b"\0" in invalid else invalid)
+    found = _guess(sample, f"Guessing the encoding of {address}")
     return found[0] if found else None
 
 
-def _is_utf8(line: bytes) -> bool:
-    """Say whether a line, which may end inside a character, is UTF-8."""
+def is_plain(line: bytes) -> bool:
+    """Say whether a line is the same in most encodings: ASCII without a zero byte."""
+    return line.isascii() and b"\0" not in line
+
+
+def is_utf8(line: bytes) -> bool:
+    """Say whether a line, which may end inside a character, is text in UTF-8.
+
+    A zero byte, which UTF-8 allows, is no text: it is a sign of UTF-16, UTF-32 or of a file of
+    another kind.
+    """
+    if b"\0" in line:
+        return False
     try:
         codecs.getincrementaldecoder("utf-8")().decode(line)
     except UnicodeDecodeError:
@@ -106,20 +120,26 @@ def _is_utf8(line: bytes) -> bool:
     return True
 
 
-def describe_guess(sample: bytes) -> str:
-    """Return a sentence that proposes an encoding for text that is not UTF-8, or ''."""
+def advise_on(sample: bytes) -> str:
+    """Return what to do with a file that is not UTF-8, from its beginning."""
     found = None
     with contextlib.suppress(MissingExtraError):  # a proposal is not worth another error
         found = _guess(sample[:SAMPLE_BYTES], "Guessing an encoding")
-    if found is None:
-        return ""
-    name, language = found
-    of_language = "" if language == "Unknown" else f" ({language})"
-    return f" It reads as {name}{of_language}: set `encoding: {name}` at the source `files`."
+    convert = "onvert it (iconv -t UTF-8), or take it out of the path."
+    if found is not None:
+        name, language = found
+        of_language = "" if language == "Unknown" else f" ({language})"
+        set_it = f"set `encoding: {name}` at the source `files`"
+        return f"It reads as {name}{of_language}: {set_it}. Or c{convert}"
+    if b"\0" in sample:
+        return "It holds zero bytes and seems to be no text: take it out of the path."
+    return f"C{convert}"
 
 
 def _guess(sample: bytes, purpose: str) -> tuple[str, str] | None:
     """Return the likeliest encoding and the language that it gives, or None."""
     package = import_extra("charset_normalizer", "charset-normalizer", purpose)
+    if b"\0" in sample:  # characters of two or four bytes
+        sample = sample[: len(sample) // 4 * 4]
     best = package.from_bytes(sample).best()
     return (codecs.lookup(best.encoding).name, best.language) if best is not None else None

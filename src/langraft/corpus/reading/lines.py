@@ -14,8 +14,10 @@ from langraft.corpus.reading.compression import explain_damage, open_decompresse
 from langraft.corpus.reading.encodings import (
     SAMPLE_BYTES,
     UTF8,
-    describe_guess,
+    advise_on,
     is_encodable,
+    is_plain,
+    is_utf8,
     marked_encoding,
 )
 
@@ -179,22 +181,15 @@ def _first_lines(lines: Iterator[bytes | None]) -> list[bytes | None]:
 
 def _count_invalid(lines: list[bytes | None]) -> tuple[int, int]:
     """Return how many lines are not UTF-8, and how many are not ASCII."""
-    beyond_ascii = [raw for raw in lines if raw is not None and not raw.isascii()]
-    num_invalid = 0
-    for raw in beyond_ascii:
-        try:
-            raw.decode()
-        except UnicodeDecodeError:
-            num_invalid += 1
-    return num_invalid, len(beyond_ascii)
+    beyond_ascii = [raw for raw in lines if raw is not None and not is_plain(raw)]
+    return sum(1 for raw in beyond_ascii if not is_utf8(raw)), len(beyond_ascii)
 
 
 def _not_utf8(address: str, first: list[bytes | None]) -> CorpusError:
     num_invalid, _ = _count_invalid(first)
-    guess = describe_guess(b"".join(raw for raw in first if raw is not None))
+    advice = advise_on(b"".join(raw for raw in first if raw is not None))
     return CorpusError(
-        f"{address} is not UTF-8: {num_invalid} of its first {len(first)} lines are not.{guess} "
-        f"{'Or convert' if guess else 'Convert'} it (iconv -t UTF-8), or take it out of the path."
+        f"{address} is not UTF-8: {num_invalid} of its first {len(first)} lines are not. {advice}"
     )
 
 
