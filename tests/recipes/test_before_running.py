@@ -262,6 +262,22 @@ def test_the_planned_bytes_are_about_those_that_a_run_writes(
     assert weights * 0.9 < planned[0] < weights * 5  # checkpoints are gone at the end
 
 
+def test_too_little_text_is_said_before_the_base_is_scored(
+    save_base: Callable[..., Path], recipe_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    data = recipe_data(save_base("gpt2"))
+    stages = [stage | {"max_epochs": 0.1} for stage in data["stages"]]
+    folder = tmp_path / "run"
+    with pytest.raises(CorpusError, match="there are only"):
+        run(parse_recipe(data | {"stages": stages}, REGISTRIES), folder)
+    assert {path.name for path in folder.iterdir()} == {
+        ".lock",
+        "corpus",
+        "recipe.yaml",
+        "tokenizer",
+    }
+
+
 def test_what_servers_leave_out_of_the_base_is_said_in_the_plan(
     recipe_data: Callable[..., dict[str, Any]], save_base: Callable[..., Path]
 ) -> None:

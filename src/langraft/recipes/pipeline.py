@@ -24,11 +24,7 @@ from langraft.core.settings.recipe import Recipe
 from langraft.corpus.build import WORK
 from langraft.evaluate.scorecard import Scorecard
 from langraft.graft.method import AbstractMethod
-from langraft.recipes.before_running import (
-    check_base_values,
-    check_before_running,
-    check_processes,
-)
+from langraft.recipes.before_running import check_base_values, check_before_running, check_processes
 from langraft.recipes.grafted_stages import GraftedStages
 from langraft.recipes.load import dump_recipe
 from langraft.recipes.run_context import RunContext
@@ -41,6 +37,7 @@ from langraft.recipes.steps.base_samples import (
     write_samples,
 )
 from langraft.recipes.steps.conversations import instruct_inputs, make_conversations
+from langraft.recipes.text_planning import check_text_suffices
 from langraft.train.checkpoint import CHECKPOINTS
 from langraft.train.loop import WEIGHTS
 from langraft.train.processes.group import join_processes
@@ -132,6 +129,8 @@ class Pipeline:
             )
         if until == "corpus":
             return None
+        if not self.is_dry:
+            check_text_suffices(recipe, folder)
         made_base = self.step(
             "base",
             folder / "base",

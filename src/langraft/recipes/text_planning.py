@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,37 @@ def plan_recipe_text(recipe: Recipe, run_folder: Path) -> dict[str, TextPlan]:
     return plan_text(recipe, _known_tokens(recipe, run_folder))
 
 
-def _known_tokens(recipe: Recipe, run_folder: Path) -> KnownTokens:
+def check_text_suffices(recipe: Recipe, run_folder: Path) -> None:
+    """Refuse a recipe for whose stages the finished corpus has too little text.
+
+    What a stage would refuse when its turn comes, before a base is trained or scored.
+
+    Raises:
+        CorpusError: when a stream is too short, or ``max_epochs`` leaves too little text.
+    """
+    text = _counted(run_folder / "corpus", _text_streams(recipe))
+    chat = _counted(run_folder / "instruct", recipe.instruct.languages) if recipe.instruct else {}
+    plan_text(recipe, KnownTokens(text=text, chat=chat))
+
+
+def _counted(folder: Path, streams: Iterable[str]) -> dict[str, int]:
+    return {stream: open_stream(folder, stream).num_tokens for stream in streams}
+
+
+def _text_streams(recipe: Recipe) -> list[str]:
     before = [recipe.base.stage] if isinstance(recipe.base, ScratchBase) else []
     stages = [*before, *recipe.stages, *(s for method in recipe.baselines for s in method.stages)]
-    streams = sorted(streams_of(recipe, [stage for stage in stages if stage.kind == "text"]))
+    return sorted(streams_of(recipe, [stage for stage in stages if stage.kind == "text"]))
+
+
+def _known_tokens(recipe: Recipe, run_folder: Path) -> KnownTokens:
+    streams = _text_streams(recipe)
     chat: dict[str, int] = {}
     if recipe.instruct is not None and _is_current(recipe, run_folder, "instruct"):
-        folder = run_folder / "instruct"
-        chat = {code: open_stream(folder, code).num_tokens for code in recipe.instruct.languages}
+        chat = _counted(run_folder / "instruct", recipe.instruct.languages)
     corpus = run_folder / "corpus"
     if _is_current(recipe, run_folder, "corpus"):
-        text = {stream: open_stream(corpus, stream).num_tokens for stream in streams}
-        return KnownTokens(text=text, chat=chat)
+        return KnownTokens(text=_counted(corpus, streams), chat=chat)
     notes: list[str] = []
     if (corpus / MANIFEST).is_file():
         notes.append(f"the corpus in {run_folder} is of another recipe or of other text")
