@@ -215,6 +215,21 @@ def test_what_a_folder_holds_beside_text_is_left_out_and_said(
         assert any("left out: " in note and str(untidy / name) in note for note in found.notes)
 
 
+def test_a_file_counts_once_by_whatever_name_and_in_capitals(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    (untidy / "old.txt").rename(untidy / "OLD.TXT")
+    (untidy / "{language}.txt").write_text("\n".join(texts("sw")), encoding="utf-8")
+    (untidy / "again.txt").symlink_to("OLD.TXT")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "all").symlink_to(untidy)
+    found = begun(tmp_path / "begun", base_folder, str(untidy), str(tmp_path / "more"))
+    paths = sorted(Path(source["path"]).name for source in sources_of(found))
+    assert paths == ["OLD.TXT", "books.parquet", "news.csv", "web.jsonl"]
+    assert any("again.txt" in note and "links to what is read" in note for note in found.notes)
+    assert any("{language} stands for a language" in note for note in found.notes)
+
+
 def test_files_that_are_named_are_refused_all_at_once(
     tmp_path: Path, base_folder: Path, untidy: Path
 ) -> None:

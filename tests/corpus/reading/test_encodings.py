@@ -93,6 +93,13 @@ def test_wide_characters_without_a_mark_are_told_from_utf8(
     assert texts(path, encoding=encoding) == [text] * 40
 
 
+def test_a_zero_byte_in_a_line_is_no_other_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"\0{HUNGARIAN}\n".encode() * 40)
+    assert guess_encoding(str(path)) == "utf-8"
+    source(path).check("hu")
+
+
 def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(random.Random(0).randbytes(20_000))

@@ -150,3 +150,13 @@ def test_the_column_of_the_longest_words_is_proposed(tmp_path: Path) -> None:
     assert propose_text_column(str(written(tmp_path / "d.txt", "some words\n"))) is None
     jsonl = '{"n": 1, "content": "some words"}\n'
     assert propose_text_column(str(written(tmp_path / "e.jsonl", jsonl))) == "content"
+
+
+def test_a_column_that_repeats_or_is_marked_up_is_not_proposed(tmp_path: Path) -> None:
+    chat = '{"system": "You are kind and helpful.", "messages": []}\n' * 20
+    assert propose_text_column(str(written(tmp_path / "a.jsonl", chat))) is None
+    rows = [f"<div><b>The sea</b> is calm {n}.</div>,The sea is calm {n}.\n" for n in range(20)]
+    table = "html,plain\n" + "".join(rows)
+    assert propose_text_column(str(written(tmp_path / "b.csv", table))) == "plain"
+    alone = "id,html\n" + "".join(f"{n},{row.split(',')[0]}\n" for n, row in enumerate(rows))
+    assert propose_text_column(str(written(tmp_path / "c.csv", alone))) == "html"

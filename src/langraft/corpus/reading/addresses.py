@@ -63,10 +63,11 @@ def path_or_address(address: str) -> Path | str:
 def file_kind(address: str, kinds: Sequence[str]) -> str | None:
     """Return the suffix among ``kinds`` that a file has before a compression suffix, or None.
 
-    Parquet compresses inside the file, so ``.parquet.gz`` is not a kind.
+    Capitals do not matter: ``A.TXT`` is a ``.txt``. Parquet compresses inside the file, so
+    ``.parquet.gz`` is not a kind.
     """
     name = address.partition("?")[0] if is_remote(address) else address  # https://…/a.jsonl?raw=1
-    suffixes = Path(name).suffixes
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         kinds = [kind for kind in kinds if kind != ".parquet"]
         suffixes = suffixes[:-1]

@@ -21,7 +21,7 @@ _GZIP = 31  # zlib's wbits for data with gzip's header and trailer
 
 def open_decompressed(address: str) -> io.BufferedReader:
     """Open a file for reading decompressed, as the suffix of its name says."""
-    suffix = Path(address.partition("?")[0] if is_remote(address) else address).suffix
+    suffix = Path(address.partition("?")[0] if is_remote(address) else address).suffix.lower()
     if suffix == ".gz":
         decompressed = _Decompressed(open_raw(address), lambda: zlib.decompressobj(_GZIP))
     elif suffix == ".zst":

@@ -60,8 +60,8 @@ def guess_encoding(address: str) -> str | None:
     """Return the encoding that a file of text seems to have, from its first 64 MiB.
 
     A byte order mark says it. Otherwise it is UTF-8, unless most of its lines beyond ASCII are not;
-    those are guessed from, since lines of ASCII are the same in most encodings. In those in which
-    they are not they hold zero bytes, and the file is guessed from as it begins.
+    those are guessed from, since lines of ASCII are the same in most encodings. Where they are
+    not, in UTF-16 and UTF-32, there are zero bytes, and the file is guessed from as it begins.
 
     Args:
         address: Path or address, plain or compressed.
@@ -101,23 +101,27 @@ def guess_encoding(address: str) -> str | None:
 
 
 def is_plain(line: bytes) -> bool:
-    """Say whether a line is the same in most encodings: ASCII without a zero byte."""
-    return line.isascii() and b"\0" not in line
+    """Say whether a line is the same in most encodings."""
+    return line.isascii() and not _is_wide(line)
 
 
 def is_utf8(line: bytes) -> bool:
     """Say whether a line, which may end inside a character, is text in UTF-8.
 
-    A zero byte, which UTF-8 allows, is no text: it is a sign of UTF-16, UTF-32 or of a file of
-    another kind.
+    ASCII in UTF-16 and UTF-32 would be UTF-8 too, with zero bytes for characters.
     """
-    if b"\0" in line:
+    if _is_wide(line):
         return False
     try:
         codecs.getincrementaldecoder("utf-8")().decode(line)
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_wide(line: bytes) -> bool:
+    """Say whether a line is of characters of two or four bytes, or of no text: full of zeros."""
+    return line.count(b"\0") * 4 > len(line)
 
 
 def advise_on(sample: bytes) -> str:

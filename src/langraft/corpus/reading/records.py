@@ -18,6 +18,7 @@ from langraft.corpus.reading.lines import decoded_lines
 EMPTY_RECORD, EMPTY_FILE = "empty record", "empty file"
 EMPTY = (EMPTY_RECORD, EMPTY_FILE)  # reasons of broken records with which nothing is lost
 _PROPOSED_FROM = 100  # records, in which a column of text is looked for
+_REPEATED = 10  # records with the same value, on average, from which on it is no text
 _URL = re.compile(r"\s*\S+://\S+\s*")
 _UNSPACED = re.compile(r"[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff]")  # Thai to Han
 
@@ -93,7 +94,8 @@ def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
     """Return the key whose values look most like text in the first 100 records, or None.
 
     That is the key with the most text, of those of whose values at least half are text: words, not
-    an address, a number or a name without spaces.
+    an address, a number or a name without spaces, and not the same few over and over. Marked-up
+    text counts half, as the same may stand beside it without marks.
     """
     given: defaultdict[str, list[object]] = defaultdict(list)
     for record in itertools.islice(records, _PROPOSED_FROM):
@@ -103,8 +105,8 @@ def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
     lengths: dict[str, int] = {}
     for key, values in given.items():
         texts = [value for value in values if isinstance(value, str) and _is_prose(value)]
-        if texts and len(texts) * 2 >= len(values):
-            lengths[key] = sum(map(len, texts))
+        if len(texts) * 2 >= len(values) and len(set(texts)) * _REPEATED > len(texts):
+            lengths[key] = sum(len(text) // (2 if "</" in text else 1) for text in texts)
     return max(lengths, key=lengths.__getitem__, default=None)
 
 

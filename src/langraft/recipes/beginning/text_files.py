@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,11 +92,13 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
     identify = make_language_scorer("en")  # all that lingua knows; what is likeliest is asked
     found: dict[str, TextFile] = {}
     left_out: dict[str, str] = {}
+    places: set[str] = set()
+    links: list[str] = []
     mistakes: list[UserError] = []
     for entry in sorted(given, key=lambda entry: not _is_with_language(entry)):
         try:
             language, path = _split(entry)
-            stored_files = find_files(path, KINDS, "--text")
+            stored_files = sorted(find_files(path, KINDS, "--text"), key=_is_link)
         except UserError as error:
             mistakes.append(error)
             continue
@@ -103,7 +106,12 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
             address = stored.address
             if address in found or address in left_out:
                 continue
+            if (place := _place(address)) in places:
+                links.append(address)
+                continue
+            places.add(place)
             try:
+                _check_name(address)
                 known = language or language_in_name(address, path, named)
                 found[address] = _look_at(stored, known, identify)
             except CorpusError as error:
@@ -113,6 +121,8 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
         if others := _other_kinds(path):
             left_out[path] = others
     notes = [f"left out: {reason}" for reason in left_out.values()]
+    if links:
+        notes.append(f"left out: {_listed(links)}: links to what is read by another name")
     if not found and not mistakes:
         mistakes.append(CorpusError("No file given can be read as text. " + " ".join(notes)))
     if mistakes:
@@ -155,8 +165,31 @@ def _other_kinds(path: str) -> str:
         find_paths(path, note)
     if not others:
         return ""
-    rest = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
-    return f"{', '.join(sorted(others)[:_SHOWN])}{rest}: only {', '.join(KINDS)} are read"
+    return f"{_listed(others)}: only {', '.join(KINDS)} are read"
+
+
+def _listed(addresses: Sequence[str]) -> str:
+    rest = f" and {len(addresses) - _SHOWN:,} more" if len(addresses) > _SHOWN else ""
+    return f"{', '.join(sorted(addresses)[:_SHOWN])}{rest}"
+
+
+def _place(address: str) -> str:
+    """Return where a file really is."""
+    return address if is_remote(address) else os.path.realpath(address)
+
+
+def _is_link(stored: StoredFile) -> bool:
+    """Say whether a file's name leads over a link: it is looked at after the others."""
+    return _place(stored.address) != (
+        stored.address if is_remote(stored.address) else os.path.abspath(stored.address)
+    )
+
+
+def _check_name(address: str) -> None:
+    if "{language}" in address:
+        raise CorpusError(
+            f"{address}: in a recipe {{language}} stands for a language. Rename the file."
+        )
 
 
 def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
@@ -171,10 +204,12 @@ def _look_at(stored: StoredFile, language: str, identify: Identify) -> TextFile:
         unit="paragraph" if _is_wrapped(address, encoding) else "line",
         shares={language: 1.0},
     )
-    records = itertools.islice(file.records(language or "en"), _READ)
+    records = list(itertools.islice(file.records(language or "en"), _READ))
     documents = [record for record in records if isinstance(record, Document)]
     if not documents:
-        raise CorpusError(f"{address}: no text can be read of its first {_READ} records.")
+        reasons = Counter(record.reason for record in records if isinstance(record, BrokenRecord))
+        shown = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+        raise CorpusError(f"{address}: no text can be read of its first {_READ} records{shown}.")
     if language:
         return file
     step = max(1, len(documents) // _IDENTIFIED)
