@@ -335,7 +335,7 @@ def test_a_side_that_is_missing_is_named(tmp_path: Path) -> None:
     [
         ({"path": "a.tsv", "languages": ["en"]}, "at least 2"),
         ({"path": "a.tsv", "languages": ["en", "en"]}, "listed twice"),
-        ({"path": "a.tsv", "languages": ["en", "greek"]}, "did you mean 'el'"),
+        ({"path": "a.tsv", "languages": ["en", "greek"]}, "perhaps 'el' is meant"),
         ({"path": "a.tsv", "keys": {"en": 1}}, "every language or of none"),
         ({"path": "a.tsv", "keys": {"en": 1, "el": "el"}}, "all numbers or all names"),
         ({"path": "a.tsv", "keys": {"en": 0, "el": 1}}, "greater than or equal to 1"),

@@ -275,6 +275,8 @@ def test_a_missing_file_is_answered_with_the_packaged_recipes(tmp_path: Path) ->
 
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path)
+    (tmp_path / "recipe.yaml").touch()
+    assert f"Its recipe is {tmp_path / 'recipe.yaml'}" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("name", packaged_recipes())

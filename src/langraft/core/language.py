@@ -37,7 +37,7 @@ def check_language(code: str) -> str:
     if _CODE.fullmatch(code) and primary_language(code) in known_languages():
         return code
     meant = _meant(code)
-    hint = f"; did you mean {meant!r}?" if meant and meant != code else ""
+    hint = f"; perhaps {meant!r} is meant" if meant and meant != code else ""
     raise ValueError(f"{_EXPECTED}{hint}")
 
 

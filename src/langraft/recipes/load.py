@@ -88,6 +88,8 @@ def _read_yaml(path: Path | str) -> dict[str, Any]:
         packaged = resources.files(_PACKAGE) / f"{path}.yaml"
         text = packaged.read_text(encoding="utf-8")
     else:
+        if os.path.isfile(inside := os.path.join(path, "recipe.yaml")):
+            raise RecipeError(f"{path} is a folder, not a recipe. Its recipe is {inside}.")
         raise RecipeError(
             f"There is no recipe {str(path)!r:.200}: no such file, and the packaged recipes are "
             f"{', '.join(names)}.{did_you_mean(str(path), names)}"
