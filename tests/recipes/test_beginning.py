@@ -226,7 +226,9 @@ def test_a_file_counts_once_by_whatever_name_and_in_capitals(
     found = begun(tmp_path / "begun", base_folder, str(untidy), str(tmp_path / "more"))
     paths = sorted(Path(source["path"]).name for source in sources_of(found))
     assert paths == ["OLD.TXT", "books.parquet", "news.csv", "web.jsonl"]
-    assert any("again.txt" in note and "links to what is read" in note for note in found.notes)
+    assert any(
+        "again.txt" in note and "read already, by another name" in note for note in found.notes
+    )
     assert any("{language} stands for a language" in note for note in found.notes)
 
 

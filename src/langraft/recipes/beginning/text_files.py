@@ -122,7 +122,7 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
             left_out[path] = others
     notes = [f"left out: {reason}" for reason in left_out.values()]
     if links:
-        notes.append(f"left out: {_listed(links)}: links to what is read by another name")
+        notes.append(f"left out: {_listed(links)}: files that are read already, by another name")
     if not found and not mistakes:
         mistakes.append(CorpusError("No file given can be read as text. " + " ".join(notes)))
     if mistakes:
@@ -179,10 +179,8 @@ def _place(address: str) -> str:
 
 
 def _is_link(stored: StoredFile) -> bool:
-    """Say whether a file's name leads over a link: it is looked at after the others."""
-    return _place(stored.address) != (
-        stored.address if is_remote(stored.address) else os.path.abspath(stored.address)
-    )
+    """Say whether a name leads over a link: it is looked at after the others."""
+    return _place(stored.address) != os.path.abspath(stored.address)
 
 
 def _check_name(address: str) -> None:
