@@ -21,6 +21,7 @@ from langraft.train.processes.group import Processes
 from langraft.train.trackers import TRACKERS
 from langraft.train.tracking.tracker import TrackedRun, flat_figures, run_id
 from langraft.train.tracking.tracking import summarize
+from waiting import wait_for
 
 Points = dict[str, list[tuple[int, float]]]  # by name, each step and its value
 
@@ -79,6 +80,8 @@ def wandb_records(path: Path) -> Iterator[Any]:
             at += 32768 - at % 32768
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        if at + 7 + length > len(data):
+            return  # still being written
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole record, or the last part of one
@@ -91,6 +94,16 @@ READERS: dict[str, Callable[[Path], Points]] = {
     "tensorboard": read_tensorboard,
     "wandb": read_wandb,
 }
+
+
+def read(tracker: str, folder: Path, name: str, step: int) -> Points:
+    """Read what was tracked, once a figure is there: W&B writes in a process of its own."""
+    wait_for(
+        lambda: step in dict(READERS[tracker](folder).get(name, [])),
+        f"{name} in {tracker}",
+        seconds=60,
+    )
+    return READERS[tracker](folder)
 
 
 @pytest.fixture(params=list(TRACKERS))
@@ -170,7 +183,7 @@ def test_a_resumed_stage_is_one_run_with_every_figure_of_the_log_once(
     assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]  # a run refuses links
     assert f"{tracker}: " in printed
     assert "Warning" not in printed
-    found, expected = READERS[tracker](tmp_path / "tracking"), logged(tmp_path)
+    found, expected = read(tracker, tmp_path / "tracking", "loss", 10), logged(tmp_path)
     # What a step took is measured again when it is repeated; everything else is the same.
     times = {"tokens_per_second", "data_share", "seconds"}
     assert {n: p for n, p in found.items() if n not in times} == {
@@ -186,7 +199,7 @@ def test_a_scorecard_becomes_the_summary_of_the_run(
     train(tracker, loader, tmp_path)
     run = tracked(tmp_path / "tracking", tmp_path / "train-extend")
     summarize(run, [tracker], Console(quiet=True), {"scorecard/gain": 0.25})
-    points = READERS[tracker](tmp_path / "tracking")
+    points = read(tracker, tmp_path / "tracking", "scorecard/gain", 0)
     assert points["scorecard/gain"] == [(0, 0.25)]
     assert points["loss"] == logged(tmp_path)["loss"]
 
