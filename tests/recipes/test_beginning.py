@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -122,18 +123,36 @@ def test_a_budget_of_any_size_has_rows_of_the_original_language_and_steps(
     tmp_path: Path, save_base: Callable[..., Path], untidy: Path, tokens: int
 ) -> None:
     base = save_base(max_position_embeddings=2048)
+    copies = [tmp_path / f"copy{n}" for n in range(9 if tokens > 10**6 else 1)]
+    for copy in copies:  # as much text as the largest budget asks for, read four times
+        shutil.copytree(untidy, copy)
     found = begin(
         tmp_path / "begun",
         base=str(base),
         original=["en"],
         new=["hu", "sw"],
-        text=[str(untidy)],
+        text=list(map(str, copies)),
         tokens=str(tokens),
     )
     training = load_recipe(found.recipe).training
     assert 0.04 * tokens / training.sequence_length >= 4
     assert tokens / (training.sequence_length * training.batch_rows) >= 12
     assert training.batch_rows % training.micro_rows == 0
+
+
+def test_a_budget_beyond_what_the_text_gives_is_refused(
+    tmp_path: Path, base_folder: Path, untidy: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"50M: the text has about .* read more than 4 times"):
+        begin(
+            tmp_path / "begun",
+            base=str(base_folder),
+            original=["en"],
+            new=["hu", "sw"],
+            text=[str(untidy)],
+            tokens="50M",
+        )
+    assert not (tmp_path / "begun").exists()
 
 
 def test_files_called_after_a_language_are_in_it_and_folders_are_read_as_one(

@@ -116,12 +116,12 @@ def _codes(given: str) -> tuple[str, ...]:
 
 
 def _base_lines(base: BaseFacts) -> str:
-    from langraft.recipes.beginning.write_recipe import about
+    from langraft.core.in_words.quantities import short_count
 
     context = f", context {base.context:,}" if base.context else ""
     lines = [
-        f"base: {base.reference}, {base.model_type}, {about(base.num_parameters)} parameters in "
-        f"{base.num_layers} layers{context}",
+        f"base: {base.reference}, {base.model_type}, {short_count(base.num_parameters)} parameters "
+        f"in {base.num_layers} layers{context}",
         f"export: {base.export}",
         *(f"  {note}" for note in base.serving),
     ]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,12 @@ def test_the_column_of_the_longest_words_is_proposed(tmp_path: Path) -> None:
 def test_a_column_that_repeats_or_is_marked_up_is_not_proposed(tmp_path: Path) -> None:
     chat = '{"system": "You are kind and helpful.", "messages": []}\n' * 20
     assert propose_text_column(str(written(tmp_path / "a.jsonl", chat))) is None
+    talk = {"id": "talk number", "conversations": [{"from": "human", "value": "How is the sea?"}]}
+    nested = {"title": "The sea", "data": {"body": "The sea is calm tonight."}}
+    for number, record in enumerate((talk, nested)):
+        lines = [json.dumps(record | {"n": n, "id": f"talk number {n}"}) + "\n" for n in range(20)]
+        path = written(tmp_path / f"{number}.jsonl", "".join(lines))
+        assert propose_text_column(str(path)) is None
     rows = [f"<div><b>The sea</b> is calm {n}.</div>,The sea is calm {n}.\n" for n in range(20)]
     table = "html,plain\n" + "".join(rows)
     assert propose_text_column(str(written(tmp_path / "b.csv", table))) == "plain"

@@ -7,7 +7,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from langraft.core.document import BrokenRecord
 from langraft.core.errors import CorpusError
@@ -95,7 +95,8 @@ def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
 
     That is the key with the most text, of those of whose values at least half are text: words, not
     an address, a number or a name without spaces, and not the same few over and over. Marked-up
-    text counts half, as the same may stand beside it without marks.
+    text counts half, as the same may stand beside it without marks. None, too, where most of the
+    text is inside lists and mappings: what stands beside a conversation is its name, not its text.
     """
     given: defaultdict[str, list[object]] = defaultdict(list)
     for record in itertools.islice(records, _PROPOSED_FROM):
@@ -103,11 +104,28 @@ def likely_text_key(records: Iterable[Mapping[str, object]]) -> str | None:
             if value is not None and value != "":
                 given[key].append(value)
     lengths: dict[str, int] = {}
+    num_nested = 0
     for key, values in given.items():
+        num_nested = max(num_nested, sum(map(_nested_length, values)))
         texts = [value for value in values if isinstance(value, str) and _is_prose(value)]
         if len(texts) * 2 >= len(values) and len(set(texts)) * _REPEATED > len(texts):
             lengths[key] = sum(len(text) // (2 if "</" in text else 1) for text in texts)
-    return max(lengths, key=lengths.__getitem__, default=None)
+    likeliest = max(lengths, key=lengths.__getitem__, default=None)
+    return likeliest if likeliest is not None and lengths[likeliest] >= num_nested else None
+
+
+def _nested_length(value: object) -> int:
+    """Return the characters of prose inside a list or mapping; 0 of what is neither."""
+    if isinstance(value, Mapping):
+        inside: Iterable[object] = cast("Mapping[object, object]", value).values()
+    elif isinstance(value, list):
+        inside = cast("list[object]", value)
+    else:
+        return 0
+    return sum(
+        (len(each) if _is_prose(each) else 0) if isinstance(each, str) else _nested_length(each)
+        for each in inside
+    )
 
 
 def missing_column(

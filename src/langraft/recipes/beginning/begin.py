@@ -13,19 +13,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from langraft.core.errors import CorpusError, RecipeError, UserError, errors_together
 from langraft.core.files import write_text
+from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
 from langraft.core.settings.parse import parse_recipe
 from langraft.core.settings.settings import TokenCount, first_mistake
 from langraft.core.settings.yaml_keys import parse_yaml
 from langraft.corpus.almanac.facts import LANGUAGES
 from langraft.corpus.identify import unknown_to_lingua
+from langraft.curriculum.index import MANY_EPOCHS
 from langraft.plan.hardware import find_hardware
 from langraft.plan.plan import Plan
 from langraft.recipes.before_running import check_before_running
 from langraft.recipes.beginning.look_at_base import look_at_base
 from langraft.recipes.beginning.look_at_text import TextFacts, look_at_text
 from langraft.recipes.beginning.text_files import TextFile, find_text
-from langraft.recipes.beginning.write_recipe import Beginning, recipe_text
+from langraft.recipes.beginning.write_recipe import Beginning, about, recipe_text
 from langraft.recipes.load import REGISTRIES
 from langraft.recipes.planning import plan_training
 from langraft.tokenizers.document_tokenizer import DocumentTokenizer
@@ -135,6 +137,7 @@ def begin(
         tokens=budget,
         has_accelerator=torch.accelerator.is_available(),
     )
+    _check_budget(beginning)
     written = recipe_text(beginning, path)
     recipe = parse_recipe(parse_yaml(written, path, ""), REGISTRIES, path)
     check_before_running(recipe)
@@ -156,6 +159,16 @@ def _budget(tokens: str | None) -> int | None:
     if budget < 1:
         raise RecipeError(f"--tokens {tokens}: a budget is at least one token, such as 50M.")
     return budget
+
+
+def _check_budget(beginning: Beginning) -> None:
+    """Refuse more tokens than the recipe's ``max_epochs`` lets a stage read of all the text."""
+    there = sum(facts.num_tokens for facts in beginning.texts.values())
+    if not beginning.without_text and beginning.budget > there * MANY_EPOCHS:
+        raise RecipeError(
+            f"--tokens {short_count(beginning.budget)}: the text has about {about(there)} tokens, "
+            f"of which none is read more than {MANY_EPOCHS:g} times. Give fewer, or more text."
+        )
 
 
 def _look_at_texts(
@@ -204,8 +217,9 @@ def _check_languages(
 def _notes(beginning: Beginning, files: Sequence[TextFile]) -> list[str]:
     named = {*beginning.original, *beginning.new}
     notes = [
-        f"{file.stored.address} is also in {', '.join(sorted(set(file.shares) - named))}, "
-        "which is neither --new nor --original; it is left out"
+        f"{file.stored.address} is {'also ' if set(file.shares) & named else ''}in "
+        f"{', '.join(sorted(set(file.shares) - named))}, which is neither --new nor --original; it "
+        "is left out"
         for file in files
         if set(file.shares) - named
     ]

@@ -106,7 +106,12 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"yaml": _flow, "language": language_name, "about": about}
+    environment.filters |= {
+        "yaml": _flow,
+        "language": language_name,
+        "about": about,
+        "count": short_count,
+    }
     micro_tokens = _MICRO_TOKENS[beginning.has_accelerator]
     num_steps = beginning.budget / (beginning.batch_rows * beginning.sequence_length)
     return environment.get_template("recipe.yaml.j2").render(
