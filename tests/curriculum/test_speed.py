@@ -27,4 +27,5 @@ def test_ten_billion_tokens_are_read_at_once_and_fast_from_any_place(
     module.make_index(tmp_path, 10**10)
     found = module.run_apart(tmp_path, 10**10, 1024, mixture, place)
     assert found["first"] < 1
-    assert found["times_a_copy"] < 20  # 6 to 11, at 4 to 11 million tokens a second
+    assert found["tokens_per_second"] > 2e6
+    assert found["times_a_copy"] < 20  # 6 to 11 on a machine with other work
