@@ -17,11 +17,7 @@ from langraft.families.tensors import TensorFiles
 from langraft.families.tokenizer_agreement import check_architecture_takes_tokenizer
 from langraft.families.weights import check_finite, check_values, check_weight_files
 from langraft.graft.description import base_model_folder, is_graft, methods_of, tokenizer_folder
-from langraft.graft.method import (
-    AbstractMethod,
-    method_stages,
-    methods_in,
-)
+from langraft.graft.method import AbstractMethod, method_stages, methods_in
 from langraft.graft.store import GRAFT_TENSORS, empty_base
 from langraft.graft.surgery import graft_model
 from langraft.graft.wrappers.base import frozen_weight

@@ -28,10 +28,7 @@ from langraft.plan.read_shape import read_model_shape
 from langraft.recipes.before_running import check_model_and_text, graft_empty
 from langraft.recipes.steps.base_model import scratch_stage
 from langraft.recipes.text_checks import why_corpus_refused
-from langraft.train.preflight import (
-    check_libraries,
-    remark_on_context,
-)
+from langraft.train.preflight import check_libraries, remark_on_context
 
 
 def plan_recipe(

@@ -60,14 +60,18 @@ def path_or_address(address: str) -> Path | str:
     return address if is_remote(address) else Path(address)
 
 
+def suffixes_of(address: str) -> list[str]:
+    """Return the suffixes of a file's name in small letters: ``A.TXT.gz`` has .txt and .gz."""
+    name = address.partition("?")[0] if is_remote(address) else address  # https://…/a.jsonl?raw=1
+    return [suffix.lower() for suffix in Path(name).suffixes]
+
+
 def file_kind(address: str, kinds: Sequence[str]) -> str | None:
     """Return the suffix among ``kinds`` that a file has before a compression suffix, or None.
 
-    Capitals do not matter: ``A.TXT`` is a ``.txt``. Parquet compresses inside the file, so
-    ``.parquet.gz`` is not a kind.
+    Parquet compresses inside the file, so ``.parquet.gz`` is not a kind.
     """
-    name = address.partition("?")[0] if is_remote(address) else address  # https://…/a.jsonl?raw=1
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    suffixes = suffixes_of(address)
     if suffixes and suffixes[-1] in COMPRESSIONS:
         kinds = [kind for kind in kinds if kind != ".parquet"]
         suffixes = suffixes[:-1]

@@ -6,11 +6,10 @@ import contextlib
 import io
 import zlib
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 from langraft.core.errors import CorpusError
-from langraft.corpus.reading.addresses import is_remote, open_raw
+from langraft.corpus.reading.addresses import open_raw, suffixes_of
 from langraft.corpus.reading.optional_packages import import_extra
 from langraft.corpus.reading.paths import read_error
 
@@ -21,10 +20,10 @@ _GZIP = 31  # zlib's wbits for data with gzip's header and trailer
 
 def open_decompressed(address: str) -> io.BufferedReader:
     """Open a file for reading decompressed, as the suffix of its name says."""
-    suffix = Path(address.partition("?")[0] if is_remote(address) else address).suffix.lower()
-    if suffix == ".gz":
+    suffix = suffixes_of(address)[-1:]
+    if suffix == [".gz"]:
         decompressed = _Decompressed(open_raw(address), lambda: zlib.decompressobj(_GZIP))
-    elif suffix == ".zst":
+    elif suffix == [".zst"]:
         zstandard = import_extra("zstandard", "zstandard", f"Reading {address}")
         decompressed = _Decompressed(
             open_raw(address), lambda: zstandard.ZstdDecompressor().decompressobj()

@@ -129,15 +129,16 @@ def advise_on(sample: bytes) -> str:
     found = None
     with contextlib.suppress(MissingExtraError):  # a proposal is not worth another error
         found = _guess(sample[:SAMPLE_BYTES], "Guessing an encoding")
-    convert = "onvert it (iconv -t UTF-8), or take it out of the path."
     if found is not None:
         name, language = found
         of_language = "" if language == "Unknown" else f" ({language})"
-        set_it = f"set `encoding: {name}` at the source `files`"
-        return f"It reads as {name}{of_language}: {set_it}. Or c{convert}"
+        return (
+            f"It reads as {name}{of_language}: set `encoding: {name}` at the source `files`. Or "
+            "convert it (iconv -t UTF-8), or take it out of the path."
+        )
     if b"\0" in sample:
         return "It holds zero bytes and seems to be no text: take it out of the path."
-    return f"C{convert}"
+    return "Convert it (iconv -t UTF-8), or take it out of the path."
 
 
 def _guess(sample: bytes, purpose: str) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -92,8 +92,8 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
     identify = make_language_scorer("en")  # all that lingua knows; what is likeliest is asked
     found: dict[str, TextFile] = {}
     left_out: dict[str, str] = {}
-    places: set[str] = set()
-    links: list[str] = []
+    address_of: dict[str, str] = {}  # by place
+    links: set[str] = set()
     mistakes: list[UserError] = []
     for entry in sorted(given, key=lambda entry: not _is_with_language(entry)):
         try:
@@ -104,12 +104,11 @@ def find_text(given: Sequence[str], named: Sequence[str]) -> FoundText:
             continue
         for stored in stored_files:
             address = stored.address
-            if address in found or address in left_out:
+            if (place := _place(address)) in address_of:
+                if address_of[place] != address:
+                    links.add(address)
                 continue
-            if (place := _place(address)) in places:
-                links.append(address)
-                continue
-            places.add(place)
+            address_of[place] = address
             try:
                 _check_name(address)
                 known = language or language_in_name(address, path, named)
@@ -168,7 +167,7 @@ def _other_kinds(path: str) -> str:
     return f"{_listed(others)}: only {', '.join(KINDS)} are read"
 
 
-def _listed(addresses: Sequence[str]) -> str:
+def _listed(addresses: Collection[str]) -> str:
     rest = f" and {len(addresses) - _SHOWN:,} more" if len(addresses) > _SHOWN else ""
     return f"{', '.join(sorted(addresses)[:_SHOWN])}{rest}"
 

@@ -16,6 +16,7 @@ from langraft.core.in_words.quantities import short_count
 from langraft.core.language import language_name
 from langraft.corpus.counts import BrokenCount
 from langraft.corpus.sources.files import Files
+from langraft.curriculum.index import MANY_EPOCHS
 from langraft.recipes.beginning.look_at_base import BaseFacts
 from langraft.recipes.beginning.look_at_text import TextFacts, recommended_filters
 
@@ -120,6 +121,7 @@ def recipe_text(beginning: Beginning, path: Path) -> str:
         sources=_sources(beginning),
         filters=_filters(beginning),
         mixture=_mixture(beginning),
+        max_epochs=f"{MANY_EPOCHS:g}",
         lr=float(f"{_RATE * _RATE_WIDTH / beginning.base.width:.1e}"),
         router_scale=20 if num_steps > _MANY_STEPS else 100,
         micro_rows=min(beginning.batch_rows, _power_of_2(micro_tokens / beginning.sequence_length)),
