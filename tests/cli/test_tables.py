@@ -132,6 +132,7 @@ def test_a_corpus_report_fits_with_large_counts_and_long_texts() -> None:
     text = cleaning_report(counts)
     check(text)
     assert "123,456 (0.1%)" in text
+    assert text.count("decided by `min_words` of the filter `quality`") == 2
 
 
 def test_what_does_not_fit_follows_below_with_its_keys() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langraft.corpus.counts import Drops
-from langraft.corpus.heavy_drops import heavy_drops_text
+from langraft.corpus.heavy_drops import setting_of
 from langraft.report.tables import format_table, terminal_width
 
 _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more
@@ -15,6 +15,8 @@ _EXAMPLES = 3  # of each reason; the manifest of the corpus step has more
 
 def cleaning_report(counts: Mapping[str, Any]) -> str:
     """Return for each stream how much was read, held out and kept, and drops with examples.
+
+    Each reason has the setting that decides it.
 
     Args:
         counts: Counts in the manifest of the corpus step.
@@ -29,8 +31,7 @@ def cleaning_report(counts: Mapping[str, Any]) -> str:
             text += f"\n{stream}\n" + "".join(
                 _reason(reason, count, drops) for reason, count in drops.documents.most_common()
             )
-    warning = heavy_drops_text(counts)
-    return f"{text}\n{warning}\n" if warning else text
+    return text
 
 
 def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:
@@ -48,6 +49,7 @@ def _stream_cells(stream: str, found: Mapping[str, Any]) -> list[str]:
 
 def _reason(reason: str, count: int, drops: Drops) -> str:
     text = f"  {count:,} {reason} ({drops.bytes[reason] / 1e6:.2f} MB)\n"
+    text += f"    decided by {setting_of(reason)}\n"
     for example in drops.examples[reason][:_EXAMPLES]:
         text += f"      {example.id}" + (f" [{example.detail}]" if example.detail else "") + "\n"
         text += textwrap.fill(
